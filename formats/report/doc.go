@@ -1,0 +1,50 @@
+// Package report writes reduce.Report: as the JSON document
+// wattrace.report/1, and as text for a terminal.
+//
+// The JSON document is the report; every other form is a rendering of it.
+// testdata/example.json is a whole one. Its spine:
+//
+//	{"schema": "wattrace.report/1",
+//	 "producer": "wattrace 0.1.0",
+//	 "inputs": [{"path": "requests.jsonl", "schema": "wattrace.requests/1", "sha256": "..."}],
+//	 "warnings": [{"code": "not_bracketed", "message": "...", "phase": "profiling", "device": "GPU-..."}],
+//	 "phases": [{
+//	   "name": "profiling", "kind": "measure",
+//	   "start": "2026-05-28T20:26:40.000000000Z", "end": "...", "duration_seconds": 28.1,
+//	   "concurrency": 64,
+//	   "requests": {"sent": 200, "succeeded": 200, "failed": 0, "cancelled": 0},
+//	   "tokens": {"input": 162400, "output": 25600},
+//	   "devices": {"expected": 4, "seen": 4, "missing": []},
+//	   "metrics": {
+//	     "total_gpu_energy": {"value": 51432.25, "unit": "J", "method": "counter, change-points",
+//	                          "devices_covered": 4, "uncertainty": {"random": 6.1, "systematic": 2577.4}},
+//	     "time_to_first_token": {"unit": "s", "mean": ..., "min": ..., "p1": ..., "p5": ..., "p10": ..., "p25": ...,
+//	                             "p50": ..., "p75": ..., "p90": ..., "p95": ..., "p99": ..., "max": ..., "std": ..., "count": 200}},
+//	   "per_device": [{"device": "GPU-...", "device_index": 0, "name": "...", "coverage": 1, "metrics": {...}}],
+//	   "windows": []}]}
+//
+// # Rules
+//
+//   - Units are SI, spelled in "unit". Instants are RFC 3339 in UTC with nine
+//     digits. Numbers are the shortest decimals that give the double back.
+//   - A metric is one number (value, unit, method, devices_covered,
+//     uncertainty) or a distribution (unit, mean, ..., count). Percentiles are
+//     of type 7 (Hyndman and Fan 1996; numpy's default); std is the population's.
+//   - uncertainty has two standard uncertainties, in the metric's unit: random,
+//     which another run would draw anew, and systematic, which it would repeat.
+//     They are independent; the ± of the text form is
+//     1.96*sqrt(random^2+systematic^2), an interval of about 95 %. A count
+//     has none.
+//   - A metric that cannot be had is absent, and a warning says why. Nothing
+//     is null, NaN or infinite, and nothing unknown is 0.
+//   - Phases with kinds other than "window" partition the run. A recording
+//     without a request log is one phase "recording" of kind "recording".
+//
+// # Metrics
+//
+// The tags of record are total_gpu_power (W), total_gpu_energy (J),
+// output_tokens_per_joule (tokens/J) and energy_per_user (J/user). Every tag is
+// defined, with its formula, beside the code that computes it in package reduce.
+//
+// History: 1 is the first.
+package report

@@ -1,0 +1,79 @@
+// Package requests reads and writes the request log, schema
+// wattrace.requests/1: what replay did, request by request, as raw moments.
+// Every metric is computed from it later; it holds none.
+//
+// The log is JSON Lines, UTF-8, one object per line, the key "type" first.
+// testdata/example.jsonl is a whole one:
+//
+//	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000"},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"]}
+//	{"type":"phase","phase":"profiling","kind":"measure","event":"start","at_nanos":2000000000,"concurrency":64}
+//	{"type":"sent","seq":17,"line":18,"phase":"profiling","sent_nanos":2000120034}
+//	{"type":"request","seq":17,"line":18,"phase":"profiling","slot":3,"target":0,"scheduled_nanos":2000120000,"sent_nanos":2000120034,"wrote_nanos":2000160000,"first_byte_nanos":2090000000,"first_token_nanos":2090331000,"last_token_nanos":4600000000,"done_nanos":4600100000,"outcome":"succeeded","status":200,"finish_reason":"length","input_tokens":812,"output_tokens":128,"token_source":"usage","expected_input_tokens":812,"expected_output_tokens":128,"usage":{"prompt_tokens":812,"completion_tokens":128},"chunk_kinds":"r1c127f1u1d1","chunk_micros":[90211,20113,...]}
+//	{"type":"clock","at_nanos":12000000000,"boot_nanos":"824345678901","monotonic_nanos":"824345678901","unix_nanos":"1780000012000000000","spread_nanos":310}
+//	{"type":"client","at_nanos":12000000000,"cpu_seconds":0.31,"in_flight":64}
+//	{"type":"phase","phase":"profiling","kind":"measure","event":"end","at_nanos":30000000000}
+//	{"type":"close","at_nanos":30000200000,"sent":200,"succeeded":200,"failed":0,"cancelled":0,"clean":true}
+//
+// # Time
+//
+// A key that ends in _nanos and holds a number is an instant in integer
+// nanoseconds since the run's anchor, on the steady clock. The clock object of
+// the run line reads the boot, monotonic and wall clocks at the anchor; clock
+// lines read them again, at the end and at least every 10 s. Those readings are
+// decimal strings, because a reader that keeps numbers as doubles would round
+// them. spread_nanos is how long the reading took.
+//
+// # Lines
+//
+//	run      the first line. producer, clock, trace (path, SHA-256 of the bytes,
+//	         turns), targets (base URLs, without user or key), plan (see
+//	         package plan), overlays (as given to --set), seed where one was
+//	         used, shard {index, count} where there is one
+//	phase    a phase starts or ends: phase, kind, event ("start", "end"),
+//	         at_nanos; at the start also its concurrency
+//	sent     a request was handed to the HTTP client; its request line follows
+//	         when it has ended, so these show what a killed run had in flight
+//	request  a request ended; see below
+//	clock    the clocks, read together
+//	client   once a second: CPU time the client has used, requests in flight
+//	close    the last line: totals, and clean, which is false after a signal.
+//	         A log without it is incomplete
+//
+// A new run line begins a new log, so that logs can be concatenated. A reader
+// skips types and keys that it does not know and refuses a schema with a
+// higher number. Keys whose value is unknown are absent, never 0 or null.
+//
+// # The request line
+//
+//	seq, line        order of sending from 0; 1-based turn of the trace
+//	conversation, turn   where the turn belongs to a conversation
+//	phase, slot, target  phase by name; slot of the phase; index into targets
+//	scheduled_nanos  when it was due: in a closed loop, when its slot was free
+//	sent_nanos       the HTTP client was called
+//	wrote_nanos      the last write of the request returned
+//	first_byte_nanos the first byte of the answer was readable
+//	first_token_nanos, last_token_nanos   the reads that delivered the first
+//	                 and the last event with output (text, reasoning or tool
+//	                 call). An answer that is not streamed has no first token;
+//	                 its last token is the end of the body
+//	done_nanos       the answer ended, or the failure was known
+//	outcome          succeeded, failed or cancelled
+//	status           HTTP status
+//	error            {class, message} of a failed request; the classes are
+//	                 trace.ErrorClass
+//	finish_reason    as the server said
+//	input_tokens, output_tokens, token_source   usage: as the server's usage
+//	                 object says; chunks: events with output were counted,
+//	                 which is a lower bound
+//	expected_input_tokens, expected_output_tokens   from the trace's side file
+//	usage            the server's usage object, verbatim
+//	chunk_kinds      run lengths of event kinds, one letter and a count each:
+//	                 r role, c content, g reasoning, t tool, f finish, u usage,
+//	                 e error, d [DONE], k comment, o other (trace.ChunkKind)
+//	chunk_micros     for each event, microseconds since the one before it; the
+//	                 first since sent. They are differences of offsets that
+//	                 were floored to a microsecond, so that prefix sums stay
+//	                 exact to 1 us
+//
+// History: 1 is the first.
+package requests

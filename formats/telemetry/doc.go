@@ -1,0 +1,73 @@
+// Package telemetry reads and writes recordings of sensors, schema
+// wattrace.telemetry/1.
+//
+// A recording is one or more Arrow IPC streams, one after another
+// (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format),
+// uncompressed, so that every Arrow reader opens it; or the same inside one
+// zstd layer, by convention named .zst, which package formats takes off.
+//
+// # Rows
+//
+// One row is one reading of one device. Columns, in this order:
+//
+//	time          timestamp[ns, UTC], not null: just before the sensor was
+//	              called. The steady clock of the recording, shown from the
+//	              anchor's wall clock on: differences are exact and never step
+//	took_nanos    int64, not null: how long the call took. The reading is at
+//	              time + took/2, give or take took/2
+//	host          dictionary<uint8, utf8>, not null
+//	device        dictionary<uint8, utf8>, not null: identity, the UUID where
+//	              there is one
+//	device_index  int32, not null: the source's number of the device
+//	source        dictionary<uint8, utf8>, not null: nvml, dcgm, ...
+//	scope         dictionary<uint8, utf8>, not null: gpu, module, ...
+//	(metrics)     the table sample.Metrics, in its order: float64, or uint64 for
+//	              bytes and bit masks; null where not read
+//	status        utf8: null, or name=REASON for every metric that could not be
+//	              read, joined by commas: energy_joules=NOT_SUPPORTED
+//
+// The field metadata of a metric has its unit and its kind. A failed read is a
+// null and a status, never a lost row and never a zero. Dictionaries are whole
+// in the first batch and do not grow.
+//
+// # Schema metadata
+//
+//	wattrace.schema    wattrace.telemetry/1
+//	wattrace.producer  program and version
+//	wattrace.clock     JSON: {"host","boot_id","boot_nanos","monotonic_nanos",
+//	                   "unix_nanos"} at the anchor, absolute values as decimal
+//	                   strings, as in package requests
+//	wattrace.info      JSON: {"driver","api","interval_nanos","slow_interval_nanos"}
+//	wattrace.devices   JSON: array of {"id","host","index","source","scope",
+//	                   "raw_scope","name","uuid","pci_bus_id","architecture",
+//	                   "mig","simulated"}
+//	wattrace.snapshot  JSON: {"at_nanos","boot_nanos","monotonic_nanos",
+//	                   "unix_nanos","spread_nanos"}: clocks when this stream began
+//	wattrace.end       only in the last stream: JSON {"rows","ticks","missed",
+//	                   "lateness_p50_nanos","lateness_p99_nanos","lateness_max_nanos",
+//	                   "read_nanos","cpu_nanos","clean"}
+//
+// A new stream begins when schema or metadata change, and at least every 10 s
+// with a fresh clock snapshot. The last stream has no rows and
+// carries wattrace.end; a recording without it is incomplete: it can be read,
+// and every reader says so. Batches are written once a second, so that a
+// killed recorder loses no more than that.
+//
+// # Reading
+//
+// The reader takes the stream format and the file format, one or many streams,
+// whole or cut: it returns every complete batch and then says where and how the
+// file ends. It never takes a clean end of file for a complete recording. Before
+// arrow/go sees a message its prefix is checked: metadata of at most 1 MiB, a
+// body of at most 256 MiB, at most 1,024 fields, by a walk of the flatbuffer
+// that checks every bound; the allocator is capped, too. One flipped byte can
+// otherwise end a Go process that trusts it.
+//
+// Columns are found by name. A missing metric column is all null; an unknown
+// one is skipped; a schema with a higher number is refused.
+//
+// testdata/example.arrows is a golden recording and testdata/example.txt what
+// it holds.
+//
+// History: 1 is the first.
+package telemetry
