@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	ucli "github.com/urfave/cli/v2"
+)
+
+// runTool runs a small tool in process and returns what came out.
+func runTool(t *testing.T, action func(env *Env, c *ucli.Context) error, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	tool := Tool{
+		Name: "tool", Usage: "does things", Args: "FILE...", Output: true,
+		Flags:  []ucli.Flag{&ucli.StringFlag{Name: "url"}, &ucli.StringSliceFlag{Name: "set"}, &ucli.BoolFlag{Name: "check"}},
+		Action: func(_ context.Context, env *Env, c *ucli.Context) error { return action(env, c) },
+	}
+	var out, errs bytes.Buffer
+	code = Main(t.Context(), tool, args, strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestFlagsStandAnywhereBeforeTheCommand(t *testing.T) {
+	var operands, command, set []string
+	var url string
+	var check bool
+	code, _, stderr := runTool(t, func(env *Env, c *ucli.Context) error {
+		operands, command, set, url, check = env.Operands, env.Command, c.StringSlice("set"), c.String("url"), c.Bool("check")
+		return nil
+	}, "a.jsonl", "--url", "http://x", "-", "--set=a=1,2", "--check", "b", "--", "cmd", "--url", "y")
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit %d, stderr %q", code, stderr)
+	}
+	if diff := cmp.Diff([]string{"a.jsonl", "-", "b"}, operands); diff != "" {
+		t.Error("operands:", diff)
+	}
+	if diff := cmp.Diff([]string{"cmd", "--url", "y"}, command); diff != "" {
+		t.Error("command:", diff)
+	}
+	if diff := cmp.Diff([]string{"a=1,2"}, set); diff != "" {
+		t.Error("a comma split a value:", diff)
+	}
+	if url != "http://x" || !check {
+		t.Errorf("url %q, check %v", url, check)
+	}
+}
+
+func TestErrorsAndExitCodes(t *testing.T) {
+	check := func(err error, wantCode int, wantStderr string) {
+		t.Helper()
+		code, stdout, stderr := runTool(t, func(*Env, *ucli.Context) error { return err })
+		if code != wantCode || stderr != wantStderr || stdout != "" {
+			t.Errorf("%v: exit %d, stderr %q, stdout %q; want %d, %q", err, code, stderr, stdout, wantCode, wantStderr)
+		}
+	}
+	check(nil, 0, "")
+	check(errors.New("no disk"), 1, "tool: no disk\n")
+	check(Hint(errors.New("no disk"), "buy one"), 1, "tool: no disk\ntool: hint: buy one\n")
+	check(Usagef("no operand"), 2, "tool: no operand\ntool: hint: see tool --help\n")
+	check(Incompletef("3 of 4 failed"), 3, "tool: 3 of 4 failed\n")
+	check(ErrInterrupted, 130, "")
+	check(ExitStatus(7), 7, "")
+}
+
+func TestUnknownFlag(t *testing.T) {
+	code, stdout, stderr := runTool(t, func(*Env, *ucli.Context) error { t.Error("the action ran"); return nil }, "--urll", "x")
+	want := "tool: unknown flag --urll\ntool: hint: did you mean --url?\ntool: hint: see tool --help\n"
+	if code != 2 || stdout != "" || stderr != want {
+		t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	code, _, stderr = runTool(t, nil, "--url")
+	if code != 2 || !strings.Contains(stderr, "--url needs a value") {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+}
+
+func TestHelpIsAResult(t *testing.T) {
+	code, stdout, stderr := runTool(t, nil, "--help")
+	if code != 0 || stderr != "" {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+	for _, want := range []string{"tool - does things", "--url value", "Exit status: 0 ok"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("help lacks %q:\n%s", want, stdout)
+		}
+	}
+	if code, stdout, _ := runTool(t, nil, "--version"); code != 0 || stdout != "tool (wattrace "+Version+")\n" {
+		t.Errorf("--version: exit %d, %q", code, stdout)
+	}
+}
+
+func TestOutput(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	write := func(opt OutputOptions, text string, fail error) func(*Env, *ucli.Context) error {
+		return func(env *Env, _ *ucli.Context) error {
+			o, err := env.Output(opt)
+			if err != nil {
+				return err
+			}
+			if _, err := o.Write([]byte(text)); err != nil {
+				return err
+			}
+			if fail != nil {
+				o.Abort()
+				return fail
+			}
+			return o.Close()
+		}
+	}
+	content := func() string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
+	}
+	if code, _, stderr := runTool(t, write(OutputOptions{Atomic: true}, "half", errors.New("broke")), "-o", path); code != 1 {
+		t.Fatal(code, stderr)
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 0 {
+		t.Error("an aborted atomic output left", entries)
+	}
+	if code, _, stderr := runTool(t, write(OutputOptions{Atomic: true}, "one", nil), "-o", path); code != 0 || content() != "one" {
+		t.Fatal(code, stderr, content())
+	}
+	for _, opt := range []OutputOptions{{}, {Atomic: true}, {Log: true}} {
+		code, _, stderr := runTool(t, write(opt, "two", nil), "-o", path)
+		if code != 1 || !strings.Contains(stderr, "exists already") || content() != "one" {
+			t.Errorf("%+v: exit %d, stderr %q, content %q", opt, code, stderr, content())
+		}
+		if code, _, stderr := runTool(t, write(opt, "one", nil), "--force", "-o", path); code != 0 || content() != "one" {
+			t.Errorf("%+v --force: exit %d, stderr %q, content %q", opt, code, stderr, content())
+		}
+	}
+	if code, stdout, _ := runTool(t, write(OutputOptions{}, "three", nil)); code != 0 || stdout != "three" {
+		t.Error(code, stdout)
+	}
+}
+
+func TestOutputAppearsWithTheFirstByte(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	runTool(t, func(env *Env, _ *ucli.Context) error {
+		o, err := env.Output(OutputOptions{})
+		if err != nil {
+			return err
+		}
+		return o.Close()
+	}, "-o", path)
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a file appeared though nothing was written")
+	}
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// OutputOptions says how an output behaves.
+type OutputOptions struct {
+	Binary bool // refuse to write to a terminal
+	Atomic bool // the file appears whole, by a rename in Close, or not at all
+	Log    bool // the file appears at once, so that what a killed run left can be read
+}
+
+// Output is where a tool writes its result: standard output, or a file that
+// appears with the first byte. An existing file is refused without --force.
+type Output struct {
+	Path   string // "-" is standard output
+	Stdout bool
+
+	opt   OutputOptions
+	force bool
+	w     io.Writer
+	f     *os.File
+}
+
+// Output opens the output that -o names.
+func (env *Env) Output(opt OutputOptions) (*Output, error) {
+	return env.OutputTo(env.output, opt)
+}
+
+// OutputPath returns what -o says; "-" is standard output.
+func (env *Env) OutputPath() string { return env.output }
+
+// OutputTo opens an output by path, with the tool's --force.
+func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
+	o := &Output{Path: path, opt: opt, force: env.force}
+	if path == "" || path == "-" {
+		o.Path, o.Stdout, o.w = "-", true, env.Stdout
+		if opt.Binary && IsTerminal(env.Stdout) {
+			return nil, Hint(Usagef("binary output to a terminal"), "name a file with -o, or pipe it")
+		}
+		return o, nil
+	}
+	if err := o.refuseExisting(); err != nil {
+		return nil, err
+	}
+	if opt.Log {
+		return o, o.create()
+	}
+	return o, nil
+}
+
+func (o *Output) refuseExisting() error {
+	info, err := os.Stat(o.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%s: is a directory", o.Path)
+	case info.Mode().IsRegular() && !o.force:
+		return Hint(fmt.Errorf("%s: exists already", o.Path), "--force replaces it")
+	}
+	return nil
+}
+
+func (o *Output) create() (err error) {
+	switch info, statErr := os.Stat(o.Path); {
+	case statErr == nil && !info.Mode().IsRegular(): // a device or a named pipe
+		o.f, err = os.OpenFile(o.Path, os.O_WRONLY, 0)
+		o.opt.Atomic = false
+	case o.opt.Atomic:
+		o.f, err = os.CreateTemp(filepath.Dir(o.Path), "."+filepath.Base(o.Path)+".*")
+	case o.force:
+		o.f, err = os.Create(o.Path)
+	default:
+		o.f, err = os.OpenFile(o.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	}
+	o.w = o.f
+	return err
+}
+
+// Write writes p, and creates the file before the first byte.
+func (o *Output) Write(p []byte) (int, error) {
+	if o.w == nil {
+		if err := o.create(); err != nil {
+			return 0, err
+		}
+	}
+	return o.w.Write(p)
+}
+
+// Close ends a whole output. Its error must be checked: a full disk may show
+// only here.
+func (o *Output) Close() error {
+	if o.f == nil {
+		return nil
+	}
+	err := o.f.Close()
+	if !o.opt.Atomic {
+		return err
+	}
+	if err == nil {
+		err = os.Chmod(o.f.Name(), 0o666&^umask())
+	}
+	if err == nil {
+		err = o.publish()
+	}
+	if err != nil {
+		os.Remove(o.f.Name())
+	}
+	return err
+}
+
+// publish gives the whole file its name.
+func (o *Output) publish() error {
+	if err := o.refuseExisting(); err != nil {
+		return err
+	}
+	return os.Rename(o.f.Name(), o.Path)
+}
+
+// Abort ends an output that is not whole: an atomic one disappears.
+func (o *Output) Abort() {
+	if o.f == nil {
+		return
+	}
+	o.f.Close()
+	if o.opt.Atomic {
+		os.Remove(o.f.Name())
+	}
+}
