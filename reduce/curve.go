@@ -1,0 +1,171 @@
+package reduce
+
+import (
+	"math"
+	"math/bits"
+
+	"wattrace/trace"
+)
+
+// knot is a point of a device's cumulative energy function.
+type knot struct {
+	at    trace.Time
+	total int64   // microjoules since the curve began
+	stamp float64 // standard uncertainty of at, in seconds
+	watts float64 // power at the knot; for integrated power only
+}
+
+// edge is what a curve knows at one instant: one end of a window.
+type edge struct {
+	at      trace.Time
+	energy  int64   // E(at), microjoules
+	covered int64   // C(at), nanoseconds
+	inside  bool    // whether two knots of one segment bracket it
+	sigma   float64 // standard uncertainty of energy, in joules
+	bounds  bounds  // for counters
+}
+
+// bounds enclose the energy at an edge, in microjoules.
+type bounds struct {
+	low, high       int64
+	hasLow, hasHigh bool
+}
+
+// A curve is E(t) and C(t) of one device, evaluated at given instants while
+// its knots stream by. It holds no more than its edges and three knots.
+type curve struct {
+	edges     []edge // in order of time
+	next      int    // the first edge that is not evaluated yet
+	trapezoid bool   // power is linear between knots; else constant
+	recent    [3]knot
+	n         int // how many of recent are valid
+	energy    int64
+	covered   int64
+	knots     int64
+}
+
+// newCurve makes a curve that is evaluated at the instants, which are in order.
+func newCurve(instants []trace.Time, trapezoid bool) *curve {
+	c := &curve{trapezoid: trapezoid, edges: make([]edge, len(instants))}
+	for i, at := range instants {
+		c.edges[i].at = at
+	}
+	return c
+}
+
+// add appends a knot after the last one: grown is the energy since then, in
+// microjoules, and is ignored for the first knot of a segment.
+func (c *curve) add(at trace.Time, grown int64, stamp, watts float64) {
+	if c.n == 0 {
+		c.flat(at)
+		c.recent[0], c.n = knot{at, c.energy, stamp, watts}, 1
+		c.knots++
+		return
+	}
+	c.energy += grown
+	c.knots++
+	k := knot{at, c.energy, stamp, watts}
+	if c.n < 3 {
+		c.recent[c.n] = k
+		c.n++
+		if c.n == 3 {
+			c.span(c.recent[0], c.recent[1], nil, &c.recent[2])
+		}
+		return
+	}
+	c.span(c.recent[1], c.recent[2], &c.recent[0], &k)
+	c.recent = [3]knot{c.recent[1], c.recent[2], k}
+}
+
+// cut ends a segment: between its last knot and the next one nothing is known.
+func (c *curve) cut() {
+	switch c.n {
+	case 2:
+		c.span(c.recent[0], c.recent[1], nil, nil)
+	case 3:
+		c.span(c.recent[1], c.recent[2], &c.recent[0], nil)
+	}
+	if c.n > 1 && c.next < len(c.edges) && c.edges[c.next].at == c.recent[c.n-1].at {
+		// An edge on the very last knot is bracketed.
+		e, last := &c.edges[c.next], c.recent[c.n-1]
+		e.energy, e.covered, e.inside = last.total, c.covered, true
+		e.sigma = last.stamp * slope(c.recent[c.n-2], last)
+		c.next++
+	}
+	c.n = 0
+}
+
+// end evaluates what is left.
+func (c *curve) end() {
+	c.cut()
+	c.flat(math.MaxInt64)
+}
+
+// flat evaluates the edges before t, where nothing is known.
+func (c *curve) flat(t trace.Time) {
+	for ; c.next < len(c.edges) && c.edges[c.next].at < t; c.next++ {
+		c.edges[c.next].energy, c.edges[c.next].covered = c.energy, c.covered
+	}
+}
+
+// span evaluates the edges in [a, b), with the knots around where there are
+// any, and moves C(t) on to b.
+func (c *curve) span(a, b knot, before, after *knot) {
+	for ; c.next < len(c.edges) && c.edges[c.next].at < b.at; c.next++ {
+		e := &c.edges[c.next]
+		e.inside = true
+		e.energy = c.between(a, b, e.at)
+		e.covered = c.covered + int64(e.at-a.at)
+		e.sigma = sigmaAt(a, b, before, after, e.at)
+	}
+	c.covered += int64(b.at - a.at)
+}
+
+// between returns E(t) for t in [a, b].
+func (c *curve) between(a, b knot, t trace.Time) int64 {
+	if !c.trapezoid {
+		return a.total + mulDiv(b.total-a.total, int64(t-a.at), int64(b.at-a.at))
+	}
+	dt, whole := t.Sub(a.at).Seconds(), b.at.Sub(a.at).Seconds()
+	slope := (b.watts - a.watts) / whole
+	joules := float64(a.watts*dt) + float64(float64(slope*dt)*dt)/2
+	return min(max(a.total+microjoules(joules), a.total), b.total)
+}
+
+// slope returns the mean power between two knots, in watts.
+func slope(a, b knot) float64 {
+	if b.at <= a.at {
+		return 0
+	}
+	return float64(b.total-a.total) / 1e6 / b.at.Sub(a.at).Seconds()
+}
+
+// sigmaAt returns the standard uncertainty of E(t), in joules: the stamps of
+// the two knots, each moving the line by its share, and the power's movement
+// between them, judged by the slopes beside. For a change of power d within a
+// span T the line is off by at most w(1-w) d T, w being the share of the span
+// before t; that bound is taken as the half-width of a uniform law.
+func sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
+	w := t.Sub(a.at).Seconds() / b.at.Sub(a.at).Seconds()
+	p := slope(a, b)
+	change := 0.0
+	if before != nil {
+		change = math.Abs(p - slope(*before, a))
+	}
+	if after != nil {
+		change = math.Max(change, math.Abs(slope(b, *after)-p))
+	}
+	left, right := float64((1-w)*a.stamp*p), float64(w*b.stamp*p)
+	bend := float64(w*(1-w)) * change * b.at.Sub(a.at).Seconds() / math.Sqrt(3)
+	return math.Sqrt(float64(left*left) + float64(right*right) + float64(bend*bend))
+}
+
+// mulDiv returns floor(x*num/den) for 0 <= num <= den and x >= 0, exactly.
+func mulDiv(x, num, den int64) int64 {
+	hi, lo := bits.Mul64(uint64(x), uint64(num))
+	q, _ := bits.Div64(hi, lo, uint64(den))
+	return int64(q)
+}
+
+// microjoules rounds joules to integer microjoules.
+func microjoules(joules float64) int64 { return int64(math.Round(joules * 1e6)) }

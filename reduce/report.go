@@ -1,0 +1,204 @@
+package reduce
+
+import "wattrace/trace"
+
+// Schema is the version of the report document.
+const Schema = "wattrace.report/1"
+
+// Report is everything that reduce has to say: the JSON document of package
+// formats/report, of which every other form is a rendering.
+type Report struct {
+	Schema   string    `json:"schema"`
+	Producer string    `json:"producer"`
+	Inputs   []Input   `json:"inputs"`
+	Warnings []Warning `json:"warnings"`
+	Phases   []Phase   `json:"phases"`
+}
+
+// Input is one file that a report was made from.
+type Input struct {
+	Path   string `json:"path"`
+	Schema string `json:"schema"`
+	SHA256 string `json:"sha256"`
+}
+
+// Warning is a doubt that the report has about itself.
+type Warning struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	Phase   string `json:"phase,omitempty"`
+	Device  string `json:"device,omitempty"` // Device.ID
+}
+
+// Code names a kind of warning. A code never changes its meaning.
+type Code string
+
+// The codes.
+const (
+	WarnSimulated      Code = "simulated"      // the devices are not real
+	WarnNoTelemetry    Code = "no_telemetry"   // no recording was given
+	WarnIncompleteLog  Code = "incomplete_log" // the request log has no close line
+	WarnIncompleteTele Code = "incomplete_telemetry"
+	WarnInterrupted    Code = "interrupted"       // a signal ended the run
+	WarnNotBracketed   Code = "not_bracketed"     // the telemetry does not reach over both ends of the phase
+	WarnMissing        Code = "missing_time"      // readings are missing inside the phase
+	WarnMissingDevice  Code = "missing_device"    // an expected device gave no energy
+	WarnReset          Code = "counter_reset"     // an energy counter fell
+	WarnJump           Code = "counter_jump"      // an energy counter rose by more than the device can draw
+	WarnDisordered     Code = "disordered"        // readings out of order were left out
+	WarnNoEnd          Code = "no_end"            // the log does not say when the phase ended
+	WarnNoConcurrency  Code = "no_concurrency"    // energy per user needs a configured concurrency
+	WarnNoTokens       Code = "no_tokens"         // no request says how many tokens it had
+	WarnTokensCounted  Code = "tokens_counted"    // output tokens were counted from events, a lower bound
+	WarnWorkInFlight   Code = "work_in_flight"    // a phase was handed over with requests in flight
+	WarnFailed         Code = "failed_requests"   // requests failed; their energy stays in the total
+	WarnNoGauge        Code = "no_power_gauge"    // no device reports its power
+	WarnNoRequests     Code = "no_requests"       // no request of the phase succeeded
+	WarnClock          Code = "clock"             // log and telemetry were joined by wall clocks
+	WarnMIG            Code = "mig"               // a board is partitioned: its energy is not one server's
+	WarnIncompleteEnd  Code = "incomplete_inputs" // some input is not whole
+)
+
+// Phase is a window of the run and what is known of it.
+type Phase struct {
+	Name            string            `json:"name"`
+	Kind            string            `json:"kind"`
+	Start           string            `json:"start,omitempty"` // RFC 3339, nine digits
+	End             string            `json:"end,omitempty"`
+	DurationSeconds *float64          `json:"duration_seconds,omitempty"`
+	Concurrency     int               `json:"concurrency,omitempty"`
+	Requests        *Requests         `json:"requests,omitempty"` // absent without a request log
+	Tokens          *Tokens           `json:"tokens,omitempty"`
+	Devices         *Devices          `json:"devices,omitempty"` // absent without telemetry
+	Metrics         map[string]Metric `json:"metrics"`
+	PerDevice       []PerDevice       `json:"per_device"`
+	Windows         []Phase           `json:"windows"`
+}
+
+// Requests counts the requests that were sent in a phase, by how they ended.
+type Requests struct {
+	Sent      int64                      `json:"sent"`
+	Succeeded int64                      `json:"succeeded"`
+	Failed    int64                      `json:"failed"`
+	Cancelled int64                      `json:"cancelled"`
+	Unended   int64                      `json:"unended,omitempty"` // in flight when the log broke off
+	Errors    map[trace.ErrorClass]int64 `json:"errors,omitempty"`
+}
+
+// Tokens sums the tokens of the requests that succeeded.
+type Tokens struct {
+	Input  *float64 `json:"input,omitempty"`
+	Output *float64 `json:"output,omitempty"`
+}
+
+// Devices says which devices a phase has energy of.
+type Devices struct {
+	Expected int      `json:"expected"`
+	Seen     int      `json:"seen"`
+	Missing  []string `json:"missing"` // Device.ID, where it is known
+}
+
+// PerDevice is one device's share of a phase.
+type PerDevice struct {
+	Device      string            `json:"device"`
+	DeviceIndex int               `json:"device_index"`
+	Host        string            `json:"host"`
+	Name        string            `json:"name"`
+	Source      string            `json:"source"`
+	Scope       string            `json:"scope"`
+	Coverage    float64           `json:"coverage"` // share of the phase that readings cover
+	Metrics     map[string]Metric `json:"metrics"`
+}
+
+// Metric is one number or one distribution, with its unit.
+type Metric struct {
+	Unit string `json:"unit"`
+	*Number
+	*Distribution
+}
+
+// Number is a single figure.
+type Number struct {
+	Value          float64      `json:"value"`
+	Method         string       `json:"method,omitempty"`
+	DevicesCovered int          `json:"devices_covered,omitempty"`
+	Uncertainty    *Uncertainty `json:"uncertainty,omitempty"`
+	// Enclosure holds the energy for certain, as far as the counters are right:
+	// it follows from their being monotone alone.
+	Enclosure *Enclosure `json:"enclosure,omitempty"`
+}
+
+// Uncertainty holds standard uncertainties in the metric's unit.
+type Uncertainty struct {
+	Random     float64 `json:"random"`     // drawn anew in another run
+	Systematic float64 `json:"systematic"` // the same in another run
+}
+
+// Enclosure is an interval, in the metric's unit.
+type Enclosure struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// Distribution describes a set of values: percentiles of type 7, the
+// population's standard deviation.
+type Distribution struct {
+	Mean  float64 `json:"mean"`
+	Min   float64 `json:"min"`
+	P1    float64 `json:"p1"`
+	P5    float64 `json:"p5"`
+	P10   float64 `json:"p10"`
+	P25   float64 `json:"p25"`
+	P50   float64 `json:"p50"`
+	P75   float64 `json:"p75"`
+	P90   float64 `json:"p90"`
+	P95   float64 `json:"p95"`
+	P99   float64 `json:"p99"`
+	Max   float64 `json:"max"`
+	Std   float64 `json:"std"`
+	Count int64   `json:"count"`
+}
+
+// Tags of metrics: what a report calls them. For each the formula.
+const (
+	// Energy: for a phase the sum over its devices of E(end)-E(start).
+	TotalGPUEnergy = "total_gpu_energy" // J
+	// Power: the sum over the devices of the time-weighted mean of the power gauge.
+	TotalGPUPower = "total_gpu_power" // W
+	// total_gpu_energy / duration.
+	AverageGPUPower = "average_gpu_power" // W
+	// Output tokens / total_gpu_energy.
+	OutputTokensPerJoule = "output_tokens_per_joule" // tokens/J
+	// total_gpu_energy / configured concurrency.
+	EnergyPerUser = "energy_per_user" // J/user
+	// total_gpu_energy / output tokens.
+	EnergyPerOutputToken = "energy_per_output_token" // J/token
+	// total_gpu_energy / (input + output tokens).
+	EnergyPerTotalToken = "energy_per_total_token" // J/token
+	// total_gpu_energy / requests that succeeded.
+	EnergyPerRequest = "energy_per_request" // J/request
+	// First output event - sent, per request.
+	TimeToFirstToken = "time_to_first_token" // s
+	// (Last output event - first) / (output tokens - 1), per request.
+	InterTokenLatency = "inter_token_latency" // s
+	// Last output event - sent, per request.
+	RequestLatency = "request_latency" // s
+	// Output tokens / duration.
+	OutputTokenThroughput = "output_token_throughput" // tokens/s
+	// (Input + output tokens) / duration.
+	TotalTokenThroughput = "total_token_throughput" // tokens/s
+	// Requests that succeeded / duration.
+	RequestThroughput = "request_throughput" // requests/s
+
+	// Per device: its E(end)-E(start), and of the part of the phase that
+	// readings cover where they do not cover all of it.
+	GPUEnergy        = "gpu_energy"         // J
+	GPUEnergyCovered = "gpu_energy_covered" // J
+	// Per device: the time-weighted mean of the power gauge.
+	GPUPower = "gpu_power" // W
+
+	// Of simulated devices, on request: what they drew in truth, and what the
+	// difference of the last counter readings before each edge would say.
+	TrueGPUEnergy       = "true_gpu_energy"        // J
+	LastSampleGPUEnergy = "last_sample_gpu_energy" // J
+)

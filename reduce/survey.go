@@ -1,0 +1,260 @@
+package reduce
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"wattrace/sample"
+	"wattrace/trace"
+)
+
+// What the sensor table says of NVIDIA's sensors. Sources: the results file of
+// Yang, Adamek and Armour, "Accurate and Convenient Energy Measurements for
+// GPUs" (SC24), for the power fields; Zeus's documentation and measurements for
+// the counter's 100 ms.
+const (
+	counterPeriod = 100 * time.Millisecond // Tu of the energy counter, where the polls do not show it
+	powerPeriod   = 100 * time.Millisecond // Tu of the power fields
+	averageWindow = time.Second            // of power_average_watts
+	instantWindow = 25 * time.Millisecond  // of power_instant_watts on GA100 and GH100
+)
+
+// survey is what the first pass learns of one series.
+type survey struct {
+	device sample.Device
+	rows   int64
+
+	polls     histogram // time between readings, nanoseconds
+	last      trace.Time
+	hasLast   bool
+	counter   trace.Opt[float64] // the last value
+	counterAt trace.Time
+	changes   int64
+	changeSum time.Duration // between changes of one segment
+	changeGap int64         // how many intervals changeSum adds up
+	lastMove  trace.Opt[trace.Time]
+	firstKnot trace.Opt[trace.Time] // a time that is not before the first knot
+	finalKnot trace.Opt[trace.Time] // a time that is not after the last knot
+
+	power      [sample.NumMetrics]powerSurvey // of the power gauges
+	limitWatts float64
+}
+
+// powerSurvey is what the first pass learns of one power gauge.
+type powerSurvey struct {
+	n           int64
+	min, max    float64
+	first, last trace.Time
+}
+
+var powerGauges = []sample.MetricID{sample.PowerWatts, sample.PowerInstantWatts, sample.PowerAverageWatts}
+
+// row takes row i of a batch, whose times are on the common clock.
+func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
+	mid := at.Add(b.Took[i] / 2)
+	s.rows++
+	if s.hasLast {
+		if dt := mid.Sub(s.last); dt > 0 {
+			s.polls.add(int64(dt))
+		}
+	}
+	s.last, s.hasLast = mid, true
+	if v, ok := b.Float(sample.EnergyJoules, i); ok {
+		s.counterRow(mid, v)
+	}
+	for _, id := range powerGauges {
+		v, ok := b.Float(id, i)
+		if !ok {
+			continue
+		}
+		p := &s.power[id]
+		if p.n == 0 {
+			p.min, p.max, p.first = v, v, mid
+		}
+		p.n++
+		p.min, p.max, p.last = min(p.min, v), max(p.max, v), mid
+	}
+	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
+		s.limitWatts = max(s.limitWatts, v)
+	}
+}
+
+func (s *survey) counterRow(mid trace.Time, v float64) {
+	old, known := s.counter.Get()
+	switch {
+	case known && v > old:
+		s.changes++
+		if moved, ok := s.lastMove.Get(); ok {
+			s.changeSum += mid.Sub(moved)
+			s.changeGap++
+		}
+		s.lastMove = trace.Some(mid)
+		if !s.firstKnot.OK {
+			s.firstKnot = trace.Some(mid)
+		}
+		s.finalKnot = trace.Some(s.counterAt)
+	case known && v < old:
+		s.lastMove = trace.Opt[trace.Time]{}
+	}
+	s.counter, s.counterAt = trace.Some(v), mid
+}
+
+// poll returns the median time between readings.
+func (s *survey) poll() time.Duration { return time.Duration(s.polls.quantile(0.5)) }
+
+// maxGap returns the longest time without a reading that is not a gap.
+func (s *survey) maxGap() time.Duration { return max(10*time.Second, 10*s.poll()) }
+
+// maxWatts returns a power that the device cannot reach: one and a half times
+// its limit, or of the most that any known module may draw.
+func (s *survey) maxWatts() float64 {
+	if s.limitWatts > 0 {
+		return 1.5 * s.limitWatts
+	}
+	return 1.5 * 3000
+}
+
+// periodSeen reports whether the polls are fast enough to tell the counter's
+// updates apart: some polls see no change.
+func (s *survey) periodSeen() bool {
+	return s.changeGap >= 10 && float64(s.poll()) <= 0.9*float64(s.meanChange())
+}
+
+func (s *survey) meanChange() time.Duration {
+	if s.changeGap == 0 {
+		return 0
+	}
+	return s.changeSum / time.Duration(s.changeGap)
+}
+
+// updatePeriod returns Tu of the counter.
+func (s *survey) updatePeriod() time.Duration {
+	if s.periodSeen() {
+		return s.meanChange()
+	}
+	if m := s.meanChange(); m > 0 {
+		return min(m, counterPeriod)
+	}
+	return counterPeriod
+}
+
+// gauge returns the gauge that stands for the device's power, and whether it
+// has one. It is the field itself rather than power_watts where that is known,
+// because the fields have different lags.
+func (s *survey) gauge() (sample.MetricID, bool) {
+	for _, id := range []sample.MetricID{sample.PowerAverageWatts, sample.PowerInstantWatts, sample.PowerWatts} {
+		if s.power[id].n >= 2 {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+// powerWindow returns the averaging window and update period of the gauge, and
+// whether the table knows them.
+func (s *survey) powerWindow() (window, period time.Duration, known bool) {
+	switch id, _ := s.gauge(); {
+	case id == sample.PowerAverageWatts:
+		return averageWindow, powerPeriod, true
+	case id == sample.PowerInstantWatts && s.device.Architecture == "volta":
+		return 10 * time.Millisecond, 20 * time.Millisecond, true
+	case id == sample.PowerInstantWatts && (s.device.Architecture == "hopper" || s.device.Architecture == "ampere-ga100"):
+		return instantWindow, powerPeriod, true
+	case id == sample.PowerInstantWatts:
+		return 100 * time.Millisecond, powerPeriod, s.device.Architecture != ""
+	}
+	return 0, powerPeriod, false
+}
+
+// powerLag returns by how much a reading of the gauge is behind: half its
+// window and half its update period.
+func (s *survey) powerLag() time.Duration {
+	window, period, known := s.powerWindow()
+	if !known {
+		return 0
+	}
+	return (window + period) / 2
+}
+
+// hasCounter reports whether the counter moved often enough to be used.
+func (s *survey) hasCounter() bool { return s.changes >= 2 }
+
+// energyMethod describes how the device's energy is had.
+func (s *survey) energyMethod() string {
+	switch gauge, ok := s.gauge(); {
+	case s.hasCounter() && s.periodSeen():
+		return "counter"
+	case s.hasCounter():
+		return "counter, update period assumed"
+	case ok:
+		return "integrated " + gauge.String() + lagText(s)
+	}
+	return ""
+}
+
+func (s *survey) powerMethod() string {
+	gauge, ok := s.gauge()
+	if !ok {
+		return ""
+	}
+	return "time-weighted mean of " + gauge.String() + lagText(s)
+}
+
+func lagText(s *survey) string {
+	if lag := s.powerLag(); lag > 0 {
+		return fmt.Sprintf(", %v earlier", lag)
+	}
+	return ", lag unknown"
+}
+
+// span returns the time that the series covers with all the methods that will
+// be used on it.
+func (s *survey) span() (from, to trace.Time, ok bool) {
+	from, to = math.MinInt64, math.MaxInt64
+	if s.hasCounter() && s.firstKnot.OK && s.finalKnot.OK {
+		from, to, ok = s.firstKnot.V, s.finalKnot.V, true
+	}
+	if id, has := s.gauge(); has {
+		lag := s.powerLag()
+		from = max(from, s.power[id].first.Add(-lag))
+		to = min(to, s.power[id].last.Add(-lag))
+		ok = true
+	}
+	return from, to, ok && to > from
+}
+
+// histogram counts positive integers in buckets of one part in 128, enough for
+// a median that decides between methods.
+type histogram struct {
+	counts map[uint64]int64
+	n      int64
+}
+
+func (h *histogram) add(v int64) {
+	if h.counts == nil {
+		h.counts = map[uint64]int64{}
+	}
+	h.counts[math.Float64bits(float64(v))>>45]++
+	h.n++
+}
+
+// quantile returns the middle of the bucket that holds the quantile; 0 of none.
+func (h *histogram) quantile(q float64) float64 {
+	if h.n == 0 {
+		return 0
+	}
+	keys := make([]uint64, 0, len(h.counts))
+	for k := range h.counts {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	rank := int64(q * float64(h.n-1))
+	for _, k := range keys {
+		if rank -= h.counts[k]; rank < 0 {
+			return (math.Float64frombits(k<<45) + math.Float64frombits((k+1)<<45)) / 2
+		}
+	}
+	return math.Float64frombits(keys[len(keys)-1] << 45)
+}
