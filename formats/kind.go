@@ -1,0 +1,132 @@
+package formats
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Kind is what an input holds, in words that fit into a message.
+type Kind string
+
+// The kinds.
+const (
+	Unknown         Kind = "unknown format"
+	RawPayload      Kind = "raw_payload trace"
+	Timing          Kind = "timing side file"
+	TRTLLM          Kind = "trtllm-bench dataset"
+	Requests        Kind = "request log"
+	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
+	TelemetryFile   Kind = "Arrow IPC file"      // may be a telemetry recording
+	Report          Kind = "report"
+	Truth           Kind = "truth file"
+)
+
+// magics are kinds known by their first bytes.
+var magics = []struct {
+	magic string
+	kind  Kind
+}{
+	{"\xff\xff\xff\xff", TelemetryStream}, // continuation marker of the first message
+	{"ARROW1\x00\x00", TelemetryFile},
+}
+
+// schemas are kinds known by the "schema" of their first object.
+var schemas = []struct {
+	prefix string
+	kind   Kind
+}{
+	{"wattrace.requests/", Requests},
+	{"wattrace.report/", Report},
+	{"wattrace.truth/", Truth},
+}
+
+// shapes are kinds known by the keys of their first object: any of some and
+// none of others. The first that fits counts.
+var shapes = []struct {
+	any, none []string
+	kind      Kind
+}{
+	{any: []string{"messages"}, kind: RawPayload},
+	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, kind: TRTLLM},
+	{any: []string{"prompt", "input"}, kind: RawPayload},
+	{any: []string{"line", "conversation"}, none: []string{"type", "schema"}, kind: Timing},
+}
+
+// Sniff returns the kind of the content that begins with head. A head that is
+// cut inside the first object is judged by the keys that it shows.
+func Sniff(head []byte) Kind {
+	kind, _ := sniff(head)
+	return kind
+}
+
+// sniff also reports whether more bytes could not change the answer.
+func sniff(head []byte) (kind Kind, final bool) {
+	for _, m := range magics {
+		if bytes.HasPrefix(head, []byte(m.magic)) {
+			return m.kind, true
+		}
+		if strings.HasPrefix(m.magic, string(head)) {
+			return Unknown, false
+		}
+	}
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
+	if len(text) == 0 {
+		return Unknown, false
+	}
+	if text[0] != '{' && text[0] != '[' {
+		return Unknown, true
+	}
+	keys, schema, final := firstObject(text)
+	for _, s := range schemas {
+		if strings.HasPrefix(schema, s.prefix) {
+			return s.kind, true
+		}
+	}
+	has := func(key string) bool { return slices.Contains(keys, key) }
+	for _, s := range shapes {
+		// Of arrays only the dataset of old is known, which its codec names.
+		if slices.ContainsFunc(s.any, has) && !slices.ContainsFunc(s.none, has) && (text[0] == '{' || s.kind == TRTLLM) {
+			return s.kind, final
+		}
+	}
+	return Unknown, final
+}
+
+// firstObject returns the keys of the object that text begins with, or of the
+// first element of the array, as far as text goes; its schema; and whether the
+// object ended or is broken, so that more text would change nothing.
+func firstObject(text []byte) (keys []string, schema string, final bool) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	ended := func(err error) bool { return !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF }
+	tok, err := d.ReadToken()
+	if err == nil && tok.Kind() == '[' {
+		tok, err = d.ReadToken()
+	}
+	if err != nil || tok.Kind() != '{' {
+		return nil, "", ended(err)
+	}
+	for {
+		name, err := d.ReadToken()
+		if err != nil {
+			return keys, schema, ended(err)
+		}
+		if name.Kind() == '}' {
+			return keys, schema, true
+		}
+		key := name.String()
+		keys = append(keys, key)
+		value, err := d.ReadValue()
+		if err != nil {
+			return keys, schema, ended(err)
+		}
+		if key == "schema" && value.Kind() == '"' {
+			text, _ := jsontext.AppendUnquote(nil, value)
+			schema = string(text)
+		}
+	}
+}
