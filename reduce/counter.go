@@ -12,6 +12,7 @@ import (
 type counter struct {
 	curve    *curve
 	period   time.Duration // Tu, between two updates
+	regular  bool          // the polls show Tu, so that the updates can be tracked
 	maxGap   time.Duration // a longer time without a reading breaks the segment
 	maxWatts float64       // what the device cannot draw
 
@@ -22,6 +23,8 @@ type counter struct {
 	total      int64      // E at the last reading, microjoules; meaningful in a segment that has a knot
 	lowNext    int        // first edge without a lower bound
 	highNext   int        // first edge without an upper bound
+	update     trace.Time // the last update's instant, as far as known
+	tracked    int64      // updates since tracking began
 	lastBefore []trace.Opt[float64]
 
 	resets, jumps, gaps, disordered int64
@@ -29,7 +32,7 @@ type counter struct {
 
 func newCounter(instants []trace.Time, s *survey) *counter {
 	return &counter{
-		curve: newCurve(instants, false), period: s.updatePeriod(), maxGap: s.maxGap(), maxWatts: s.maxWatts(),
+		curve: newCurve(instants, false), period: s.updatePeriod(), regular: s.periodSeen(), maxGap: s.maxGap(), maxWatts: s.maxWatts(),
 		lastBefore: make([]trace.Opt[float64], len(instants)),
 	}
 }
@@ -64,9 +67,9 @@ func (c *counter) read(at trace.Time, took time.Duration, joules float64) {
 // value before it was read.
 func (c *counter) changed(mid trace.Time, dt time.Duration, joules float64) {
 	grown := microjoules(joules) - microjoules(c.last)
-	late := min(c.period, dt)
 	first := c.curve.n == 0
-	c.curve.add(mid.Add(-late/2), grown, late.Seconds()/math.Sqrt(12), 0)
+	at, stamp := c.stamp(mid, dt)
+	c.curve.add(at, grown, stamp, 0)
 	c.total = c.curve.energy
 	edges := c.curve.edges
 	if first { // the reading before it bounds the edges since then
@@ -81,10 +84,44 @@ func (c *counter) changed(mid trace.Time, dt time.Duration, joules float64) {
 	}
 }
 
+// trackLength is over how many updates the tracker averages.
+const trackLength = 10
+
+// stamp places the update that was first seen at mid, dt after the reading
+// before it, and gives its standard uncertainty in seconds.
+//
+// Updates are regular while polls are not tied to them, so each poll that sees
+// one tells a little of when all of them happen: the update is expected a whole
+// number of periods after the last, and moved by a part of what the polls say
+// against that, never out of the bounds that they set.
+func (c *counter) stamp(mid trace.Time, dt time.Duration) (trace.Time, float64) {
+	late := min(c.period, dt)
+	at, law := mid.Add(-late/2), late.Seconds()/math.Sqrt(12)
+	if !c.regular {
+		return at, law
+	}
+	if c.tracked > 0 {
+		periods := max(1, (at.Sub(c.update)+c.period/2)/c.period)
+		expected := c.update.Add(periods * c.period)
+		off := at.Sub(expected)
+		if off.Abs() <= c.period/4+late/2 {
+			weight := min(c.tracked+1, trackLength)
+			at = min(max(expected.Add(off/time.Duration(weight)), mid.Add(-late)+1), mid)
+			law /= math.Sqrt(float64(weight))
+		} else {
+			c.tracked = 0
+		}
+	}
+	c.update = at
+	c.tracked++
+	return at, law
+}
+
 // breakAt ends the segment: what the counter did until the reading that began
 // at t is not known.
 func (c *counter) breakAt(t trace.Time) {
 	c.curve.cut()
+	c.tracked = 0
 	for c.highNext < len(c.curve.edges) && c.curve.edges[c.highNext].at <= t {
 		c.highNext++
 	}

@@ -42,6 +42,9 @@ type curve struct {
 	energy    int64
 	covered   int64
 	knots     int64
+
+	roughness float64 // mean square of the change of power from span to span, W^2
+	changes   int64   // how many such changes roughness knows, up to its memory
 }
 
 // newCurve makes a curve that is evaluated at the instants, which are in order.
@@ -73,6 +76,7 @@ func (c *curve) add(at trace.Time, grown int64, stamp, watts float64) {
 		}
 		return
 	}
+	c.roughen(c.recent[0], c.recent[1], c.recent[2])
 	c.span(c.recent[1], c.recent[2], &c.recent[0], &k)
 	c.recent = [3]knot{c.recent[1], c.recent[2], k}
 }
@@ -116,7 +120,7 @@ func (c *curve) span(a, b knot, before, after *knot) {
 		e.inside = true
 		e.energy = c.between(a, b, e.at)
 		e.covered = c.covered + int64(e.at-a.at)
-		e.sigma = sigmaAt(a, b, before, after, e.at)
+		e.sigma = c.sigmaAt(a, b, before, after, e.at)
 	}
 	c.covered += int64(b.at - a.at)
 }
@@ -142,22 +146,39 @@ func slope(a, b knot) float64 {
 
 // sigmaAt returns the standard uncertainty of E(t), in joules: the stamps of
 // the two knots, each moving the line by its share, and the power's movement
-// between them, judged by the slopes beside. For a change of power d within a
-// span T the line is off by at most w(1-w) d T, w being the share of the span
-// before t; that bound is taken as the half-width of a uniform law.
-func sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
+// between them. Energy whose power moves at random is a Brownian bridge between
+// its knots, of variance w(1-w) T^2 D/2, where w is the share of the span T
+// before t and D the variance of the change of mean power from one span to the
+// next. D is taken half from the spans beside, for a phase often begins where
+// the load jumps, and half from the spans of the last seconds.
+func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 	w := t.Sub(a.at).Seconds() / b.at.Sub(a.at).Seconds()
 	p := slope(a, b)
-	change := 0.0
+	beside, n := 0.0, 0.0
 	if before != nil {
-		change = math.Abs(p - slope(*before, a))
+		d := p - slope(*before, a)
+		beside, n = float64(d*d), 1
 	}
 	if after != nil {
-		change = math.Max(change, math.Abs(slope(b, *after)-p))
+		d := slope(b, *after) - p
+		beside, n = beside+float64(d*d), n+1
 	}
-	left, right := float64((1-w)*a.stamp*p), float64(w*b.stamp*p)
-	bend := float64(w*(1-w)) * change * b.at.Sub(a.at).Seconds() / math.Sqrt(3)
-	return math.Sqrt(float64(left*left) + float64(right*right) + float64(bend*bend))
+	change := c.roughness
+	if n > 0 {
+		change = (beside/n + c.roughness) / 2
+	}
+	left, right, span := float64((1-w)*a.stamp*p), float64(w*b.stamp*p), b.at.Sub(a.at).Seconds()
+	bridge := w * (1 - w) * span * span * change / 2
+	return math.Sqrt(float64(left*left) + float64(right*right) + float64(bridge))
+}
+
+// roughen follows the mean square of the change of power from span to span,
+// over some tens of spans.
+func (c *curve) roughen(a, b, after knot) {
+	const memory = 32
+	d := slope(b, after) - slope(a, b)
+	c.changes = min(c.changes+1, memory)
+	c.roughness += (float64(d*d) - c.roughness) / float64(c.changes)
 }
 
 // mulDiv returns floor(x*num/den) for 0 <= num <= den and x >= 0, exactly.

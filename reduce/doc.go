@@ -16,9 +16,12 @@
 // knot of a changed value read at t, the poll before at t', is at
 // t - min(Tu, t-t')/2. Tu is the mean time between changes where the polls are
 // fast enough to see the updates apart, else the sensor table's, and then the
-// method says "assumed". Segments break where the counter falls (a reset), where
+// method says "assumed". Where Tu is seen, the updates are tracked as the regular
+// events that they are, over the last ten, within the bounds that each poll sets,
+// which halves the error of the stamps. Segments break where the counter falls (a reset), where
 // it rises by more than the device can draw, and at gaps. Against a simulated
-// truth this is three to five times closer than the difference of the last
+// truth this is five to seven times closer (2.9 J instead of 14 to 20 J RMS a window
+// at 360 W and a 20 ms poll, accuracy_test.go) than the difference of the last
 // readings before the edges, which is what public tools take.
 //
 // A device without a counter has its power integrated: the trapezoid rule on
