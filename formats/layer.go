@@ -55,6 +55,9 @@ func decode(name string, r io.Reader, free int64) (content *peeker, layered bool
 	content = &peeker{r: raw}
 	for depth := 0; ; depth++ {
 		head := content.peek(4)
+		if len(head) < 4 && content.err != io.EOF {
+			content.head = nil // broken off before it could be told what it is
+		}
 		i := slices.IndexFunc(layers, func(l layerFormat) bool { return l.match(head) })
 		if i < 0 {
 			return content, layered

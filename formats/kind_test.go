@@ -1,0 +1,101 @@
+package formats
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestSniff(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 100_000)
+	for head, want := range map[string]Kind{
+		"":                                    Unknown,
+		"\n \r\n":                             Unknown,
+		"time, index\n1, 2\n":                 Unknown,
+		"{}":                                  Unknown,
+		"[]":                                  Unknown,
+		"[1]":                                 Unknown,
+		`"prompt"`:                            Unknown,
+		`{"x":{"prompt":1}}`:                  Unknown,
+		`{prompt:1}`:                          Unknown,
+		`{"prompt":1}`:                        RawPayload,
+		"\n\n  {\"messages\":[]}\n":           RawPayload,
+		"\ufeff{\"messages\":[]}":             RawPayload, // whose reader names the fault
+		`{"model":"m","input":"` + long:       RawPayload, // cut
+		`{"messages":[],"input_ids":[1]}`:     RawPayload, // as SGLang takes it
+		`{"model":"m","prompt":[1],"line":1}`: RawPayload,
+		`{"task_id":0,"prompt":"` + long:      TRTLLM,
+		`{"prompt":"x","output_tokens":1}`:    TRTLLM,
+		`{"input_ids":[1,2`:                   TRTLLM,
+		`{"logits":[1],"output_tokens":2}`:    TRTLLM,
+		`{"turns":["a"],"output_tokens":2}`:   TRTLLM,
+		"{\n \"metadata\": {},\n \"samples\": [\n":                    TRTLLM,
+		`[{"input_ids":[1],"output_len":2}]`:                          TRTLLM,
+		`[{"messages":[]}]`:                                           Unknown,
+		`{"line":1,"at_seconds":1}`:                                   Timing,
+		`{"conversation":"a","turn":0}`:                               Timing,
+		`{"type":"request","line":1}`:                                 Unknown,
+		`{"type":"run","schema":"wattrace.requests/1","producer":"x"`: Requests,
+		`{"schema":"wattrace.requests/22"}`:                           Requests, // whose reader refuses it
+		"{\n  \"schema\": \"wattrace.report\\/1\",\n \"a\":":          Report,
+		`{"type":"truth","schema":"wattrace.truth/1"}`:                Truth,
+		`{"schema":"else/1"}`:                                         Unknown,
+		"\xff\xff\xff\xff\x10\x00\x00\x00":                            TelemetryStream,
+		"ARROW1\x00\x00\x10":                                          TelemetryFile,
+		"ARROW":                                                       Unknown,
+		"ARROW2\x00\x00":                                              Unknown,
+	} {
+		if got := Sniff([]byte(head)); got != want {
+			t.Errorf("%.60q: got %q, want %q", head, got, want)
+		}
+	}
+}
+
+// The golden examples of our own files are what their names say.
+func TestSniffExamples(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for file, want := range map[string]Kind{
+		"requests/testdata/example.jsonl":         Requests,
+		"report/testdata/example.json":            Report,
+		"truth/testdata/example.jsonl":            Truth,
+		"telemetry/testdata/example.arrows":       TelemetryStream,
+		"../trace/testdata/example.jsonl":         RawPayload,
+		"../trace/testdata/example.jsonl.timing":  Timing,
+		"../testdata/trtllm-bench/azure200.jsonl": TRTLLM,
+	} {
+		f, err := os.Open(filepath.FromSlash(file))
+		if err != nil {
+			t.Log(err)
+			continue
+		}
+		found++
+		f.Close()
+		if got := open(t, file, nil).Kind(); got != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+	if found == 0 {
+		t.Error("no example is there")
+	}
+}
+
+// A head that is longer than the first look, with what tells at its end.
+func TestKindOfLongFirstLine(t *testing.T) {
+	t.Parallel()
+	line := `{"prompt":"` + strings.Repeat("x", 1<<20) + `","output_tokens":1}` + "\n"
+	if got := open(t, "-", strings.NewReader(line)).Kind(); got != TRTLLM {
+		t.Errorf("got %q", got)
+	}
+	// Beyond the limit the keys so far decide, and nothing is lost.
+	line = `{"prompt":"` + strings.Repeat("x", maxHead) + `","output_tokens":1}` + "\n"
+	in := open(t, "-", strings.NewReader(line))
+	if got := in.Kind(); got != RawPayload {
+		t.Errorf("got %q", got)
+	}
+	if b, err := in.Bytes(); err != nil || string(b) != line {
+		t.Errorf("%d bytes, %v; want %d", len(b), err, len(line))
+	}
+}
