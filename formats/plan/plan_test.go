@@ -169,6 +169,23 @@ func TestRoundTrips(t *testing.T) {
 	})
 }
 
+// TestWriteExample checks that the example is written as people write it.
+func TestWriteExample(t *testing.T) {
+	t.Parallel()
+	want, err := os.ReadFile("testdata/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := Write(&b, &example); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.NewReplacer(`"idle"`, "idle", `"warmup"`, "warmup", `"profiling"`, "profiling").Replace(b.String())
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestParseJSONErrors(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{

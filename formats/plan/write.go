@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"wattrace/trace"
 )
@@ -58,13 +59,13 @@ func fields(ph *trace.Phase, one func(key, value string)) {
 		one("requests", strconv.FormatInt(ph.Requests, 10))
 	}
 	if ph.Duration != 0 {
-		one("duration", quote(ph.Duration.String()))
+		one("duration", quote(duration(ph.Duration)))
 	}
 	if ph.FirstLine != 0 {
 		one("first_line", strconv.FormatInt(ph.FirstLine, 10))
 	}
 	if ph.Grace != 0 {
-		one("grace", quote(ph.Grace.String()))
+		one("grace", quote(duration(ph.Grace)))
 	}
 	if ph.Handover {
 		one("handover", "true")
@@ -75,4 +76,16 @@ func fields(ph *trace.Phase, one func(key, value string)) {
 func quote(s string) string {
 	b, _ := json.Marshal(s)
 	return string(b)
+}
+
+// duration formats d as people write it: 2m, not 2m0s.
+func duration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
 }

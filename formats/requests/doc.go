@@ -5,7 +5,7 @@
 // The log is JSON Lines, UTF-8, one object per line, the key "type" first.
 // testdata/example.jsonl is a whole one:
 //
-//	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000"},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"]}
+//	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000","spread_nanos":290},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"]}
 //	{"type":"phase","phase":"profiling","kind":"measure","event":"start","at_nanos":2000000000,"concurrency":64}
 //	{"type":"sent","seq":17,"line":18,"phase":"profiling","sent_nanos":2000120034}
 //	{"type":"request","seq":17,"line":18,"phase":"profiling","slot":3,"target":0,"scheduled_nanos":2000120000,"sent_nanos":2000120034,"wrote_nanos":2000160000,"first_byte_nanos":2090000000,"first_token_nanos":2090331000,"last_token_nanos":4600000000,"done_nanos":4600100000,"outcome":"succeeded","status":200,"finish_reason":"length","input_tokens":812,"output_tokens":128,"token_source":"usage","expected_input_tokens":812,"expected_output_tokens":128,"usage":{"prompt_tokens":812,"completion_tokens":128},"chunk_kinds":"r1c127f1u1d1","chunk_micros":[90211,20113,...]}

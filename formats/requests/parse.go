@@ -1,0 +1,186 @@
+package requests
+
+import (
+	"math"
+	"time"
+
+	"wattrace/formats/plan"
+	"wattrace/trace"
+)
+
+// Indexes of keys that more than one object has at the same place.
+const (
+	kAt = iota
+	kBoot
+	kMonotonic
+	kUnix
+	kSpread
+	kHost
+	kBootID
+)
+
+var clockKeys = []string{"at_nanos", "boot_nanos", "monotonic_nanos", "unix_nanos", "spread_nanos", "host", "boot_id"}
+
+// snapshot reads the readings of a clock object.
+func (p *parser) snapshot(what string, s *trace.ClockSnapshot, required uint64) {
+	p.clock(what, &trace.Clock{}, s, required|1<<kUnix)
+}
+
+func (p *parser) clock(what string, c *trace.Clock, s *trace.ClockSnapshot, required uint64) {
+	p.object(what, clockKeys, required, func(k int) {
+		switch k {
+		case kAt:
+			s.At = trace.Time(p.integer(clockKeys[k], any64, max64))
+		case kBoot:
+			s.BootNanos = p.absolute(clockKeys[k])
+		case kMonotonic:
+			s.MonotonicNanos = p.absolute(clockKeys[k])
+		case kUnix:
+			s.UnixNanos = p.absolute(clockKeys[k])
+		case kSpread:
+			s.Spread = time.Duration(p.integer(clockKeys[k], 0, max64))
+		case kHost:
+			c.Host = p.text(clockKeys[k])
+		case kBootID:
+			c.BootID = p.text(clockKeys[k])
+		}
+	})
+}
+
+var runKeys = []string{"schema", "producer", "clock", "trace", "targets", "plan", "overlays", "seed", "shard"}
+
+func (p *parser) run(r *Run) {
+	*r = Run{}
+	p.object("the run line", runKeys, 0b111111, func(k int) {
+		start := p.i
+		switch k {
+		case 0:
+			if err := checkSchema(p.text("schema")); err != nil {
+				p.fail(start, "%w", err)
+			}
+		case 1:
+			r.Producer = p.text("producer")
+		case 2:
+			p.clock("clock", &r.Clock, &r.Clock.Anchor, 1<<kUnix|1<<kHost)
+			r.Clock.Anchor.At = 0
+		case 3:
+			p.trace(&r.Trace)
+		case 4:
+			p.array("targets", func() { r.Targets = append(r.Targets, p.text("a target")) })
+		case 5:
+			raw := p.skip()
+			if p.err != nil {
+				return
+			}
+			var err error
+			if r.Plan, err = plan.ParseJSON(raw); err != nil {
+				p.fail(start, "%w", err)
+			}
+		case 6:
+			p.array("overlays", func() { r.Overlays = append(r.Overlays, p.text("an overlay")) })
+		case 7:
+			r.Seed = trace.Some(p.integer("seed", any64, max64))
+		case 8:
+			p.object("shard", []string{"index", "count"}, 0b11, func(k int) {
+				if k == 0 {
+					r.Shard.Index = int(p.integer("index", 0, 1<<30))
+				} else {
+					r.Shard.Count = int(p.integer("count", 1, 1<<30))
+				}
+			})
+		}
+	})
+}
+
+func (p *parser) trace(t *TraceInfo) {
+	p.object("trace", []string{"path", "sha256", "turns"}, 0b111, func(k int) {
+		switch k {
+		case 0:
+			t.Path = p.text("path")
+		case 1:
+			t.SHA256 = p.text("sha256")
+		case 2:
+			t.Turns = p.integer("turns", 0, max53)
+		}
+	})
+}
+
+var phaseKeys = []string{"phase", "kind", "event", "at_nanos", "concurrency"}
+
+func (p *parser) phase(e *PhaseEvent) {
+	*e = PhaseEvent{}
+	p.object("the phase line", phaseKeys, 0b01111, func(k int) {
+		switch k {
+		case 0:
+			e.Phase = p.text("phase")
+		case 1:
+			e.Kind = trace.PhaseKind(p.text("kind"))
+		case 2:
+			start := p.i
+			switch event := p.text("event"); event {
+			case "start", "end":
+				e.Start = event == "start"
+			default:
+				p.fail(start, `event must be "start" or "end"`)
+			}
+		case 3:
+			e.At = trace.Time(p.integer("at_nanos", any64, max64))
+		case 4:
+			e.Concurrency = int(p.integer("concurrency", 0, 1<<30))
+		}
+	})
+}
+
+var sentKeys = []string{"seq", "line", "phase", "sent_nanos"}
+
+func (p *parser) sent(s *Sent) {
+	*s = Sent{}
+	p.object("the sent line", sentKeys, 0b1111, func(k int) {
+		switch k {
+		case 0:
+			s.Seq = p.integer("seq", 0, max53)
+		case 1:
+			s.Line = p.integer("line", 1, max53)
+		case 2:
+			s.Phase = p.text("phase")
+		case 3:
+			s.At = trace.Time(p.integer("sent_nanos", any64, max64))
+		}
+	})
+}
+
+func (p *parser) client(c *Client) {
+	*c = Client{}
+	p.object("the client line", []string{"at_nanos", "cpu_seconds", "in_flight"}, 0b101, func(k int) {
+		switch k {
+		case 0:
+			c.At = trace.Time(p.integer("at_nanos", any64, max64))
+		case 1:
+			c.CPUSeconds = trace.Some(p.number("cpu_seconds"))
+		case 2:
+			c.InFlight = int(p.integer("in_flight", 0, math.MaxInt32))
+		}
+	})
+}
+
+var closeKeys = []string{"at_nanos", "sent", "succeeded", "failed", "cancelled", "clean"}
+
+func (p *parser) close(c *Close) {
+	*c = Close{}
+	p.object("the close line", closeKeys, 0b111111, func(k int) {
+		switch k {
+		case 0:
+			c.At = trace.Time(p.integer("at_nanos", any64, max64))
+		case 1:
+			c.Sent = p.integer("sent", 0, max53)
+		case 2:
+			c.Succeeded = p.integer("succeeded", 0, max53)
+		case 3:
+			c.Failed = p.integer("failed", 0, max53)
+		case 4:
+			c.Cancelled = p.integer("cancelled", 0, max53)
+		case 5:
+			c.Clean = p.boolean("clean")
+		}
+	})
+}

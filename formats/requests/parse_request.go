@@ -1,0 +1,259 @@
+package requests
+
+import (
+	"math"
+	"time"
+
+	"wattrace/trace"
+)
+
+// The keys of a request line, in the order in which they are written.
+const (
+	kSeq = iota
+	kLine
+	kConversation
+	kTurn
+	kPhase
+	kSlot
+	kTarget
+	kScheduled
+	kSent
+	kWrote
+	kFirstByte
+	kFirstToken
+	kLastToken
+	kDone
+	kOutcome
+	kStatus
+	kError
+	kFinish
+	kInput
+	kOutput
+	kSource
+	kExpectedInput
+	kExpectedOutput
+	kUsage
+	kKinds
+	kMicros
+)
+
+var requestKeys = []string{
+	kSeq: "seq", kLine: "line", kConversation: "conversation", kTurn: "turn",
+	kPhase: "phase", kSlot: "slot", kTarget: "target",
+	kScheduled: "scheduled_nanos", kSent: "sent_nanos", kWrote: "wrote_nanos",
+	kFirstByte: "first_byte_nanos", kFirstToken: "first_token_nanos",
+	kLastToken: "last_token_nanos", kDone: "done_nanos",
+	kOutcome: "outcome", kStatus: "status", kError: "error", kFinish: "finish_reason",
+	kInput: "input_tokens", kOutput: "output_tokens", kSource: "token_source",
+	kExpectedInput: "expected_input_tokens", kExpectedOutput: "expected_output_tokens",
+	kUsage: "usage", kKinds: "chunk_kinds", kMicros: "chunk_micros",
+}
+
+const requestRequired = 1<<kSeq | 1<<kLine | 1<<kPhase | 1<<kSlot | 1<<kTarget |
+	1<<kScheduled | 1<<kSent | 1<<kDone | 1<<kOutcome
+
+// request reads a request line.
+func (r *Reader) request(q *trace.Request) {
+	p := &r.p
+	chunks := q.Chunks[:0]
+	if q.Usage != nil {
+		r.usage = q.Usage[:0]
+	}
+	*q = trace.Request{}
+	r.kinds = r.kinds[:0]
+	kindsAt, microsAt := 0, 0
+	seen := p.object("the request line", requestKeys, requestRequired, func(k int) {
+		what := requestKeys[k]
+		switch k {
+		case kSeq:
+			q.Seq = p.integer(what, 0, max53)
+		case kLine:
+			q.Line = p.integer(what, 1, max53)
+		case kConversation:
+			q.Conversation = p.text(what)
+		case kTurn:
+			q.Turn = int(p.integer(what, 0, math.MaxInt32))
+		case kPhase:
+			q.Phase = p.text(what)
+		case kSlot:
+			q.Slot = int(p.integer(what, 0, math.MaxInt32))
+		case kTarget:
+			r.target(q)
+		case kScheduled:
+			q.Scheduled = p.instant(what)
+		case kSent:
+			q.Sent = p.instant(what)
+		case kWrote:
+			q.Wrote = trace.Some(p.instant(what))
+		case kFirstByte:
+			q.FirstByte = trace.Some(p.instant(what))
+		case kFirstToken:
+			q.FirstToken = trace.Some(p.instant(what))
+		case kLastToken:
+			q.LastToken = trace.Some(p.instant(what))
+		case kDone:
+			q.Done = p.instant(what)
+		case kOutcome:
+			p.outcome(q)
+		case kStatus:
+			q.Status = trace.Some(int(p.integer(what, 0, 999)))
+		case kError:
+			p.requestError(&q.Error)
+		case kFinish:
+			q.FinishReason = p.text(what)
+		case kInput:
+			q.InputTokens = trace.Some(p.integer(what, 0, max53))
+		case kOutput:
+			q.OutputTokens = trace.Some(p.integer(what, 0, max53))
+		case kSource:
+			p.source(q)
+		case kExpectedInput:
+			q.ExpectedInput = trace.Some(p.integer(what, 0, max53))
+		case kExpectedOutput:
+			q.ExpectedOutput = trace.Some(p.integer(what, 0, max53))
+		case kUsage:
+			r.usageObject(q)
+		case kKinds:
+			kindsAt = p.i
+			r.kinds = append(r.kinds, p.raw(what)...)
+		case kMicros:
+			microsAt = p.i
+			chunks = p.micros(chunks)
+		}
+	})
+	q.Chunks = chunks
+	if seen&(1<<kKinds|1<<kMicros) != 0 {
+		p.spread(q, r.kinds, kindsAt, microsAt)
+	}
+	if seen&(1<<kOutput) != 0 && q.TokenSource == "" {
+		p.fail(0, "output_tokens needs token_source")
+	}
+}
+
+// instant reads an instant on the steady clock.
+func (p *parser) instant(what string) trace.Time {
+	return trace.Time(p.integer(what, any64, max64))
+}
+
+func (r *Reader) target(q *trace.Request) {
+	start := r.p.i
+	q.Target = int(r.p.integer("target", 0, math.MaxInt32))
+	if q.Target >= r.targets {
+		r.p.fail(start, "target %d is not one of the run's %d", q.Target, r.targets)
+	}
+}
+
+func (p *parser) outcome(q *trace.Request) {
+	start := p.i
+	switch o := trace.Outcome(p.text("outcome")); o {
+	case trace.Succeeded, trace.Failed, trace.Cancelled:
+		q.Outcome = o
+	default:
+		p.fail(start, "outcome must be succeeded, failed or cancelled")
+	}
+}
+
+func (p *parser) source(q *trace.Request) {
+	start := p.i
+	switch s := trace.TokenSource(p.text("token_source")); s {
+	case trace.FromUsage, trace.FromChunks:
+		q.TokenSource = s
+	default:
+		p.fail(start, "token_source must be usage or chunks")
+	}
+}
+
+func (p *parser) requestError(e *trace.RequestError) {
+	p.object("error", []string{"class", "message"}, 1, func(k int) {
+		if k == 0 {
+			e.Class = trace.ErrorClass(p.text("class"))
+		} else {
+			e.Message = p.text("message")
+		}
+	})
+}
+
+func (r *Reader) usageObject(q *trace.Request) {
+	if r.p.peek() != '{' {
+		r.p.fail(r.p.i, "usage must be an object")
+	}
+	q.Usage = append(r.usage, r.p.skip()...)
+	r.usage = nil
+}
+
+// micros reads chunk_micros as it stands: At is the difference to the chunk
+// before, until spread adds them up.
+func (p *parser) micros(chunks []trace.Chunk) []trace.Chunk {
+	if p.err != nil {
+		return chunks
+	}
+	if p.peek() != '[' {
+		p.fail(p.i, "chunk_micros must be an array")
+		return chunks
+	}
+	p.i++
+	for p.peek(); ; {
+		start := p.i
+		v, ok := p.digits()
+		if !ok {
+			p.fail(start, "chunk_micros must hold whole numbers from 0 on")
+			return chunks
+		}
+		chunks = append(chunks, trace.Chunk{At: trace.Time(v)})
+		if p.i < len(p.b) && p.b[p.i] == ',' { // as we write it
+			p.i++
+			if p.i < len(p.b) && p.b[p.i] > ' ' {
+				continue
+			}
+		} else if p.peek() == ',' {
+			p.i++
+		} else {
+			break
+		}
+		p.peek()
+	}
+	p.take(']', "chunk_micros")
+	return chunks
+}
+
+// spread gives each chunk its kind and its instant.
+func (p *parser) spread(q *trace.Request, kinds []byte, kindsAt, microsAt int) {
+	if p.err != nil {
+		return
+	}
+	chunks := q.Chunks
+	for i := 0; i < len(kinds); {
+		kind := kinds[i]
+		n := 0
+		for i++; i < len(kinds) && kinds[i]-'0' < 10 && n < 1<<40; i++ {
+			n = n*10 + int(kinds[i]-'0')
+		}
+		if kind-'a' >= 26 || n == 0 {
+			p.fail(kindsAt, "chunk_kinds must be letters, each with a count from 1 on")
+			return
+		}
+		if n > len(chunks) {
+			p.fail(kindsAt, "chunk_kinds has more chunks than chunk_micros")
+			return
+		}
+		for k := range chunks[:n] {
+			chunks[k].Kind = trace.ChunkKind(kind)
+		}
+		chunks = chunks[n:]
+	}
+	if len(chunks) > 0 {
+		p.fail(microsAt, "chunk_micros has more chunks than chunk_kinds")
+		return
+	}
+	const most = math.MaxInt64 / int64(time.Microsecond)
+	sum := int64(0)
+	for k := range q.Chunks {
+		d := int64(q.Chunks[k].At)
+		if d > most-sum || q.Sent > 0 && (sum+d)*int64(time.Microsecond) > math.MaxInt64-int64(q.Sent) {
+			p.fail(microsAt, "%w", errOverflow)
+			return
+		}
+		sum += d
+		q.Chunks[k].At = q.Sent + trace.Time(sum)*trace.Time(time.Microsecond)
+	}
+}

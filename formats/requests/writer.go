@@ -1,0 +1,299 @@
+package requests
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"wattrace/formats/plan"
+	"wattrace/trace"
+)
+
+// Writer writes a log. Lines are buffered: Flush hands them on. The first error
+// of the underlying writer is returned by every later call. A Writer is not
+// safe for concurrent use.
+type Writer struct {
+	w   *bufio.Writer
+	b   []byte
+	err error
+}
+
+// NewWriter returns a Writer to w.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: bufio.NewWriterSize(w, 64<<10)} }
+
+// Flush writes what is buffered.
+func (w *Writer) Flush() error {
+	if w.err == nil {
+		w.err = w.w.Flush()
+	}
+	return w.err
+}
+
+// Run writes the first line of a log.
+func (w *Writer) Run(r *Run) error {
+	b := w.open(TypeRun)
+	b = text(b, "schema", Schema)
+	b = text(b, "producer", r.Producer)
+	b = append(b, `,"clock":{"host":`...)
+	b = appendString(b, r.Clock.Host)
+	b = optText(b, "boot_id", r.Clock.BootID)
+	b = snapshot(b, r.Clock.Anchor)
+	b = append(b, `},"trace":{"path":`...)
+	b = appendString(b, r.Trace.Path)
+	b = text(b, "sha256", r.Trace.SHA256)
+	b = integer(b, "turns", r.Trace.Turns)
+	b = append(b, '}')
+	b = list(b, "targets", r.Targets)
+	b = append(b, `,"plan":`...)
+	b = plan.AppendJSON(b, &r.Plan)
+	b = list(b, "overlays", r.Overlays)
+	b = optInteger(b, "seed", r.Seed)
+	if r.Shard.Count != 0 {
+		b = append(b, `,"shard":{"index":`...)
+		b = strconv.AppendInt(b, int64(r.Shard.Index), 10)
+		b = integer(b, "count", int64(r.Shard.Count))
+		b = append(b, '}')
+	}
+	return w.line(b)
+}
+
+// Phase writes the start or the end of a phase.
+func (w *Writer) Phase(p *PhaseEvent) error {
+	b := w.open(TypePhase)
+	b = text(b, "phase", p.Phase)
+	b = text(b, "kind", string(p.Kind))
+	if p.Start {
+		b = text(b, "event", "start")
+	} else {
+		b = text(b, "event", "end")
+	}
+	b = integer(b, "at_nanos", int64(p.At))
+	if p.Start {
+		b = integer(b, "concurrency", int64(p.Concurrency))
+	}
+	return w.line(b)
+}
+
+// Sent writes that a request was sent.
+func (w *Writer) Sent(s *Sent) error {
+	b := w.open(TypeSent)
+	b = integer(b, "seq", s.Seq)
+	b = integer(b, "line", s.Line)
+	b = text(b, "phase", s.Phase)
+	b = integer(b, "sent_nanos", int64(s.At))
+	return w.line(b)
+}
+
+// Clock writes a reading of the clocks.
+func (w *Writer) Clock(s trace.ClockSnapshot) error {
+	b := w.open(TypeClock)
+	b = integer(b, "at_nanos", int64(s.At))
+	b = snapshot(b, s)
+	return w.line(b)
+}
+
+// Client writes what the load generator used.
+func (w *Writer) Client(c *Client) error {
+	b := w.open(TypeClient)
+	b = integer(b, "at_nanos", int64(c.At))
+	if c.CPUSeconds.OK {
+		b = append(b, `,"cpu_seconds":`...)
+		b = strconv.AppendFloat(b, c.CPUSeconds.V, 'f', -1, 64)
+	}
+	b = integer(b, "in_flight", int64(c.InFlight))
+	return w.line(b)
+}
+
+// Close writes the last line and flushes. It does not close the underlying
+// writer.
+func (w *Writer) Close(c *Close) error {
+	b := w.open(TypeClose)
+	b = integer(b, "at_nanos", int64(c.At))
+	b = integer(b, "sent", c.Sent)
+	b = integer(b, "succeeded", c.Succeeded)
+	b = integer(b, "failed", c.Failed)
+	b = integer(b, "cancelled", c.Cancelled)
+	b = append(b, `,"clean":`...)
+	b = strconv.AppendBool(b, c.Clean)
+	if err := w.line(b); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// Request writes the outcome of a request. Its chunks must be in the order of
+// time and not before Sent; times of chunks are floored to microseconds since
+// Sent. Usage must be one JSON object or nil.
+func (w *Writer) Request(r *trace.Request) error {
+	b := w.open(TypeRequest)
+	b = integer(b, "seq", r.Seq)
+	b = integer(b, "line", r.Line)
+	if r.Conversation != "" {
+		b = text(b, "conversation", r.Conversation)
+		b = integer(b, "turn", int64(r.Turn))
+	}
+	b = text(b, "phase", r.Phase)
+	b = integer(b, "slot", int64(r.Slot))
+	b = integer(b, "target", int64(r.Target))
+	b = moments(b, r)
+	b = text(b, "outcome", string(r.Outcome))
+	b = optInteger(b, "status", r.Status)
+	if r.Error.Class != "" {
+		b = append(b, `,"error":{"class":`...)
+		b = appendString(b, string(r.Error.Class))
+		b = text(b, "message", r.Error.Message)
+		b = append(b, '}')
+	}
+	b = optText(b, "finish_reason", r.FinishReason)
+	b = optInteger(b, "input_tokens", r.InputTokens)
+	b = optInteger(b, "output_tokens", r.OutputTokens)
+	b = optText(b, "token_source", string(r.TokenSource))
+	b = optInteger(b, "expected_input_tokens", r.ExpectedInput)
+	b = optInteger(b, "expected_output_tokens", r.ExpectedOutput)
+	if r.Usage != nil {
+		b = append(b, `,"usage":`...)
+		b = append(b, r.Usage...)
+	}
+	b, err := chunks(b, r)
+	if err != nil {
+		w.b = b[:0]
+		return err
+	}
+	return w.line(b)
+}
+
+func moments(b []byte, r *trace.Request) []byte {
+	b = integer(b, "scheduled_nanos", int64(r.Scheduled))
+	b = integer(b, "sent_nanos", int64(r.Sent))
+	b = optInteger(b, "wrote_nanos", r.Wrote)
+	b = optInteger(b, "first_byte_nanos", r.FirstByte)
+	b = optInteger(b, "first_token_nanos", r.FirstToken)
+	b = optInteger(b, "last_token_nanos", r.LastToken)
+	return integer(b, "done_nanos", int64(r.Done))
+}
+
+// errOrder is a mistake of the caller: prefix sums of such chunks would lie.
+var errOrder = errors.New("requests: the chunks of a request are not in the order of time")
+
+// chunks appends the kinds as run lengths and the times as differences of
+// offsets that were floored first, so that the prefix sums never drift.
+func chunks(b []byte, r *trace.Request) ([]byte, error) {
+	if len(r.Chunks) == 0 {
+		return b, nil
+	}
+	b = append(b, `,"chunk_kinds":"`...)
+	run := 0
+	for i := range r.Chunks {
+		run++
+		if i+1 == len(r.Chunks) || r.Chunks[i+1].Kind != r.Chunks[i].Kind {
+			b = append(b, byte(r.Chunks[i].Kind))
+			b = strconv.AppendInt(b, int64(run), 10)
+			run = 0
+		}
+	}
+	b = append(b, `","chunk_micros":[`...)
+	before := int64(0)
+	for i := range r.Chunks {
+		offset := int64(r.Chunks[i].At.Sub(r.Sent)) / int64(time.Microsecond)
+		if offset < before || r.Chunks[i].At < r.Sent {
+			return b, errOrder
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, offset-before, 10)
+		before = offset
+	}
+	return append(b, ']'), nil
+}
+
+// open begins a line.
+func (w *Writer) open(t Type) []byte {
+	b := append(w.b[:0], `{"type":"`...)
+	b = append(b, t...)
+	return append(b, '"')
+}
+
+// line ends a line and keeps its buffer for the next one.
+func (w *Writer) line(b []byte) error {
+	b = append(b, "}\n"...)
+	if w.err == nil {
+		_, w.err = w.w.Write(b)
+	}
+	w.b = b[:0]
+	return w.err
+}
+
+// snapshot appends the readings that there are; absolute ones as strings.
+func snapshot(b []byte, s trace.ClockSnapshot) []byte {
+	b = absolute(b, "boot_nanos", s.BootNanos)
+	b = absolute(b, "monotonic_nanos", s.MonotonicNanos)
+	b = absolute(b, "unix_nanos", s.UnixNanos)
+	return integer(b, "spread_nanos", int64(s.Spread))
+}
+
+func absolute(b []byte, key string, nanos int64) []byte {
+	if nanos == 0 {
+		return b
+	}
+	b = append(name(b, key), '"')
+	b = strconv.AppendInt(b, nanos, 10)
+	return append(b, '"')
+}
+
+func name(b []byte, key string) []byte {
+	b = append(b, `,"`...)
+	b = append(b, key...)
+	return append(b, `":`...)
+}
+
+func integer(b []byte, key string, v int64) []byte {
+	return strconv.AppendInt(name(b, key), v, 10)
+}
+
+func optInteger[T ~int | ~int64](b []byte, key string, v trace.Opt[T]) []byte {
+	if !v.OK {
+		return b
+	}
+	return integer(b, key, int64(v.V))
+}
+
+func text(b []byte, key, v string) []byte { return appendString(name(b, key), v) }
+
+func optText(b []byte, key, v string) []byte {
+	if v == "" {
+		return b
+	}
+	return text(b, key, v)
+}
+
+func list(b []byte, key string, all []string) []byte {
+	b = append(name(b, key), '[')
+	for i, s := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, s)
+	}
+	return append(b, ']')
+}
+
+// appendString appends s as a JSON string. Bytes that are not UTF-8 become the
+// replacement character.
+func appendString(b []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			// After ToValidUTF8 there is nothing left to fail on.
+			b, _ = jsontext.AppendQuote(b, strings.ToValidUTF8(s, "\ufffd"))
+			return b
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
