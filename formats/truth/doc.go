@@ -10,12 +10,17 @@
 //	{"type":"close","at_nanos":30000200000,"clean":true}
 //
 // The power of a device is constant from one of its steps to the next, so that
-// its energy at any instant is exact: energy_microjoules, the total at the step,
-// rounded down, and power times what has passed since. Steps of one device are
-// in the order of time. The clock is as in package requests, so that a truth
-// file joins a request log of the same boot exactly. The last step holds until
-// the close line; a file without one is incomplete and holds only to its last
-// step.
+// its energy at any instant is exact: energy_microjoules, the total since the
+// device's first step, rounded down, and power times what has passed since.
+// power_watts is a whole number of microwatts. Steps of one device are in the
+// order of time. A reader adds up power times time itself, in whole
+// femtojoules, and refuses a file whose energy_microjoules says anything else.
+//
+// The clock is as in package requests, so that a truth file joins a request log
+// of the same boot exactly. The last step holds until the close line, whose
+// clean is false when the simulator ended by a fault. A file without a close
+// line is incomplete, and each device is known only up to its last step; its
+// last line may be cut. Unknown types and keys are skipped.
 //
 // History: 1 is the first.
 package truth
