@@ -1,0 +1,95 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wattrace/reduce"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// example is a report with every kind of content.
+func example() *reduce.Report {
+	seconds := 28.125
+	in, out := 20113.0, 3215.0
+	number := func(unit string, v, random, systematic float64, devices int, method string) reduce.Metric {
+		return reduce.Metric{Unit: unit, Number: &reduce.Number{Value: v, Method: method, DevicesCovered: devices,
+			Uncertainty: &reduce.Uncertainty{Random: random, Systematic: systematic}}}
+	}
+	energy := number("J", 51432.25, 6.1, 2577.4, 3, "counter")
+	energy.Enclosure = &reduce.Enclosure{Low: 51388.5, High: 51475.125}
+	return &reduce.Report{
+		Schema: reduce.Schema, Producer: "wattrace 0.1.0",
+		Inputs:   []reduce.Input{{Path: "requests.jsonl", Schema: "wattrace.requests/1", SHA256: "9f86"}},
+		Warnings: []reduce.Warning{{Code: reduce.WarnMissingDevice, Message: "node1 GPU 3: reports neither energy nor power", Phase: "profiling", Device: "GPU-d"}},
+		Phases: []reduce.Phase{{
+			Name: "profiling", Kind: "measure", Start: "2026-05-28T20:26:40.000000000Z", End: "2026-05-28T20:27:08.125000000Z", DurationSeconds: &seconds,
+			Concurrency: 8, Requests: &reduce.Requests{Sent: 200, Succeeded: 199, Failed: 1}, Tokens: &reduce.Tokens{Input: &in, Output: &out},
+			Devices: &reduce.Devices{Expected: 4, Seen: 3, Missing: []string{"GPU-d"}},
+			Metrics: map[string]reduce.Metric{
+				reduce.TotalGPUEnergy:       energy,
+				reduce.TotalGPUPower:        number("W", 1828.7, 12, 91.4, 3, "time-weighted mean of power_average_watts, 550ms earlier"),
+				reduce.OutputTokensPerJoule: number("tokens/J", 0.06250942, 0.0000074, 0.0031, 3, "output tokens / total_gpu_energy"),
+				reduce.RequestThroughput:    {Unit: "requests/s", Number: &reduce.Number{Value: 7.0755, Method: "count / duration"}},
+				reduce.TimeToFirstToken: {Unit: "s", Distribution: &reduce.Distribution{Mean: 0.0912, Min: 0.02, P1: 0.021, P5: 0.03, P10: 0.04, P25: 0.06,
+					P50: 0.09, P75: 0.11, P90: 0.14, P95: 0.15, P99: 0.2, Max: 0.31, Std: 0.04, Count: 199}},
+			},
+			PerDevice: []reduce.PerDevice{
+				{Device: "GPU-a", DeviceIndex: 0, Host: "node1", Name: "H100", Source: "nvml", Scope: "gpu", Coverage: 1,
+					Metrics: map[string]reduce.Metric{reduce.GPUEnergy: number("J", 17144, 3.5, 859, 0, "counter"), reduce.GPUPower: number("W", 609.5, 7, 30, 0, "mean")}},
+				{Device: "GPU-d", DeviceIndex: 3, Host: "node1", Name: "H100", Source: "nvml", Scope: "gpu", Coverage: 0, Metrics: map[string]reduce.Metric{}},
+			},
+			Windows: []reduce.Phase{},
+		}},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"example.json": func(b *bytes.Buffer) error { return WriteJSON(b, example()) },
+		"example.txt":  func(b *bytes.Buffer) error { return WriteText(b, example()) },
+	} {
+		var got bytes.Buffer
+		if err := write(&got); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("testdata", name)
+		if *update {
+			if err := os.WriteFile(path, got.Bytes(), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestJSONReadsBack(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := WriteJSON(&b, example()); err != nil {
+		t.Fatal(err)
+	}
+	var got reduce.Report
+	d := json.NewDecoder(&b)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(example(), &got); diff != "" {
+		t.Error(diff)
+	}
+}
