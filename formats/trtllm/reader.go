@@ -82,7 +82,7 @@ func (r *Reader) Read(dst *Row) error {
 // a document: an array, or an object that goes on in the next line. A row that
 // was cut ends otherwise.
 func startsDocument(line []byte) bool {
-	line = bytes.TrimSpace(line)
+	line = bytes.Trim(line, " \t\r\n") // is not blank, or it would not have been read
 	return line[0] == '[' || line[0] == '{' && bytes.IndexByte([]byte("{[,:"), line[len(line)-1]) >= 0
 }
 
