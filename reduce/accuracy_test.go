@@ -103,10 +103,7 @@ func TestCounterEnergyAgainstTruth(t *testing.T) {
 						}
 						n++
 					}
-					total := rep.Phases[p].Metrics[reduce.LastSampleGPUEnergy].Value
-					for i := range devices {
-						total -= truth(loads[i], span.Start, span.End.V)
-					}
+					total := rep.Phases[p].Metrics[reduce.LastSampleGPUEnergy].Value - rep.Phases[p].Metrics[reduce.TrueGPUEnergy].Value
 					last += total * total / float64(len(devices)) // per device, as the errors are independent
 				}
 			}
@@ -146,7 +143,16 @@ func reduceSim(devices []*sim.Device, loads [][]step, spans []reduce.Span, until
 			now = now.Add(now.Sub(before))
 		}
 	}
-	r := reduce.New(trace.Clock{}, spans, true, reduce.Options{LastSample: true})
+	r := reduce.New(trace.Clock{}, spans, true, reduce.Options{
+		Truth: func(id string, at trace.Time) (uint64, bool) {
+			for i, d := range devices {
+				if d.Info().ID == id {
+					return uint64(truth(loads[i], 0, at) * 1e6), true
+				}
+			}
+			return 0, false
+		},
+	})
 	r.Survey(b, 0)
 	r.Start()
 	r.Telemetry(b, 0)

@@ -177,7 +177,7 @@ func perDevice(d deviceEnergy, seconds float64) PerDevice {
 
 // totals adds up the devices. Sums are taken before any rounding.
 func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds float64) {
-	var energy, power, last total
+	var energy, power total
 	var bounds Enclosure
 	enclosed := true
 	for _, d := range devices {
@@ -192,9 +192,6 @@ func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds 
 		}
 		if w, ok := d.watts.Get(); ok {
 			power.add(w, d.wattSigma, d.series.survey.powerMethod())
-		}
-		if v, ok := d.last.Get(); ok && d.whole {
-			last.add(v, 0, "last counter reading before each end")
 		}
 	}
 	if energy.n() > 0 {
@@ -217,10 +214,37 @@ func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds 
 	default:
 		r.Warn(WarnNoGauge, ph.Name, "", "no GPU reports its power: total_gpu_power is not stated")
 	}
-	if r.opt.LastSample && last.n() > 0 {
-		n := last.number(0)
-		n.Uncertainty = nil
-		out.Metrics[LastSampleGPUEnergy] = Metric{Unit: "J", Number: n}
+	if r.opt.Truth != nil {
+		r.compare(ph, out, devices)
+	}
+}
+
+// compare adds the truth of the devices that total_gpu_energy covers, and what
+// the last readings before each end would have said of them.
+func (r *Reducer) compare(ph *phase, out *Phase, devices []deviceEnergy) {
+	var truth, last total
+	for _, d := range devices {
+		if !d.whole {
+			continue
+		}
+		id := d.series.survey.device.ID
+		a, okA := r.opt.Truth(id, ph.Start)
+		b, okB := r.opt.Truth(id, ph.End.V)
+		if !okA || !okB {
+			r.Warn(WarnNoTruth, ph.Name, id, "the truth file does not reach over both ends of the phase")
+			return
+		}
+		truth.add(float64(b-a)/1e6, 0, "simulator's truth")
+		if v, ok := d.last.Get(); ok {
+			last.add(v, 0, "last counter reading before each end")
+		}
+	}
+	for tag, t := range map[string]*total{TrueGPUEnergy: &truth, LastSampleGPUEnergy: &last} {
+		if t.n() > 0 {
+			n := t.number(0)
+			n.Uncertainty = nil
+			out.Metrics[tag] = Metric{Unit: "J", Number: n}
+		}
 	}
 }
 

@@ -23,8 +23,11 @@ type Span struct {
 
 // Options are the choices of a user. The zero value is the default.
 type Options struct {
-	ExpectDevices int  // GPUs that should have been seen; 0 takes those of the recording
-	LastSample    bool // add last_sample_gpu_energy, for comparison
+	ExpectDevices int // GPUs that should have been seen; 0 takes those of the recording
+	// Truth gives what a simulated device has drawn until an instant on the
+	// common clock, in microjoules. With it the report compares itself, and the
+	// difference of the last readings before each end, with the truth.
+	Truth func(device string, at trace.Time) (microjoules uint64, ok bool)
 }
 
 // A Reducer computes a report in two passes over the telemetry, as the package

@@ -1,6 +1,10 @@
 package reduce
 
-import "wattrace/trace"
+import (
+	"slices"
+
+	"wattrace/trace"
+)
 
 // Schema is the version of the report document.
 const Schema = "wattrace.report/1"
@@ -33,31 +37,45 @@ type Warning struct {
 // Code names a kind of warning. A code never changes its meaning.
 type Code string
 
-// The codes.
+// The codes. Those that Incomplete names say that something is lacking.
 const (
-	WarnSimulated      Code = "simulated"      // the devices are not real
-	WarnNoTelemetry    Code = "no_telemetry"   // no recording was given
-	WarnIncompleteLog  Code = "incomplete_log" // the request log has no close line
-	WarnIncompleteTele Code = "incomplete_telemetry"
-	WarnInterrupted    Code = "interrupted"       // a signal ended the run
-	WarnNotBracketed   Code = "not_bracketed"     // the telemetry does not reach over both ends of the phase
-	WarnMissing        Code = "missing_time"      // readings are missing inside the phase
-	WarnMissingDevice  Code = "missing_device"    // an expected device gave no energy
-	WarnReset          Code = "counter_reset"     // an energy counter fell
-	WarnJump           Code = "counter_jump"      // an energy counter rose by more than the device can draw
-	WarnDisordered     Code = "disordered"        // readings out of order were left out
-	WarnNoEnd          Code = "no_end"            // the log does not say when the phase ended
-	WarnNoConcurrency  Code = "no_concurrency"    // energy per user needs a configured concurrency
-	WarnNoTokens       Code = "no_tokens"         // no request says how many tokens it had
-	WarnTokensCounted  Code = "tokens_counted"    // output tokens were counted from events, a lower bound
-	WarnWorkInFlight   Code = "work_in_flight"    // a phase was handed over with requests in flight
-	WarnFailed         Code = "failed_requests"   // requests failed; their energy stays in the total
-	WarnNoGauge        Code = "no_power_gauge"    // no device reports its power
-	WarnNoRequests     Code = "no_requests"       // no request of the phase succeeded
-	WarnClock          Code = "clock"             // log and telemetry were joined by wall clocks
-	WarnMIG            Code = "mig"               // a board is partitioned: its energy is not one server's
-	WarnIncompleteEnd  Code = "incomplete_inputs" // some input is not whole
+	WarnSimulated      Code = "simulated"            // the devices are not real
+	WarnClock          Code = "clock"                // files were joined by wall clocks
+	WarnIncompleteLog  Code = "incomplete_log"       // a request log has no close line
+	WarnIncompleteTele Code = "incomplete_telemetry" // a recording was not ended, or lost rows
+	WarnInterrupted    Code = "interrupted"          // a signal ended the run
+	WarnNoEnd          Code = "no_end"               // the log does not say when the phase ended
+	WarnFailed         Code = "failed_requests"      // requests failed; their energy stays in the total
+	WarnNoRequests     Code = "no_requests"          // no request of the phase succeeded
+	WarnNoTokens       Code = "no_tokens"            // a request does not say how many tokens it had
+	WarnTokensCounted  Code = "tokens_counted"       // output tokens were counted from events, a lower bound
+	WarnNoConcurrency  Code = "no_concurrency"       // energy per user needs a configured concurrency
+	WarnWorkInFlight   Code = "work_in_flight"       // requests run across an end of the phase
+	WarnNotBracketed   Code = "not_bracketed"        // the telemetry does not reach over both ends of the phase
+	WarnMissing        Code = "missing_time"         // readings are missing inside the phase
+	WarnMissingDevice  Code = "missing_device"       // an expected device gave no energy
+	WarnNoGauge        Code = "no_power_gauge"       // no device's power is known over the phase
+	WarnReset          Code = "counter_reset"        // an energy counter fell
+	WarnJump           Code = "counter_jump"         // an energy counter rose by more than the device can draw
+	WarnDisordered     Code = "disordered"           // readings out of order were left out
+	WarnMIG            Code = "mig"                  // a board is partitioned: its energy is not one server's
+	WarnNoTruth        Code = "no_truth"             // the truth file does not cover the phase
 )
+
+// Incomplete returns the codes of the warnings, each once, that say that
+// something is lacking that the report should have had.
+func (r *Report) Incomplete() []Code {
+	var list []Code
+	for _, w := range r.Warnings {
+		switch w.Code {
+		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice:
+			if !slices.Contains(list, w.Code) {
+				list = append(list, w.Code)
+			}
+		}
+	}
+	return list
+}
 
 // Phase is a window of the run and what is known of it.
 type Phase struct {

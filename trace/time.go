@@ -112,3 +112,6 @@ func (e *SyntaxError) Error() string { return e.Pos.String() + ": " + e.Err.Erro
 
 // Unwrap returns the cause without its position.
 func (e *SyntaxError) Unwrap() error { return e.Err }
+
+// Same reports whether c and d are one clock: the same anchor of the same host.
+func (c Clock) Same(d Clock) bool { return c == d }

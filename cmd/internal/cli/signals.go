@@ -39,3 +39,24 @@ func Signals(ctx context.Context) (soft, hard context.Context, stop func()) {
 		cancelSoft()
 	}
 }
+
+// IgnoreFirstSignal makes the process live through one SIGINT or SIGTERM, for
+// a consumer that reads a pipe: Ctrl-C reaches the whole pipeline, and its
+// producer is about to close its output. The next one kills. restore ends it.
+func IgnoreFirstSignal() (restore func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		select {
+		case <-signals:
+		case <-done:
+		}
+		signal.Stop(signals)
+	}()
+	return func() {
+		close(done)
+		<-gone
+	}
+}

@@ -1,0 +1,95 @@
+package reduce
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/formats/report"
+	"wattrace/reduce"
+)
+
+const manual = `Joins request logs (replay) and recordings (record), in any order and number, and
+reports for every phase of the run its power, energy, tokens per joule and joules
+per user, each with its method and uncertainty. "-", or no operand, is standard
+input; it is read to its end before the named files are opened. Without a request
+log the whole recording is one phase.
+
+  reduce requests.jsonl power.arrows
+  reduce --format json -o report.json requests.jsonl power.arrows
+  record --for 60s | reduce
+  record -- replay -o requests.jsonl --url http://server:8000 trace.jsonl | reduce requests.jsonl -
+
+A figure that cannot be had is left out, with a warning that says why. Exit status
+3 says that the report lacks something: failed requests, a phase that the telemetry
+does not cover, a device that gave nothing, a file that was cut off.`
+
+// Main runs reduce with args (without the program's name) and returns its exit
+// status.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return cli.Main(ctx, cli.Tool{
+		Name: "reduce", Usage: "power and energy of each phase of a run, from its request log and telemetry",
+		Args: "[REQUESTS.jsonl|POWER.arrows|-]...", Manual: manual, Output: true,
+		Flags: []ucli.Flag{
+			&ucli.StringFlag{Name: "format", Value: "text", Usage: "text or json"},
+			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},
+			&ucli.StringFlag{Name: "truth", Usage: "compare with what simulated devices really drew: `FILE` of simulate --truth"},
+			&ucli.BoolFlag{Name: "keep-going", Usage: "use what precedes the fault of a damaged recording"},
+		},
+		Action: action,
+	}, args, stdin, stdout, stderr)
+}
+
+func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
+	format := c.String("format")
+	if format != "text" && format != "json" {
+		return cli.Usagef("--format %q: want text or json", format)
+	}
+	if c.Int("expect-devices") < 0 {
+		return cli.Usagef("--expect-devices is negative")
+	}
+	operands := env.Operands
+	if len(operands) == 0 {
+		if cli.IsTerminal(env.Stdin) {
+			return cli.Usagef("no request log and no recording")
+		}
+		operands = []string{"-"}
+	}
+	out, err := env.Output(cli.OutputOptions{Atomic: true})
+	if err != nil {
+		return err
+	}
+	rep, err := run(env, operands, options{
+		expectDevices: c.Int("expect-devices"), truth: c.String("truth"), keepGoing: c.Bool("keep-going"),
+	})
+	if err != nil {
+		return err
+	}
+	write := report.WriteText
+	if format == "json" {
+		write = report.WriteJSON
+	}
+	if err := write(out, rep); err != nil {
+		out.Abort()
+		return err
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	if lacks := rep.Incomplete(); len(lacks) > 0 {
+		return cli.Incompletef("the report is incomplete: %s", join(lacks))
+	}
+	return nil
+}
+
+func join(codes []reduce.Code) string {
+	var s []string
+	for _, c := range codes {
+		s = append(s, fmt.Sprint(c))
+	}
+	return strings.Join(s, ", ")
+}
