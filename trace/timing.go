@@ -194,7 +194,7 @@ func text(m *Member) (string, error) {
 	s, err := jsontext.AppendUnquote(nil, m.Value)
 	switch {
 	case err != nil:
-		return "", m.Errorf("%q has an escape that is no character", m.Name)
+		return "", m.Errorf("%q is not valid Unicode", m.Name)
 	case len(s) == 0:
 		return "", m.Errorf("%q is empty", m.Name)
 	}

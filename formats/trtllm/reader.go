@@ -159,7 +159,7 @@ func (p *parser) taskID(m *trace.Member) error {
 	case '"':
 		id, err := jsontext.AppendUnquote(nil, m.Value)
 		if err != nil {
-			return m.Errorf(`"task_id" has an escape that is no character`)
+			return m.Errorf(`"task_id" is not valid Unicode`)
 		}
 		p.row.TaskID = string(id)
 		return nil

@@ -85,7 +85,7 @@ func TestReadErrors(t *testing.T) {
 		`{"prompt":∑["x"],"output_tokens":1}`:                     `"prompt" must be a string`,
 		`{"task_id":∑1.5,"prompt":"x","output_tokens":1}`:         `"task_id" must be an integer or a string`,
 		`{"task_id":∑true,"prompt":"x","output_tokens":1}`:        `"task_id" must be an integer or a string`,
-		`{"task_id":∑"\ud800","prompt":"x","output_tokens":1}`:    `"task_id" has an escape that is no character`,
+		`{"task_id":∑"\ud800","prompt":"x","output_tokens":1}`:    `"task_id" is not valid Unicode`,
 		`{"input_ids":∑{},"output_tokens":1}`:                     `"input_ids" must be an array`,
 		`∑{"input_ids":[ ],"output_tokens":1}`:                    `"input_ids" is empty`,
 		`∑{"logits":[],"prompt":"x","output_tokens":1}`:           `"logits" is empty`,
