@@ -21,7 +21,7 @@ const (
 	TRTLLM          Kind = "trtllm-bench dataset"
 	Requests        Kind = "request log"
 	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
-	TelemetryFile   Kind = "Arrow IPC file"      // may be a telemetry recording
+	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
 	Report          Kind = "report"
 	Truth           Kind = "truth file"
 )
