@@ -52,9 +52,9 @@ var shapes = []struct {
 	kind      Kind
 }{
 	{any: []string{"messages"}, kind: RawPayload},
+	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, kind: Timing},
 	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, kind: TRTLLM},
 	{any: []string{"prompt", "input"}, kind: RawPayload},
-	{any: []string{"line", "conversation"}, none: []string{"type", "schema"}, kind: Timing},
 }
 
 // Sniff returns the kind of the content that begins with head. A head that is

@@ -34,6 +34,7 @@ func TestSniff(t *testing.T) {
 		"{\n \"metadata\": {},\n \"samples\": [\n":                    TRTLLM,
 		`[{"input_ids":[1],"output_len":2}]`:                          TRTLLM,
 		`[{"messages":[]}]`:                                           Unknown,
+		`{"line":1,"input_tokens":1,"output_tokens":1}`:               Timing,
 		`{"line":1,"at_seconds":1}`:                                   Timing,
 		`{"conversation":"a","turn":0}`:                               Timing,
 		`{"type":"request","line":1}`:                                 Unknown,
