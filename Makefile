@@ -1,0 +1,71 @@
+# wattrace: make help says what there is.
+
+GO ?= go
+TOOLS := convert record reduce replay simulate
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BENCHSTAT := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+
+# go-nvml's header marks calls as deprecated that old drivers still need.
+export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
+
+# RACE=-race runs the tests under the race detector, which needs cgo.
+RACE ?=
+FUZZTIME ?= 20s
+
+.PHONY: help build test race lint layers bench demo fuzz golden setup ci clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+build: ## all binaries, in bin/; only record links cgo
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ $(addprefix ./cmd/,$(filter-out record,$(TOOLS)))
+	CGO_ENABLED=1 $(GO) build -trimpath -o bin/ ./cmd/record
+
+test: ## all tests (RACE=-race: under the race detector)
+	$(GO) test $(RACE) ./...
+
+race: ## all tests under the race detector, none from the cache
+	$(GO) test -race -count=1 ./...
+
+lint: ## gofmt, go vet, staticcheck
+	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) vet ./...
+	$(STATICCHECK) ./...
+
+layers: ## who may import whom
+	$(GO) test -count=1 ./cmd/internal/layers
+
+bench: ## benchmarks, ten runs each, summed up by benchstat
+	@mkdir -p dist
+	$(GO) test -run '^$$' -bench . -count=10 -benchmem $$($(GO) list ./... | grep -v /cmd) | tee dist/bench.txt
+	$(BENCHSTAT) dist/bench.txt
+
+demo: build ## the whole pipeline against a simulated server and simulated GPUs
+	@bash testdata/demo.sh
+
+fuzz: ## every fuzzer for FUZZTIME
+	@set -e; for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz || true); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
+		done; \
+	done
+
+golden: ## rewrite the golden files, and show what changed
+	$(GO) test ./formats/report ./formats/telemetry ./cmd/internal/script -update
+	git diff --stat
+
+setup: ## what the interop tests read recordings with, where it can be had
+	-python3 -m venv dist/venv && dist/venv/bin/pip install -q 'pyarrow==21.*'
+
+ci: setup ## what a change must pass; ends with go test's own lines
+	$(MAKE) lint
+	$(MAKE) layers
+	CGO_ENABLED=0 $(GO) build ./...
+	CGO_ENABLED=0 $(GO) test ./...
+	$(MAKE) build
+	PATH="$$PWD/dist/venv/bin:$$PATH" $(MAKE) test RACE=-race
+
+clean: ## remove what was built
+	rm -rf bin demo dist

@@ -1,0 +1,174 @@
+package layers
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rule says what the packages that a pattern matches may import: packages of
+// wattrace, and modules of others (by the prefix of an import path). The
+// standard library is free, but for what forbidden names. A pattern is as
+// path.Match, or ends in "/..." for all below; the first that matches counts.
+type rule struct {
+	packages  string
+	wattrace  []string
+	others    []string
+	forbidden []string // of the standard library
+}
+
+var noIO = []string{"net", "net/http", "os/exec", "os/signal"}
+
+var rules = []rule{
+	{packages: "trace", others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext", "github.com/tidwall/gjson"}, forbidden: noIO},
+
+	{packages: "sample", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix"}, forbidden: noIO},
+	{packages: "sample/nvml", wattrace: []string{"trace", "sample"}, others: []string{"github.com/NVIDIA/go-nvml/pkg/nvml"}, forbidden: noIO},
+	{packages: "sample/sim", wattrace: []string{"trace", "sample"}, others: []string{"golang.org/x/sys/unix"}, forbidden: noIO},
+	{packages: "sample/sampletest", wattrace: []string{"trace", "sample", "sample/sim"}},
+
+	{packages: "reduce", wattrace: []string{"trace", "sample"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+
+	{packages: "replay", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext", "github.com/tidwall/gjson"}},
+	{packages: "replay/simserver", wattrace: []string{"trace"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}},
+	{packages: "replay/replaytest", wattrace: []string{"trace", "replay"}},
+
+	{packages: "formats", wattrace: []string{"trace"}, others: []string{"github.com/klauspost/compress/...", "golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/telemetry", wattrace: []string{"trace", "sample", "formats"}, others: []string{"github.com/apache/arrow/go/v17/arrow/...", "github.com/google/flatbuffers/go"}, forbidden: noIO},
+	{packages: "formats/requests", wattrace: []string{"trace", "formats", "formats/plan"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/plan", wattrace: []string{"trace"}, others: []string{"github.com/goccy/go-yaml/..."}, forbidden: noIO},
+	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
+	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/traces", wattrace: []string{"trace", "formats", "formats/trtllm"}, forbidden: noIO},
+	{packages: "formats/trtllm", wattrace: []string{"trace", "formats"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+
+	{packages: "cmd/internal/layers"},
+	{packages: "cmd/internal/cli", others: []string{"github.com/urfave/cli/v2", "golang.org/x/term", "golang.org/x/sys/unix"}},
+	{packages: "cmd/internal/convert", wattrace: []string{"trace", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "formats/telemetry", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "github.com/klauspost/compress/zstd", "golang.org/x/sys/unix"}},
+	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/requests", "formats/telemetry", "formats/report", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/*", wattrace: []string{"cmd/internal/cli", "cmd/internal/*"}},
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func match(pattern, name string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return name == prefix || strings.HasPrefix(name, prefix+"/")
+	}
+	ok, _ := path.Match(pattern, name)
+	return ok
+}
+
+// list runs go list, which knows build constraints; with cgo the NVML package
+// shows its imports.
+func list(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Standard", "wattrace/...")
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var all []goPackage
+	for d := json.NewDecoder(out); ; {
+		var p goPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal("go list:", err)
+	}
+	return all
+}
+
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t) {
+		name := strings.TrimPrefix(p.ImportPath, "wattrace/")
+		i := slices.IndexFunc(rules, func(r rule) bool { return match(r.packages, name) })
+		if i < 0 {
+			t.Errorf("%s: the table does not know this package", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if why := check(rules[i], imported); why != "" {
+				t.Errorf("%s imports %s: %s", name, imported, why)
+			}
+		}
+	}
+}
+
+func check(r rule, imported string) string {
+	any := func(patterns []string, name string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool { return match(p, name) })
+	}
+	if name, ours := strings.CutPrefix(imported, "wattrace/"); ours {
+		if !any(r.wattrace, name) {
+			return "not among what it may import"
+		}
+		return ""
+	}
+	if first, _, _ := strings.Cut(imported, "/"); strings.Contains(first, ".") {
+		if !any(r.others, imported) {
+			return "not among the modules that it may link"
+		}
+		return ""
+	}
+	if slices.Contains(r.forbidden, imported) {
+		return "not for this package"
+	}
+	return ""
+}
+
+// Whole binaries: what none but the named ones may link, however indirectly.
+func TestLinked(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		module string
+		may    []string
+	}{
+		{"github.com/NVIDIA/go-nvml", []string{"record"}},
+		{"github.com/apache/arrow/go/v17/parquet", []string{"convert"}},
+		{"net/http", []string{"replay", "simulate"}},
+		{"wattrace/sample/sampletest", nil},
+		{"wattrace/replay/replaytest", nil},
+		{"testing", nil},
+	} {
+		for _, p := range list(t) {
+			tool, ok := strings.CutPrefix(p.ImportPath, "wattrace/cmd/")
+			if !ok || strings.Contains(tool, "/") || slices.Contains(c.may, tool) {
+				continue
+			}
+			cmd := exec.Command("go", "list", "-deps", p.ImportPath)
+			cmd.Env = append(cmd.Environ(), "CGO_ENABLED=1")
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for dep := range strings.SplitSeq(string(out), "\n") {
+				if match(c.module+"/...", dep) {
+					t.Errorf("%s links %s", tool, dep)
+				}
+			}
+		}
+	}
+}
