@@ -1,0 +1,350 @@
+package replay
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"wattrace/trace"
+)
+
+// found is what one JSON object of an answer holds: an event, or a whole body.
+// The slices are parts of the input.
+type found struct {
+	role, content, reasoning, tool bool
+
+	usage  []byte // the object
+	finish []byte // the reason, without quotes
+	failed bool   // there is an error object
+	fault  fault
+	known  bool // it has the shape of an answer or a part of one
+	text   span // the first string that is content, else reasoning
+	err    error
+}
+
+// kind applies the order of trace.ChunkKind: output of any kind first, of
+// several the text before the reasoning before the tool call.
+func (f *found) kind() trace.ChunkKind {
+	switch {
+	case f.content:
+		return trace.ChunkContent
+	case f.reasoning:
+		return trace.ChunkReasoning
+	case f.tool:
+		return trace.ChunkTool
+	case f.failed:
+		return trace.ChunkError
+	case len(f.finish) > 0:
+		return trace.ChunkFinish
+	case len(f.usage) > 0:
+		return trace.ChunkUsage
+	case f.role:
+		return trace.ChunkRole
+	}
+	return trace.ChunkOther
+}
+
+// span is where a string with output stands, without its quotes.
+type span struct {
+	start, end int
+	kind       trace.ChunkKind
+}
+
+// fault is a server's error object.
+type fault struct {
+	Type, Code, Param string
+	Message           string // may quote the prompt
+}
+
+// decoder walks the JSON of answers in the shapes of chat completions,
+// completions and responses. It accepts duplicate names and bytes that are not
+// UTF-8, as the fast path does; anything else that is wrong is an error.
+type decoder struct {
+	json *jsontext.Decoder
+	buf  bytes.Buffer
+	data []byte
+}
+
+var errTrailing = errors.New("something follows the JSON value")
+
+func (d *decoder) decode(data []byte, f *found) {
+	if d.json == nil {
+		d.json = new(jsontext.Decoder)
+	}
+	d.data = data
+	d.buf = *bytes.NewBuffer(data)
+	d.json.Reset(&d.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if d.json.PeekKind() != '{' {
+		if f.err = d.json.SkipValue(); f.err == nil {
+			f.err = d.end()
+		}
+		return
+	}
+	f.err = d.top(f)
+	if f.err == nil {
+		f.err = d.end()
+	}
+}
+
+// end checks that nothing follows.
+func (d *decoder) end() error {
+	_, err := d.json.ReadToken()
+	switch err {
+	case io.EOF:
+		return nil
+	case nil:
+		return errTrailing
+	}
+	return err
+}
+
+// value reads a value and returns it as a part of the input, which stays valid,
+// and where it stands.
+func (d *decoder) value() (v []byte, start int, err error) {
+	read, err := d.json.ReadValue()
+	if err != nil {
+		return nil, 0, err
+	}
+	end := int(d.json.InputOffset())
+	start = end - len(read)
+	return d.data[start:end], start, nil
+}
+
+// object reads an object and calls one for each name; one must read or skip
+// the value. What is no object is skipped.
+func (d *decoder) object(one func(name []byte) error) error {
+	if d.json.PeekKind() != '{' {
+		return d.json.SkipValue()
+	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return err
+	}
+	for d.json.PeekKind() == '"' {
+		name, _, err := d.value()
+		if err != nil {
+			return err
+		}
+		if bytes.IndexByte(name, '\\') >= 0 {
+			name, _ = jsontext.AppendUnquote(nil, name)
+		} else {
+			name = name[1 : len(name)-1]
+		}
+		if err := one(name); err != nil {
+			return err
+		}
+	}
+	_, err := d.json.ReadToken() // the brace, or what is wrong
+	return err
+}
+
+// array reads an array and calls one at each element; one must read it. What
+// is no array is skipped.
+func (d *decoder) array(one func() error) error {
+	if d.json.PeekKind() != '[' {
+		return d.json.SkipValue()
+	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return err
+	}
+	for k := d.json.PeekKind(); k != ']' && k != jsontext.KindInvalid; k = d.json.PeekKind() {
+		if err := one(); err != nil {
+			return err
+		}
+	}
+	_, err := d.json.ReadToken()
+	return err
+}
+
+// string reads a value and returns what is between its quotes, escapes and
+// all; not ok if it is no string.
+func (d *decoder) string() (s []byte, start int, err error) {
+	isString := d.json.PeekKind() == '"'
+	v, start, err := d.value()
+	if err != nil || !isString {
+		return nil, 0, err
+	}
+	return v[1 : len(v)-1], start + 1, nil
+}
+
+// output reads a value that is output if it is not empty: a string, whose place
+// is noted, or, as some servers send, an array of parts.
+func (d *decoder) output(f *found, kind trace.ChunkKind) (bool, error) {
+	if d.json.PeekKind() == '[' {
+		return d.filled()
+	}
+	s, start, err := d.string()
+	if err != nil || len(s) == 0 {
+		return false, err
+	}
+	if f.text.kind == 0 || f.text.kind == trace.ChunkReasoning && kind == trace.ChunkContent {
+		f.text = span{start, start + len(s), kind}
+	}
+	return true, nil
+}
+
+// filled reads a value and reports whether it is an array or an object with
+// something in it.
+func (d *decoder) filled() (bool, error) {
+	k := d.json.PeekKind()
+	v, _, err := d.value()
+	if err != nil || k != '[' && k != '{' {
+		return false, err
+	}
+	return len(bytes.TrimSpace(v[1:len(v)-1])) > 0, nil
+}
+
+func (d *decoder) top(f *found) error {
+	var r responsesEvent
+	var flat fault
+	var object []byte
+	err := d.object(func(name []byte) (err error) {
+		switch string(name) {
+		case "choices":
+			f.known = true
+			return d.array(func() error { return d.choice(f) })
+		case "usage":
+			return d.usage(f)
+		case "error":
+			return d.fault(f)
+		case "object":
+			object, _, err = d.string()
+		case "type":
+			r.kind, _, err = d.string()
+			flat.Type = string(r.kind)
+		case "delta":
+			r.delta, r.deltaAt, err = d.string()
+		case "response":
+			return d.response(f, &r)
+		case "status":
+			r.status, _, err = d.string()
+		case "incomplete_details":
+			return d.incomplete(&r)
+		case "output":
+			r.output, err = d.filled()
+		case "code":
+			flat.Code, err = d.scalar()
+		case "param":
+			flat.Param, err = d.scalar()
+		case "message":
+			flat.Message, err = d.scalar()
+		default:
+			err = d.json.SkipValue()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.settle(f, string(object) == "response")
+	if string(object) == "error" || string(r.kind) == "error" {
+		if !f.failed {
+			f.fault = flat
+		}
+		f.failed = true
+	}
+	return nil
+}
+
+func (d *decoder) choice(f *found) error {
+	return d.object(func(name []byte) (err error) {
+		switch string(name) {
+		case "delta", "message":
+			return d.delta(f)
+		case "text":
+			f.content, err = d.also(f.content, f, trace.ChunkContent)
+		case "finish_reason":
+			var s []byte
+			if s, _, err = d.string(); len(s) > 0 {
+				f.finish = s
+			}
+		default:
+			err = d.json.SkipValue()
+		}
+		return err
+	})
+}
+
+func (d *decoder) delta(f *found) error {
+	return d.object(func(name []byte) (err error) {
+		var more bool
+		switch string(name) {
+		case "content", "refusal":
+			f.content, err = d.also(f.content, f, trace.ChunkContent)
+		case "reasoning_content", "reasoning":
+			f.reasoning, err = d.also(f.reasoning, f, trace.ChunkReasoning)
+		case "tool_calls", "function_call":
+			more, err = d.filled()
+			f.tool = f.tool || more
+		case "role":
+			var s []byte
+			s, _, err = d.string()
+			f.role = f.role || len(s) > 0
+		default:
+			err = d.json.SkipValue()
+		}
+		return err
+	})
+}
+
+// also reads output of a kind and reports whether there is any, or was.
+func (d *decoder) also(before bool, f *found, kind trace.ChunkKind) (bool, error) {
+	more, err := d.output(f, kind)
+	return before || more, err
+}
+
+func (d *decoder) usage(f *found) error {
+	isObject := d.json.PeekKind() == '{'
+	v, _, err := d.value()
+	if err == nil && isObject {
+		f.usage = v
+	}
+	return err
+}
+
+// scalar reads a string or a number as text; anything else is "".
+func (d *decoder) scalar() (string, error) {
+	k := d.json.PeekKind()
+	v, _, err := d.value()
+	if err != nil || k != '"' && k != '0' {
+		return "", err
+	}
+	if k == '0' {
+		return string(v), nil
+	}
+	// What is not UTF-8 has become the replacement character; the syntax is
+	// known to be right.
+	s, _ := jsontext.AppendUnquote(nil, v)
+	return string(s), nil
+}
+
+// fault reads the value of "error": an object, or a message. null is none.
+func (d *decoder) fault(f *found) (err error) {
+	switch d.json.PeekKind() {
+	case '{':
+		f.failed, f.fault = true, fault{}
+		return d.object(func(name []byte) (err error) {
+			switch string(name) {
+			case "type":
+				f.fault.Type, err = d.scalar()
+			case "code":
+				f.fault.Code, err = d.scalar()
+			case "param":
+				f.fault.Param, err = d.scalar()
+			case "message":
+				f.fault.Message, err = d.scalar()
+			default:
+				err = d.json.SkipValue()
+			}
+			return err
+		})
+	case '"':
+		var s string
+		if s, err = d.scalar(); s != "" {
+			f.failed, f.fault = true, fault{Message: s}
+		}
+		return err
+	}
+	return d.json.SkipValue()
+}

@@ -1,0 +1,122 @@
+package simserver
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"wattrace/trace"
+)
+
+// maxLag is how far the schedule may fall behind before the time is given up:
+// a process that was stopped does not rush through what it missed.
+const maxLag = time.Second
+
+// scheduler runs the batch against the clock.
+type scheduler struct {
+	opt   Options
+	batch batch
+
+	mu       sync.Mutex
+	arrivals []*sequence
+	closed   bool
+	wake     chan struct{} // holds a token after an arrival
+	stopped  chan struct{} // closed when no step will follow
+}
+
+func newScheduler(o Options) *scheduler {
+	return &scheduler{
+		opt: o, batch: batch{maxRunning: o.MaxBatch, budget: o.TokenBudget},
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
+}
+
+// submit queues a sequence. It is false when the scheduler has ended.
+func (s *scheduler) submit(q *sequence) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.arrivals = append(s.arrivals, q)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// take moves what has arrived into the batch's queue.
+func (s *scheduler) take() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.batch.waiting = append(s.batch.waiting, s.arrivals...)
+	clear(s.arrivals)
+	s.arrivals = s.arrivals[:0]
+}
+
+// run schedules until the context ends.
+func (s *scheduler) run(ctx context.Context) {
+	defer s.close()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	resting := true
+	at := s.opt.Clock.Now()
+	for ctx.Err() == nil {
+		s.take()
+		step := s.batch.plan()
+		step.Start, step.End = at, at
+		if step.Rest() {
+			if !resting {
+				s.report(step)
+				resting = true
+			}
+			select {
+			case <-s.wake:
+			case <-ctx.Done():
+			}
+			at = s.opt.Clock.Now()
+			continue
+		}
+		resting = false
+		step.End = at.Add(time.Duration(float64(s.opt.Timing.of(step)) / s.opt.Speed))
+		s.report(step)
+		if !s.wait(ctx, timer, step.End) {
+			return
+		}
+		s.batch.complete()
+		at = step.End
+		if now := s.opt.Clock.Now(); now.Sub(at) > maxLag {
+			at = now
+		}
+	}
+}
+
+func (s *scheduler) report(step Step) {
+	if s.opt.OnStep != nil {
+		s.opt.OnStep(step)
+	}
+}
+
+// wait sleeps until an instant; it is false when the context ended first.
+func (s *scheduler) wait(ctx context.Context, timer *time.Timer, until trace.Time) bool {
+	d := until.Sub(s.opt.Clock.Now())
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer.Reset(d)
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (s *scheduler) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	close(s.stopped)
+}
