@@ -1,0 +1,56 @@
+// Convert turns traces of other tools into raw_payload traces, which replay
+// sends: JSON Lines, each line one complete request body.
+//
+//	$ convert --model llama-8b -o trace.jsonl dataset.jsonl
+//
+// It reads the dataset of trtllm-bench (JSON Lines with prompt, input_ids or
+// logits, and output_tokens), a file or "-", standard input, which no operand
+// means too; gzip and zstd are taken off. What the input is is found out from
+// its content. So a dataset goes straight into replay:
+//
+//	convert --model llama-8b dataset.jsonl.gz | replay --url http://server:8000 -
+//
+// Rows with token ids become bodies for /v1/completions whose prompt is exactly
+// those ids. Rows with a text become chat bodies; the server puts its chat
+// template around the text, so that the prompt gets some tokens longer. Both ask
+// for exactly output_tokens tokens where the server can be asked for it, and for
+// a stream with the usage at its end.
+//
+// What a body must not hold (line, expected input and output tokens, the
+// dataset's own id) goes into a side file, FILE.timing beside -o FILE. To
+// standard output it is written only with --timing FILE.
+//
+// Flags:
+//
+//	--model NAME       the model that the bodies name; needed
+//	--target SERVER    whose keys to use: trtllm (default), vllm, sglang, openai
+//	--no-stream        ask for whole answers instead of streams
+//	--from FORMAT      do not guess what the input is: trtllm
+//	--timing FILE      write the side file to FILE
+//	--keep-going       skip rows that cannot be converted, count them, exit 3
+//	-o FILE, --force   write to FILE; replace it if it exists
+//
+// Keys of the bodies, N being output_tokens:
+//
+//	trtllm, vllm, sglang  max_tokens N, min_tokens N, ignore_eos true, temperature 0
+//	openai                max_tokens N, in a chat max_completion_tokens N: a limit,
+//	                      since that API cannot be asked for a length
+//
+// trtllm-serve answers 400 to a key that it does not know. trtllm-bench samples
+// greedily and with the end-of-sequence token off, which temperature and
+// ignore_eos restore on servers with other defaults.
+//
+// The first bad row ends the conversion, and nothing is left of the output
+// files. A dataset of any size is converted in constant memory.
+//
+// Exit status: 0 ok, 1 failed, 2 usage, 3 finished but incomplete (rows were
+// skipped), 130 interrupted. Reading a pipe, convert ignores the first interrupt
+// and reads to the end.
+package main
+
+import (
+	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/convert"
+)
+
+func main() { cli.Exec(convert.Main) }

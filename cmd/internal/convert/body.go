@@ -1,0 +1,94 @@
+package convert
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"wattrace/formats/trtllm"
+)
+
+// A target is a kind of server: which keys it knows beyond the common ones.
+type target struct {
+	name     string
+	chatMax  string // the key that limits the length of a chat answer
+	exact    bool   // knows min_tokens and ignore_eos, by which a length is exact
+	sampling bool   // may be told a temperature: OpenAI's reasoning models refuse any
+}
+
+// targets are the known ones, the default first. max_tokens is the one name
+// that all versions of trtllm-serve, vLLM and SGLang take for both endpoints.
+var targets = []target{
+	{name: "trtllm", chatMax: "max_tokens", exact: true, sampling: true},
+	{name: "vllm", chatMax: "max_tokens", exact: true, sampling: true},
+	{name: "sglang", chatMax: "max_tokens", exact: true, sampling: true},
+	{name: "openai", chatMax: "max_completion_tokens"},
+}
+
+func targetNames() string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, t.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func findTarget(name string) (target, error) {
+	for _, t := range targets {
+		if t.name == name {
+			return t, nil
+		}
+	}
+	return target{}, fmt.Errorf("--target %q: want %s", name, targetNames())
+}
+
+// bodies makes request bodies for one model on one kind of server.
+type bodies struct {
+	target target
+	model  []byte // as a JSON string
+	stream bool
+}
+
+func newBodies(t target, model string, stream bool) (*bodies, error) {
+	quoted, err := jsontext.AppendQuote(nil, model)
+	if err != nil {
+		return nil, fmt.Errorf("--model: %w", err)
+	}
+	return &bodies{t, quoted, stream}, nil
+}
+
+// appendBody appends the body of a row: token ids as a completion, which is
+// exact to the token, a text as the chat message of a user.
+func (b *bodies) appendBody(dst []byte, row *trtllm.Row) []byte {
+	dst = append(append(dst, `{"model":`...), b.model...)
+	limit := "max_tokens"
+	if row.IDs != nil {
+		dst = append(dst, `,"prompt":[`...)
+		for i, id := range row.IDs {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = strconv.AppendInt(dst, int64(id), 10)
+		}
+		dst = append(dst, ']')
+	} else {
+		dst = append(append(dst, `,"messages":[{"role":"user","content":`...), row.Prompt...)
+		dst = append(dst, `}]`...)
+		limit = b.target.chatMax
+	}
+	dst = append(append(append(dst, `,"`...), limit...), `":`...)
+	dst = strconv.AppendInt(dst, row.OutputTokens, 10)
+	if b.target.exact {
+		dst = strconv.AppendInt(append(dst, `,"min_tokens":`...), row.OutputTokens, 10)
+		dst = append(dst, `,"ignore_eos":true`...)
+	}
+	if b.target.sampling {
+		dst = append(dst, `,"temperature":0`...)
+	}
+	if b.stream {
+		dst = append(dst, `,"stream":true,"stream_options":{"include_usage":true}`...)
+	}
+	return append(dst, '}')
+}

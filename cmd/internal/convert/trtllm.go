@@ -1,0 +1,133 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/formats/trtllm"
+	"wattrace/trace"
+)
+
+// maxShown is how many bad rows are shown one by one.
+const maxShown = 20
+
+// A conversion is one run of the tool.
+type conversion struct {
+	ctx       context.Context
+	env       *cli.Env
+	keepGoing bool
+	bodies    *bodies
+	out       *outputs
+	name      string
+
+	rows, ids, skipped atomic.Int64
+	cut                error // the input broke off
+}
+
+func (c *conversion) status() string {
+	return fmt.Sprintf("%d requests, %d rows skipped", c.rows.Load(), c.skipped.Load())
+}
+
+// trtllm converts a trtllm-bench dataset.
+func (c *conversion) trtllm(in io.Reader) error {
+	r := trtllm.NewReader(in, c.name)
+	w := trace.NewWriter(c.out.trace)
+	var side io.Writer = io.Discard
+	if c.out.timing != nil {
+		side = c.out.timing
+	}
+	t := trace.NewTimingWriter(side)
+	var row trtllm.Row
+	var body []byte
+	for {
+		if c.ctx.Err() != nil {
+			return cli.ErrInterrupted
+		}
+		err := r.Read(&row)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			if done, err := c.bad(err); done {
+				break
+			} else if err != nil {
+				return err
+			}
+			continue
+		}
+		body = c.bodies.appendBody(body[:0], &row)
+		if err := w.Write(body); err != nil {
+			return c.unwritten(&row, err)
+		}
+		if err := t.Write(c.entry(&row)); err != nil {
+			return err
+		}
+	}
+	if c.rows.Load() == 0 {
+		return fmt.Errorf("%s: %w", c.name, errNoRows)
+	}
+	return errors.Join(w.Flush(), t.Flush())
+}
+
+// entry is the side file's line for the row that was written last.
+func (c *conversion) entry(row *trtllm.Row) trace.TimingEntry {
+	e := trace.TimingEntry{Line: c.rows.Add(1)}
+	e.ID, e.OutputTokens = row.TaskID, trace.Some(row.OutputTokens)
+	if row.IDs != nil {
+		c.ids.Add(1)
+		e.InputTokens = trace.Some(int64(len(row.IDs)))
+	}
+	return e
+}
+
+// unwritten gives a body that became too long the position of its row; other
+// errors are the output's.
+func (c *conversion) unwritten(row *trtllm.Row, err error) error {
+	var column *trace.ColumnError
+	if errors.As(err, &column) {
+		return &trace.SyntaxError{Pos: row.Pos, Err: column.Err}
+	}
+	return err
+}
+
+// bad decides what an error of the reader means: an error to end with, the end
+// of what can be read, or neither, for a row that is skipped.
+func (c *conversion) bad(err error) (done bool, _ error) {
+	var syntax *trace.SyntaxError
+	switch {
+	case errors.Is(err, trtllm.ErrWholeFile):
+		return false, cli.Hint(err, "prepare_dataset.py --stdout and trtllm-bench prepare-dataset write JSON Lines")
+	case !c.keepGoing:
+		return false, err
+	case errors.As(err, &syntax):
+		if n := c.skipped.Add(1); n <= maxShown {
+			c.env.Printf("skipped: %s", err)
+		} else if n == maxShown+1 {
+			c.env.Printf("skipped: more of them, counted at the end")
+		}
+		return false, nil
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		c.cut = err
+		return true, nil
+	}
+	return false, err
+}
+
+// report says what was done, and whether all of it was.
+func (c *conversion) report() error {
+	rows, ids, skipped := c.rows.Load(), c.ids.Load(), c.skipped.Load()
+	switch {
+	case c.cut != nil && skipped > 0:
+		return cli.Incompletef("%w; %d requests, %d rows skipped", c.cut, rows, skipped)
+	case c.cut != nil:
+		return cli.Incompletef("%w; %d requests", c.cut, rows)
+	case skipped > 0:
+		return cli.Incompletef("%d requests, %d rows skipped", rows, skipped)
+	}
+	c.env.Summaryf("%d requests: %d with token ids, %d with text", rows, ids, rows-ids)
+	return nil
+}
