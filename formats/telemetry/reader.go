@@ -1,0 +1,269 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow/ipc"
+
+	"wattrace/sample"
+	"wattrace/trace"
+)
+
+const (
+	maxRead    = 64 << 10  // rows that one Read returns at most
+	maxDevices = 4096      // devices of a file
+	maxHeld    = 512 << 20 // bytes of one batch and its dictionaries
+)
+
+// Reader reads a recording. It must not be used by two goroutines at once.
+type Reader struct {
+	name     string
+	messages *messages
+	memory   *cappedAllocator
+	stream   *ipc.Reader
+	columns  columns
+	record   record // the Arrow batch being handed out
+	next     int    // its first row that has not been
+	batch    int64  // Arrow batches read, over the file
+	err      error  // why Read ends
+
+	head      Head        // of the first stream, with the devices of all
+	table     deviceTable // of the current stream, into head.Devices
+	snapshots []trace.ClockSnapshot
+
+	clock   trace.Clock   // of the current recording
+	shift   time.Duration // from its clock to that of the first
+	rows    int64         // of the current recording so far
+	open    bool          // it has not ended
+	last    *End          // what the current stream says, if it is the last
+	unended bool          // a recording before it never did
+	ended   bool
+	end     End // of all recordings that did
+}
+
+// NewReader reads the head of a recording: Arrow streams, one or many, or an
+// Arrow file. name is for error messages.
+func NewReader(r io.Reader, name string) (*Reader, error) {
+	rd := &Reader{name: name, messages: newMessages(r), memory: &cappedAllocator{limit: maxHeld}}
+	if err := rd.messages.begin(); err != nil {
+		if err == io.EOF {
+			err = cut("it is empty")
+		}
+		return nil, rd.corrupt(0, err)
+	}
+	if err := rd.begin(); err != nil {
+		return nil, err
+	}
+	return rd, nil
+}
+
+// Head returns what the recording says of itself: the head of its first
+// stream, with the devices of all streams so far.
+func (r *Reader) Head() Head { return r.head }
+
+// Snapshots returns the clock snapshots of the streams so far, the end's
+// included, in the time of Head's clock.
+func (r *Reader) Snapshots() []trace.ClockSnapshot { return r.snapshots }
+
+// End returns what the recording says of itself at its end, once Read has
+// returned io.EOF. Of concatenated recordings it gives sums, and the worst
+// lateness; it is clean only if all were.
+func (r *Reader) End() (End, bool) { return r.end, r.ended }
+
+// Read replaces the content of b by the next rows, at most 65,536, or returns
+// io.EOF at the end of a complete recording. b.Time is on the steady clock of
+// Head; b.Devices holds the devices of all streams so far, so that an index
+// keeps its meaning. A recording that is cut or damaged gives all batches
+// before the fault and then a *CorruptError. After an error, Read returns it
+// again.
+func (r *Reader) Read(b *sample.Batch) error {
+	for r.next == r.record.rows {
+		if r.err == nil {
+			r.err = r.advance()
+		}
+		if r.err != nil {
+			return r.err
+		}
+	}
+	from := r.next
+	r.next = min(from+maxRead, r.record.rows)
+	b.Devices = r.head.Devices
+	r.record.copyTo(b, from, r.next, r.shift-time.Duration(r.clock.Anchor.UnixNanos))
+	return nil
+}
+
+// advance reads the next Arrow batch, over the bounds of streams.
+func (r *Reader) advance() error {
+	r.record.release()
+	r.next = 0
+	for !r.stream.Next() {
+		err := r.messages.err // arrow/go's wrapping of it says no more
+		if err == nil {
+			err = r.stream.Err()
+		}
+		if err != nil {
+			return r.corrupt(r.batch+1, err)
+		}
+		if err := r.endStream(); err != nil {
+			return err
+		}
+		if err := r.messages.begin(); err != nil {
+			if err == io.EOF {
+				return r.endFile()
+			}
+			return r.corrupt(r.batch+1, err)
+		}
+		if err := r.begin(); err != nil {
+			return err
+		}
+	}
+	r.batch++
+	return r.decode()
+}
+
+// decode checks the current Arrow batch as a whole, so that none of a bad one
+// is handed out.
+func (r *Reader) decode() (err error) {
+	defer func() {
+		// arrow/go checks the shape of arrays by panicking.
+		if p := recover(); p != nil {
+			err = r.corrupt(r.batch, fmt.Errorf("the batch does not hold together: %v", p))
+		}
+	}()
+	row, err := r.record.decode(r.stream.Record(), &r.columns, &r.table)
+	if err != nil {
+		r.record.release()
+		err := r.corrupt(r.batch, err)
+		var corrupt *CorruptError
+		if errors.As(err, &corrupt) {
+			corrupt.Row = int64(row)
+		}
+		return err
+	}
+	r.rows += int64(r.record.rows)
+	return nil
+}
+
+// begin reads the schema of a stream.
+func (r *Reader) begin() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = r.corrupt(r.streamBatch(), fmt.Errorf("the schema does not hold together: %v", p))
+		}
+	}()
+	if r.stream != nil {
+		r.stream.Release()
+	}
+	r.stream, err = ipc.NewReaderFromMessageReader(r.messages, ipc.WithAllocator(r.memory))
+	if err != nil {
+		if r.messages.err != nil {
+			err = r.messages.err
+		} else if errors.Is(err, io.EOF) {
+			err = errors.New("a stream without a schema")
+		}
+		return r.corrupt(r.streamBatch(), err)
+	}
+	schema := r.stream.Schema()
+	metadata := schema.Metadata()
+	head, end, err := decodeHead(metadata.GetValue)
+	if err == nil {
+		r.columns, err = findColumns(schema)
+	}
+	if err == nil {
+		err = r.join(head)
+	}
+	if err != nil {
+		return r.corrupt(r.streamBatch(), err)
+	}
+	r.last = end
+	return nil
+}
+
+// streamBatch is the batch that an error in a schema is shown with: none in
+// the first.
+func (r *Reader) streamBatch() int64 {
+	if r.batch == 0 {
+		return 0
+	}
+	return r.batch + 1
+}
+
+// join puts a stream's head to those before it.
+func (r *Reader) join(h Head) error {
+	if len(r.snapshots) == 0 {
+		r.head = h
+		r.head.Devices = nil
+	}
+	if !r.open || h.Clock != r.clock {
+		r.unended = r.unended || r.open
+		r.clock, r.rows, r.open = h.Clock, 0, true
+		r.shift, _ = r.head.Clock.Offset(h.Clock)
+	}
+	h.Snapshot.At = h.Snapshot.At.Add(r.shift)
+	r.snapshots = append(r.snapshots, h.Snapshot)
+	return r.joinDevices(h.Devices)
+}
+
+// joinDevices adds the devices that are new and maps the identities of the
+// stream to them. A device whose description has changed counts as new.
+func (r *Reader) joinDevices(devices []sample.Device) error {
+	all := slices.Clip(r.head.Devices) // batches that were handed out share it
+	r.table = deviceTable{}
+	for _, d := range devices {
+		i := slices.Index(all, d)
+		if i < 0 {
+			if i = len(all); i == maxDevices {
+				return fmt.Errorf("more than %d devices", maxDevices)
+			}
+			all = append(all, d)
+		}
+		if !r.table.add(identityOf(&d), int32(i), int32(d.Index)) {
+			return fmt.Errorf("%s: two devices of one identity", keyDevices)
+		}
+	}
+	r.head.Devices = all
+	return nil
+}
+
+// endStream compares the end of a recording with what was read of it.
+func (r *Reader) endStream() error {
+	if r.last == nil {
+		return nil
+	}
+	e := *r.last
+	if e.Rows != r.rows {
+		return r.corrupt(r.batch+1, fmt.Errorf("the recording holds %d rows, its end says %d", r.rows, e.Rows))
+	}
+	e.Snapshot.At = e.Snapshot.At.Add(r.shift)
+	e.Clean = e.Clean && (!r.ended || r.end.Clean)
+	e.Rows, e.Ticks, e.Missed = e.Rows+r.end.Rows, e.Ticks+r.end.Ticks, e.Missed+r.end.Missed
+	e.LatenessP50 = max(e.LatenessP50, r.end.LatenessP50)
+	e.LatenessP99 = max(e.LatenessP99, r.end.LatenessP99)
+	e.LatenessMax = max(e.LatenessMax, r.end.LatenessMax)
+	e.Read, e.CPU = e.Read+r.end.Read, e.CPU+r.end.CPU
+	r.end, r.ended, r.open, r.last = e, true, false, nil
+	return nil
+}
+
+func (r *Reader) endFile() error {
+	if r.open || r.unended {
+		r.ended = false
+		return r.corrupt(r.batch+1, cut("its recorder wrote no end"))
+	}
+	return io.EOF
+}
+
+// corrupt gives err its place. An error of the underlying reader, which is no
+// fault of the recording, gets only the name.
+func (r *Reader) corrupt(batch int64, err error) error {
+	r.ended = false
+	var read *readError
+	if errors.As(err, &read) {
+		return fmt.Errorf("%s: %w", r.name, read.err)
+	}
+	return &CorruptError{File: r.name, Batch: batch, Offset: r.messages.start, Err: err}
+}
