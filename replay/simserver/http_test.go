@@ -289,6 +289,10 @@ func TestContinuousUsage(t *testing.T) {
 	_, _, b := post(t, url+"/v1/chat/completions",
 		`{"messages":[{"role":"user","content":"x"}],"max_tokens":4,"ignore_eos":true,"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}`)
 	s := readStream(t, strings.NewReader(b))
+	_, _, b = post(t, url+"/v1/completions", `{"prompt":"x","max_tokens":4,"stream":true,"stream_options":{"continuous_usage_stats":true}}`)
+	if without := readStream(t, strings.NewReader(b)); len(without.usages) != 0 {
+		t.Errorf("without include_usage there are %d", len(without.usages))
+	}
 	want := []usageJSON{{8, 0, 8}, {8, 1, 9}, {8, 2, 10}, {8, 3, 11}, {8, 4, 12}, {8, 4, 12}}
 	if diff := cmp.Diff(want, s.usages); diff != "" || s.perChunk != 5 {
 		t.Errorf("%d events with choices have a usage\n%s", s.perChunk, diff)

@@ -53,8 +53,16 @@ func startInBubble(t *testing.T, o Options) *bubble {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { b.Run(ctx) })
-	b.stop = func() { cancel(); wg.Wait() }
+	b.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
 	return b
+}
+
+// all stops the server and returns its steps.
+func (b *bubble) all() []Step {
+	b.stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.steps
 }
 
 func (b *bubble) post(path, body string) *stamped {
@@ -92,22 +100,22 @@ func TestTokensComeWhenTheTimingSays(t *testing.T) {
 		// comes with the last token.
 		equalTimes(t, "events", w.at, []time.Duration{14 * msec, 25*msec + 5*us, 36*msec + 11*us, 36*msec + 11*us})
 		synctest.Wait()
-		b.stop()
+		steps := b.all()
 		want := []Step{
 			{Start: 1e9, End: 1e9 + 14e6, PrefillTokens: 4, Running: 1},
 			{Start: 1e9 + 14e6, End: 1e9 + 25e6 + 5e3, DecodeTokens: 1, Running: 1, ContextTokens: 5},
 			{Start: 1e9 + 25e6 + 5e3, End: 1e9 + 36e6 + 11e3, DecodeTokens: 1, Running: 1, ContextTokens: 6},
 			{Start: 1e9 + 36e6 + 11e3, End: 1e9 + 36e6 + 11e3},
 		}
-		if len(b.steps) != len(want) {
-			t.Fatalf("steps %+v", b.steps)
+		if len(steps) != len(want) {
+			t.Fatalf("steps %+v", steps)
 		}
-		for i, s := range b.steps {
+		for i, s := range steps {
 			if s != want[i] {
 				t.Errorf("step %d: %+v, want %+v", i, s, want[i])
 			}
 		}
-		if !b.steps[3].Rest() || b.steps[0].Rest() {
+		if !steps[3].Rest() || steps[0].Rest() {
 			t.Error("which step is a rest?")
 		}
 	})
@@ -146,7 +154,7 @@ func TestConcurrentRequestsShareSteps(t *testing.T) {
 			t.Errorf("one request takes %v, 32 at once %v", one, all)
 		}
 		most := 0
-		for _, s := range b.steps {
+		for _, s := range b.all() {
 			most = max(most, s.DecodeTokens)
 		}
 		if most != 32 {
@@ -188,7 +196,7 @@ func TestDelaysOfTheProcessDoNotAddUp(t *testing.T) {
 		if got := w.at[19]; got != 190*msec+48*msec {
 			t.Errorf("the late step ends after %v", got)
 		}
-		for i, s := range b.steps[:100] {
+		for i, s := range b.all()[:100] {
 			if s.Start != trace.Time(i)*trace.Time(10*msec) {
 				t.Fatalf("step %d starts at %v", i, s.Start)
 			}
