@@ -17,19 +17,20 @@
 //
 //   - A line ends with LF or CRLF; the last one may end with the file. Neither
 //     belongs to the body. A blank line is skipped and counted as a line.
-//   - A line is at most MaxLine bytes long. A longer one is an error that names
-//     its line, never a truncation.
-//   - The body is one JSON object of RFC 8259. Duplicate names and lone
-//     surrogate escapes are accepted (the server decides what they mean);
-//     invalid UTF-8, and anything after the object, are errors.
+//   - A line is at most MaxLine bytes long (1 GiB). A longer one is an error
+//     that names its line, never a truncation.
+//   - The body is one JSON object of RFC 8259, nested at most 10,000 deep.
+//     Duplicate names and lone surrogate escapes are accepted (the server
+//     decides what they mean); invalid UTF-8, and anything after the object,
+//     are errors.
 //   - One of the top-level keys "messages", "prompt" and "input" says where the
 //     body goes: /v1/chat/completions, /v1/completions or /v1/responses. When
 //     several are present that order decides. None is an error.
 //   - A byte order mark is an error with that name, not silently dropped.
 //
-// A directory is a trace too: each *.jsonl in it, in bytewise order of the
-// names, is one conversation whose name is the file's without ".jsonl", and its
-// lines are the turns. In a file, each line is a conversation of one turn
+// A directory is a trace too: each *.jsonl in it (as in the shell, none whose
+// name begins with a dot), in bytewise order of the names, is one conversation
+// whose name is the file's without ".jsonl", and its lines are the turns. In a file, each line is a conversation of one turn
 // unless the side file says otherwise.
 //
 // # The timing side file
@@ -49,9 +50,12 @@
 //	output_tokens  tokens that the answer is expected to have
 //	id             the source's own name of the request
 //
-// Every key is optional but the one that finds the turn: line, or conversation
-// (with turn). A missing value is unknown, not zero. Unknown keys are skipped,
-// so that later versions can add some. A line that names a turn that the trace
-// does not have, or one that was named before, is an error with its position.
+// Every key is optional but the one that finds the turn: line in a file,
+// conversation (with turn) in a directory. In a file, conversation and turn make
+// the line a turn of that conversation. A missing value, or a null, is unknown,
+// not zero. Unknown keys are skipped, so that later versions can add some; a
+// known key twice is an error. A line that names a turn that the trace does not
+// have, or one that was named before, is an error with its position. Integers
+// are written without point or exponent.
 // The file has no header: it grows by keys, and a key never changes meaning.
 package trace

@@ -193,7 +193,7 @@ func (p *parser) tokenIDs(m *trace.Member) error {
 	}
 	ids := p.ids[:0]
 	for i := 1; ; {
-		for bytes.IndexByte([]byte(" \t\r\n,"), v[i]) >= 0 {
+		for between(v[i]) {
 			i++
 		}
 		if v[i] == ']' {
@@ -204,13 +204,18 @@ func (p *parser) tokenIDs(m *trace.Member) error {
 			id = 10*id + int64(v[i]-'0')
 		}
 		// Anything else than digits up to the next delimiter is no token id.
-		if i == start || id > math.MaxInt32 || bytes.IndexByte([]byte(" \t\r\n,]"), v[i]) < 0 {
+		if i == start || id > math.MaxInt32 || !between(v[i]) && v[i] != ']' {
 			return &trace.ColumnError{Col: m.Col + start, Err: fmt.Errorf("a token id in %q must be an integer from 0 to %d", m.Name, math.MaxInt32)}
 		}
 		ids = append(ids, int32(id))
 	}
 	p.row.IDs = ids
 	return nil
+}
+
+// between reports whether c stands between the elements of an array.
+func between(c byte) bool {
+	return c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n'
 }
 
 // empty reports whether an array or object has nothing in it.
