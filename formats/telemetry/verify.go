@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // Limits of what a recording may ask the reader to hold. They are far above
@@ -361,28 +359,63 @@ func verifyBody(m message, body []byte) error {
 // can ask for a window.
 func verifyZstd(b []byte) error {
 	for len(b) > 0 {
-		var h zstd.Header
-		if err := h.Decode(b[:min(len(b), zstd.HeaderMaxSize)]); err != nil {
-			return fmt.Errorf("a compressed buffer: %w", err)
-		}
-		if h.WindowSize > maxWindow {
-			return errors.New("a compressed buffer asks for too much memory")
-		}
-		n := h.HeaderSize
-		if h.Skippable {
-			n += int(h.SkippableSize)
-		} else {
-			n += zstdBlocks(b[n:])
-		}
-		if h.HasCheckSum {
-			n += 4
-		}
+		n, window := zstdFrame(b)
 		if n > len(b) {
-			return errors.New("a compressed buffer is cut")
+			return errors.New("a compressed buffer is cut, or not zstd")
+		}
+		if window > maxWindow {
+			return errors.New("a compressed buffer asks for too much memory")
 		}
 		b = b[n:]
 	}
 	return nil
+}
+
+// zstdFrame returns the length of a frame, more than there is if it is cut or
+// none, and the window that it asks for.
+func zstdFrame(b []byte) (length int, window uint64) {
+	const magic, skippable = 0xFD2FB528, 0x184D2A50
+	none := len(b) + 1
+	if len(b) < 8 {
+		return none, 0
+	}
+	switch first := binary.LittleEndian.Uint32(b); {
+	case first&^0xF == skippable:
+		return 8 + int(binary.LittleEndian.Uint32(b[4:])), 0
+	case first != magic:
+		return none, 0
+	}
+	flags := b[4]
+	single := flags>>5&1 == 1
+	contentSize := []int{0, 2, 4, 8}[flags>>6]
+	if single && contentSize == 0 {
+		contentSize = 1
+	}
+	n := 5
+	if !single {
+		exponent, mantissa := b[n]>>3, b[n]&7
+		window = 1 << (10 + exponent)
+		window += window / 8 * uint64(mantissa)
+		n++
+	}
+	n += []int{0, 1, 2, 4}[flags&3] // dictionary
+	if n+contentSize > len(b) {
+		return none, 0
+	}
+	if single {
+		var size [8]byte
+		copy(size[:], b[n:n+contentSize])
+		window = binary.LittleEndian.Uint64(size[:])
+		if contentSize == 2 {
+			window += 256
+		}
+	}
+	n += contentSize
+	n += zstdBlocks(b[n:])
+	if flags>>2&1 == 1 { // checksum
+		n += 4
+	}
+	return n, window
 }
 
 // zstdBlocks returns the length of a frame's blocks, or more than there is.
