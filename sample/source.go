@@ -9,7 +9,10 @@ type Source interface {
 	Devices() []Device
 	// Read reads the fast metrics of a device into row, and with slow the
 	// slow ones too. What cannot be read is noted by Row.Fail; nothing else
-	// can go wrong, so that one bad device never ends a recording.
+	// can go wrong, so that one bad device never ends a recording. The call
+	// counts as the reading's length, unless Read sets a better one by
+	// Row.SetTook, as when only a part of it read the sensors of the fast
+	// metrics.
 	Read(device int, slow bool, row Row)
 	// Close lets go of the devices.
 	Close() error
