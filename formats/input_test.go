@@ -243,11 +243,19 @@ func TestExpansionIsBounded(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
 	}
+	// Nor is it a limit to content that expands as content does.
+	in := open(t, "-", bytes.NewReader(gz(content())))
+	in.free = 1 << 10
+	if got, err := io.ReadAll(in.Stream()); err != nil || !bytes.Equal(got, content()) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
 	// A window beyond the limit is refused before it is allocated: window
-	// descriptor 0xb8 is 2^33 bytes.
-	_, err := io.ReadAll(open(t, "-", bytes.NewReader([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0xb8, 1, 0, 0})).Stream())
-	if !errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		t.Errorf("window: %v", err)
+	// descriptors 0x88 and 0x90 are 128 MiB and 256 MiB.
+	for descriptor, want := range map[byte]error{0x88: nil, 0x90: zstd.ErrWindowSizeExceeded} {
+		_, err := io.ReadAll(open(t, "-", bytes.NewReader([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, descriptor, 1, 0, 0})).Stream())
+		if !errors.Is(err, want) {
+			t.Errorf("window descriptor %#x: %v, want %v", descriptor, err, want)
+		}
 	}
 }
 
@@ -292,6 +300,19 @@ func TestLivePipe(t *testing.T) {
 			t.Errorf("%q: got %q, %v", head, got, err)
 		}
 		w.Close()
+	}
+}
+
+// A first line that comes in two pieces is enough, too.
+func TestLivePipeInPieces(t *testing.T) {
+	t.Parallel()
+	r, w := io.Pipe()
+	go func() {
+		io.WriteString(w, `{"prompt":"`+strings.Repeat("x", 100)) // and stays open
+		io.WriteString(w, `","output_tokens":1}`+"\n")
+	}()
+	if k := open(t, "-", r).Kind(); k != TRTLLM {
+		t.Errorf("kind %q", k)
 	}
 }
 

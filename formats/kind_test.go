@@ -11,26 +11,27 @@ func TestSniff(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 100_000)
 	for head, want := range map[string]Kind{
-		"":                                    Unknown,
-		"\n \r\n":                             Unknown,
-		"time, index\n1, 2\n":                 Unknown,
-		"{}":                                  Unknown,
-		"[]":                                  Unknown,
-		"[1]":                                 Unknown,
-		`"prompt"`:                            Unknown,
-		`{"x":{"prompt":1}}`:                  Unknown,
-		`{prompt:1}`:                          Unknown,
-		`{"prompt":1}`:                        RawPayload,
-		"\n\n  {\"messages\":[]}\n":           RawPayload,
-		"\ufeff{\"messages\":[]}":             RawPayload, // whose reader names the fault
-		`{"model":"m","input":"` + long:       RawPayload, // cut
-		`{"messages":[],"input_ids":[1]}`:     RawPayload, // as SGLang takes it
-		`{"model":"m","prompt":[1],"line":1}`: RawPayload,
-		`{"task_id":0,"prompt":"` + long:      TRTLLM,
-		`{"prompt":"x","output_tokens":1}`:    TRTLLM,
-		`{"input_ids":[1,2`:                   TRTLLM,
-		`{"logits":[1],"output_tokens":2}`:    TRTLLM,
-		`{"turns":["a"],"output_tokens":2}`:   TRTLLM,
+		"":                                       Unknown,
+		"\n \r\n":                                Unknown,
+		"time, index\n1, 2\n":                    Unknown,
+		"{}":                                     Unknown,
+		"[]":                                     Unknown,
+		"[1]":                                    Unknown,
+		`"prompt"`:                               Unknown,
+		`{"x":{"prompt":1}}`:                     Unknown,
+		`{prompt:1}`:                             Unknown,
+		`{"prompt":1}`:                           RawPayload,
+		"\n\n  {\"messages\":[]}\n":              RawPayload,
+		"\ufeff{\"messages\":[]}":                RawPayload, // whose reader names the fault
+		`{"model":"m","input":"` + long:          RawPayload, // cut
+		`{"messages":[],"input_ids":[1]}`:        RawPayload, // as SGLang takes it
+		`{"model":"m","prompt":[1],"line":1}`:    RawPayload,
+		`{"model":"m","prompt":[1],"task_id":1}`: RawPayload,
+		`{"task_id":0,"prompt":"` + long:         TRTLLM,
+		`{"prompt":"x","output_tokens":1}`:       TRTLLM,
+		`{"input_ids":[1,2`:                      TRTLLM,
+		`{"logits":[1],"output_tokens":2}`:       TRTLLM,
+		`{"turns":["a"],"output_tokens":2}`:      TRTLLM,
 		"{\n \"metadata\": {},\n \"samples\": [\n":                    TRTLLM,
 		`[{"input_ids":[1],"output_len":2}]`:                          TRTLLM,
 		`[{"messages":[]}]`:                                           Unknown,

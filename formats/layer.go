@@ -84,10 +84,6 @@ type layer struct {
 func (l *layer) Read(p []byte) (n int, err error) {
 	if l.r == nil {
 		l.r, err = l.open(bufio.NewReaderSize(l.packed, 64<<10))
-		// Whoever got here has seen the magic: an end in the header is a cut.
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
 	}
 	if err == nil {
 		n, err = l.r.Read(p)

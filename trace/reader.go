@@ -95,7 +95,7 @@ func Split(name string, data []byte) ([]Turn, error) {
 		if n == 0 {
 			n = len(data)
 		}
-		line := trimEnding(data[:n:n])
+		line := trimEnding(data[:n])
 		data = data[n:]
 		pos.Line++
 		if len(line) > MaxLine {

@@ -84,7 +84,7 @@ func TestReaderGoesOn(t *testing.T) {
 
 func TestEmptyTrace(t *testing.T) {
 	t.Parallel()
-	for _, in := range []string{"", "\n", " \r\n\t"} {
+	for _, in := range []string{"", "\n", " \r\n\t", "\r", "\r\r\n"} {
 		_, err := Split("-", []byte(in))
 		if !errors.Is(err, ErrEmptyTrace) || err.Error() != "-: the trace is empty" {
 			t.Errorf("Split(%q): got %v", in, err)

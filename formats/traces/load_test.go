@@ -194,7 +194,7 @@ func TestLoadErrors(t *testing.T) {
 			t.Errorf("%s: hint %q", c.path, kind.Hint())
 		}
 	}
-	if _, _, err := Load("-", "-", strings.NewReader("")); err == nil {
+	if _, _, err := Load("-", "-", strings.NewReader(content)); err == nil {
 		t.Error("standard input twice: no error")
 	}
 	if _, _, err := Load("-", "", io.MultiReader(strings.NewReader(content), iotest.ErrReader(errBroken))); !errors.Is(err, errBroken) {

@@ -204,7 +204,7 @@ func (p *parser) tokenIDs(m *trace.Member) error {
 			id = 10*id + int64(v[i]-'0')
 		}
 		// Anything else than digits up to the next delimiter is no token id.
-		if i == start || id > math.MaxInt32 || !between(v[i]) && v[i] != ']' {
+		if id > math.MaxInt32 || !between(v[i]) && v[i] != ']' {
 			return &trace.ColumnError{Col: m.Col + start, Err: fmt.Errorf("a token id in %q must be an integer from 0 to %d", m.Name, math.MaxInt32)}
 		}
 		ids = append(ids, int32(id))

@@ -95,6 +95,7 @@ func TestReadErrors(t *testing.T) {
 		`{"input_ids":[1,∑2e0],"output_tokens":1}`:                `a token id in "input_ids" must be an integer from 0 to 2147483647`,
 		`{"input_ids":[∑2147483648],"output_tokens":1}`:           `a token id in "input_ids" must be an integer from 0 to 2147483647`,
 		`{"input_ids":[∑99999999999999999999],"output_tokens":1}`: `a token id in "input_ids" must be an integer from 0 to 2147483647`,
+		`{"input_ids":[∑18446744073709551617],"output_tokens":1}`: `a token id in "input_ids" must be an integer from 0 to 2147483647`,
 		`{"input_ids":[1,∑[2]],"output_tokens":1}`:                `a token id in "input_ids" must be an integer from 0 to 2147483647`,
 		`{"input_ids":[∑"1"],"output_tokens":1}`:                  `a token id in "input_ids" must be an integer from 0 to 2147483647`,
 		`{"input_ids":[∑null],"output_tokens":1}`:                 `a token id in "input_ids" must be an integer from 0 to 2147483647`,

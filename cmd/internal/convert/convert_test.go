@@ -227,6 +227,33 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// A file that appears under an output's name while the tool runs is not
+// replaced, and the other output does not stay behind alone.
+func TestOutputsAppearMeanwhile(t *testing.T) {
+	for _, name := range []string{"t", "t.timing"} {
+		dir := t.TempDir()
+		r, w := io.Pipe()
+		done := make(chan outcome)
+		go func() {
+			var stdout, stderr bytes.Buffer
+			code := Main(context.Background(), []string{"--model", "m", "-o", filepath.Join(dir, "t")}, r, &stdout, &stderr)
+			done <- outcome{code, stdout.String(), stderr.String()}
+		}()
+		io.WriteString(w, text+"\n")
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("precious"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		got := <-done
+		if got.Code != 1 || !strings.Contains(got.Stderr, name+": exists already\n") {
+			t.Errorf("%+v", got)
+		}
+		if d := cmp.Diff(map[string]string{name: "precious"}, files(t, dir)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
 func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip(err)
