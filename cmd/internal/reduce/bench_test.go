@@ -1,0 +1,89 @@
+package reduce
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"wattrace/formats/telemetry"
+	"wattrace/sample"
+	"wattrace/trace"
+)
+
+// writeRecording writes what record would have: devices polled every 20 ms,
+// whose counters move every 100 ms.
+func writeRecording(tb testing.TB, path string, devices int, length time.Duration) (rows int64) {
+	tb.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	head := telemetry.Head{Producer: "bench", Clock: trace.Clock{Host: "node", BootID: "b", Anchor: trace.ClockSnapshot{BootNanos: 1e12, UnixNanos: 1780e15}}}
+	for i := range devices {
+		head.Devices = append(head.Devices, sample.Device{ID: fmt.Sprintf("GPU-%d", i), Host: "node", Index: i, Source: sample.NVML, Scope: sample.ScopeGPU, Name: "H100", Architecture: "hopper"})
+	}
+	w, err := telemetry.NewWriter(f, head)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	b := &sample.Batch{Devices: head.Devices}
+	energy := make([]float64, devices)
+	const poll = trace.Time(20 * time.Millisecond)
+	for at := trace.Time(0); at < trace.Time(length); at += poll {
+		for d := range devices {
+			row := b.Append(d, at+trace.Time(d*30_000), 30*time.Microsecond)
+			if int64(at/poll)%5 == int64(d%5) {
+				energy[d] += float64(rng.IntN(40_000)+20_000) / 1000
+			}
+			watts := float64(rng.IntN(300_000)+250_000) / 1000
+			row.Set(sample.EnergyJoules, energy[d])
+			row.Set(sample.PowerWatts, watts)
+			row.Set(sample.PowerAverageWatts, watts)
+			row.Set(sample.PowerInstantWatts, watts)
+			row.Set(sample.PowerLimitWatts, 700)
+		}
+		if b.Len() >= 50*devices {
+			rows += int64(b.Len())
+			if err := w.Write(b); err != nil {
+				tb.Fatal(err)
+			}
+			b.Reset()
+		}
+	}
+	if b.Len() > 0 {
+		rows += int64(b.Len())
+		if err := w.Write(b); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := w.Close(telemetry.End{Rows: rows, Clean: true}); err != nil {
+		tb.Fatal(err)
+	}
+	return rows
+}
+
+// BenchmarkReduceHour is an hour of 8 GPUs at 20 ms, as recorded: the goal is
+// under 1 s on 2 cores.
+func BenchmarkReduceHour(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "power.arrows")
+	rows := writeRecording(b, path, 8, time.Hour)
+	info, err := os.Stat(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(info.Size())
+	b.ReportAllocs()
+	for b.Loop() {
+		var out, errs bytes.Buffer
+		if code := Main(b.Context(), []string{"--format", "json", path}, nil, &out, &errs); code != 0 {
+			b.Fatal(code, errs.String())
+		}
+	}
+	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
