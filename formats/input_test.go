@@ -39,7 +39,7 @@ func zst(b []byte) []byte {
 // content is several buffers long and does not repeat.
 func content() []byte {
 	var b bytes.Buffer
-	for i := range 60_000 {
+	for i := range 20_000 {
 		fmt.Fprintf(&b, `{"prompt":"%d"}`+"\n", i*i)
 	}
 	return b.Bytes()
@@ -226,7 +226,7 @@ func TestCorruptLayers(t *testing.T) {
 
 func TestExpansionIsBounded(t *testing.T) {
 	t.Parallel()
-	zeros := make([]byte, 64<<20)
+	zeros := make([]byte, 32<<20)
 	for name, raw := range map[string][]byte{"zstd twice": zst(zst(zeros)), "gzip twice": gz(gz(zeros))} {
 		in := open(t, "-", bytes.NewReader(raw))
 		in.free = 1 << 20

@@ -1,11 +1,13 @@
 package convert
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
+	"unicode/utf8"
 
 	"wattrace/formats/trtllm"
 )
@@ -52,11 +54,16 @@ type bodies struct {
 }
 
 func newBodies(t target, model string, stream bool) (*bodies, error) {
-	quoted, err := jsontext.AppendQuote(nil, model)
-	if err != nil {
-		return nil, fmt.Errorf("--model: %w", err)
+	if !utf8.ValidString(model) {
+		return nil, errors.New("--model: not UTF-8")
 	}
-	return &bodies{t, quoted, stream}, nil
+	var quoted bytes.Buffer
+	e := json.NewEncoder(&quoted)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(model); err != nil {
+		return nil, err
+	}
+	return &bodies{t, bytes.TrimSpace(quoted.Bytes()), stream}, nil
 }
 
 // appendBody appends the body of a row: token ids as a completion, which is

@@ -199,7 +199,7 @@ func TestFailures(t *testing.T) {
 		{text, []string{"a", "b"}, 2, "convert: one input at a time, not 2\n" + hint},
 		{text, []string{"--", "cmd"}, 2, "convert: nothing may follow --\n" + hint},
 		{text, []string{"--model", ""}, 2, "convert: --model is needed: the dataset does not name one, and each body must\n" + hint},
-		{text, []string{"--model", "\xff"}, 2, "convert: --model: jsontext: invalid UTF-8\n" + hint},
+		{text, []string{"--model", "\xff"}, 2, "convert: --model: not UTF-8\n" + hint},
 		{text, []string{filepath.Join(dir, "none")}, 1, "convert: open " + filepath.Join(dir, "none") + ": no such file or directory\n"},
 		{text, []string{dir}, 1, "convert: open " + dir + ": is a directory\n"},
 	} {
