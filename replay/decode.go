@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -69,13 +70,19 @@ type decoder struct {
 
 var errTrailing = errors.New("something follows the JSON value")
 
-func (d *decoder) decode(data []byte, f *found) {
+// start makes d read data.
+func (d *decoder) start(data []byte) {
 	if d.json == nil {
 		d.json = new(jsontext.Decoder)
 	}
 	d.data = data
 	d.buf = *bytes.NewBuffer(data)
 	d.json.Reset(&d.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
+// decode reads an event or a body into f.
+func (d *decoder) decode(data []byte, f *found) {
+	d.start(data)
 	if d.json.PeekKind() != '{' {
 		if f.err = d.json.SkipValue(); f.err == nil {
 			f.err = d.end()
@@ -347,4 +354,28 @@ func (d *decoder) fault(f *found) (err error) {
 		return err
 	}
 	return d.json.SkipValue()
+}
+
+// counts reads the token counts of a usage object: prompt_tokens and
+// completion_tokens, in a response input_tokens and output_tokens.
+func (d *decoder) counts(usage []byte) (input, output trace.Opt[int64]) {
+	d.start(usage)
+	d.object(func(name []byte) error { // usage is known to be valid
+		v, _, err := d.value()
+		if err != nil {
+			return err
+		}
+		n, numErr := strconv.ParseInt(string(v), 10, 64)
+		if numErr != nil || n < 0 {
+			return nil
+		}
+		switch string(name) {
+		case "prompt_tokens", "input_tokens":
+			input = trace.Some(n)
+		case "completion_tokens", "output_tokens":
+			output = trace.Some(n)
+		}
+		return nil
+	})
+	return input, output
 }

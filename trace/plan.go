@@ -56,6 +56,9 @@ func (p *Plan) Validate() error {
 		if ph.Handover && i == len(p.Phases)-1 {
 			return fmt.Errorf("phase %q: handover needs a phase after it", ph.Name)
 		}
+		if ph.Handover && p.Phases[i+1].Kind == Idle {
+			return fmt.Errorf("phase %q: handover to an idle phase would leave requests in it", ph.Name)
+		}
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (s *Server) answer(req *request) *answer {
 	}
 	return &answer{
 		request: req, created: time.Now().Unix(), model: s.model,
-		id: fmt.Sprintf("%s%016x%016x", prefix, mix(s.opt.Seed^n), mix(s.opt.Seed+n)),
+		id: fmt.Sprintf("%s%016x%016x", prefix, mix(s.opt.Seed^n), mix(mix(s.opt.Seed)+n)),
 	}
 }
 

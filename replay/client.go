@@ -1,0 +1,362 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"time"
+
+	"wattrace/trace"
+)
+
+// ClientOptions says how requests are made. The zero value works.
+type ClientOptions struct {
+	Key     string        // sent as "Authorization: Bearer KEY"; "" sends none
+	Header  http.Header   // added to every request
+	Timeout time.Duration // of a whole request, from sent to the end of the answer; 0 is none
+
+	// ServerMessages keeps the messages of servers' error objects in the log.
+	// Some servers quote the prompt in them, so by default only their type and
+	// code are kept.
+	ServerMessages bool
+
+	// Transport makes the requests; nil is this package's own, over TCP. With
+	// another one it is not known when a request was written and when the first
+	// byte came, and events are stamped when they reach the client.
+	Transport http.RoundTripper
+}
+
+// Client makes requests, one attempt each. It is safe for concurrent use.
+type Client struct {
+	opt    ClientOptions
+	clock  *trace.SteadyClock
+	header http.Header
+	host   string
+	own    *http.Transport // nil when it is the caller's
+}
+
+// NewClient returns a client that stamps with clock.
+func NewClient(clock *trace.SteadyClock, opt ClientOptions) *Client {
+	c := &Client{opt: opt, clock: clock, header: http.Header{}}
+	c.header.Set("Content-Type", "application/json")
+	c.header.Set("User-Agent", "wattrace")
+	if opt.Key != "" {
+		c.header.Set("Authorization", "Bearer "+opt.Key)
+	}
+	for name, values := range opt.Header {
+		c.header[http.CanonicalHeaderKey(name)] = values
+	}
+	c.host = c.header.Get("Host")
+	c.header.Del("Host")
+	if opt.Transport == nil {
+		c.own = newTransport(clock.Now)
+		c.opt.Transport = c.own
+	}
+	return c
+}
+
+// Close closes the kept connections.
+func (c *Client) Close() {
+	if c.own != nil {
+		c.own.CloseIdleConnections()
+	}
+}
+
+var (
+	errTimedOut = errors.New("the request took longer than its time limit")
+	errLinger   = errors.New("the server left the stream open after [DONE]")
+)
+
+// linger is how long a stream may stay open after [DONE]: its end lets the
+// connection be kept, but the answer is whole without it.
+const linger = time.Second
+
+// exchange is one request under way. A slot uses its own for one after another,
+// so that the buffers stay.
+type exchange struct {
+	client *Client
+	sse    sseReader
+	answer answer
+	body   []byte // of an answer that is not streamed
+
+	trace  httptrace.ClientTrace
+	conn   *stampConn
+	reused bool
+	sent   chan struct{} // has a token once the body was written, or has failed to
+}
+
+func newExchange(c *Client) *exchange {
+	x := &exchange{client: c, sent: make(chan struct{}, 1)}
+	x.trace.GotConn = func(info httptrace.GotConnInfo) {
+		if x.conn = stamped(info.Conn); x.conn != nil {
+			x.conn.begin()
+		}
+		x.reused = info.Reused
+	}
+	sent := x.sent
+	x.trace.WroteRequest = func(httptrace.WroteRequestInfo) {
+		select {
+		case sent <- struct{}{}:
+		default:
+		}
+	}
+	return x
+}
+
+// do makes one request and fills in r: everything from Sent on. It calls sent
+// when Sent is known, before the first byte leaves. When it returns, nothing
+// reads payload any more.
+func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoint, payload []byte, r *trace.Request, sent func()) {
+	x.answer.reset()
+	x.conn, x.reused = nil, false
+	select {
+	case <-x.sent:
+	default:
+	}
+	cancel := context.CancelFunc(func() {})
+	if x.client.opt.Timeout > 0 {
+		ctx, cancel = context.WithTimeoutCause(ctx, x.client.opt.Timeout, errTimedOut)
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer func() { end(nil); cancel() }()
+	req := x.request(ctx, target.endpoints[endpoint], payload)
+
+	r.Sent = x.client.clock.Now()
+	sent()
+	resp, err := x.client.opt.Transport.RoundTrip(req)
+	if err != nil {
+		x.refused(ctx, err, r)
+	} else {
+		x.receive(ctx, end, resp, payload, r)
+		resp.Body.Close()
+		x.untilWritten()
+	}
+	if x.conn != nil {
+		r.Wrote, r.FirstByte = known(&x.conn.wrote), known(&x.conn.firstByte)
+	}
+	if r.Outcome != trace.Failed {
+		r.Error = trace.RequestError{}
+	}
+}
+
+// untilWritten waits until the transport lets go of the body: a server may
+// answer before it has read all of it. Of failed requests the transport has let
+// go before it says so.
+func (x *exchange) untilWritten() {
+	if x.conn == nil {
+		return // not our transport
+	}
+	select {
+	case <-x.sent:
+		return
+	default:
+	}
+	select {
+	case <-x.sent:
+	case <-time.After(time.Second): // cannot be: the connection is closed
+	}
+}
+
+// arrived returns when the bytes that were read last arrived.
+func (x *exchange) arrived() trace.Time {
+	if x.conn != nil {
+		if at := x.conn.lastRead.Load(); at != never {
+			return trace.Time(at)
+		}
+	}
+	return x.client.clock.Now()
+}
+
+// receive reads an answer whose head has come.
+func (x *exchange) receive(ctx context.Context, end context.CancelCauseFunc, resp *http.Response, payload []byte, r *trace.Request) {
+	r.Status = trace.Some(resp.StatusCode)
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		x.rejected(resp, r)
+		return
+	}
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	encoding := resp.Header.Get("Content-Encoding")
+	switch {
+	case encoding != "" && encoding != "identity":
+		class := trace.ErrBody
+		if media == eventStream {
+			class = trace.ErrSSESyntax
+		}
+		x.discard(resp.Body, r)
+		x.fail(ctx, r, class, "the answer has the content encoding "+printable(encoding)+", which was not asked for")
+	case media == eventStream:
+		x.stream(ctx, end, resp.Body, r)
+	default:
+		x.whole(ctx, resp.Body, payload, printable(media), r)
+	}
+	x.tokens(r, media == eventStream)
+}
+
+const eventStream = "text/event-stream"
+
+// stream reads a streamed answer to its end.
+func (x *exchange) stream(ctx context.Context, end context.CancelCauseFunc, body io.Reader, r *trace.Request) {
+	x.sse.reset(body, x.arrived)
+	var (
+		ev   sseEvent
+		err  error
+		done bool
+		last = r.Sent
+	)
+	for err = x.sse.next(&ev); err == nil; err = x.sse.next(&ev) {
+		kind := trace.ChunkComment
+		if !ev.comment {
+			kind = x.answer.event(ev.name, ev.data)
+		}
+		last = max(last, ev.at) // stamps of one connection never go back
+		r.Chunks = append(r.Chunks, trace.Chunk{At: last, Kind: kind})
+		if kind.Output() {
+			if !r.FirstToken.OK {
+				r.FirstToken = trace.Some(last)
+			}
+			r.LastToken = trace.Some(last)
+		}
+		if kind == trace.ChunkDone && !done {
+			done = true
+			defer time.AfterFunc(linger, func() { end(errLinger) }).Stop()
+		}
+	}
+	r.FinishReason = x.answer.finish
+	r.Done = x.client.clock.Now()
+	if err == io.EOF || done {
+		r.Done = max(last, x.arrived())
+	}
+	x.judge(ctx, err, done, r)
+}
+
+// judge gives a stream that has ended its outcome.
+func (x *exchange) judge(ctx context.Context, err error, done bool, r *trace.Request) {
+	a := &x.answer
+	switch {
+	case a.failed:
+		x.fail(nil, r, trace.ErrSSEEvent, x.describe("the server sent an error in the stream"))
+	case err == errLongEvent:
+		x.fail(nil, r, trace.ErrSSESyntax, err.Error())
+	case !done && ctx.Err() != nil:
+		x.fail(ctx, r, "", "")
+	case a.invalid > 0:
+		x.fail(nil, r, trace.ErrSSESyntax, strconv.Itoa(a.invalid)+" of "+strconv.Itoa(len(r.Chunks))+" events are not JSON")
+	case done, err == io.EOF && a.finish != "":
+		r.Outcome = trace.Succeeded
+	case err == io.EOF && len(r.Chunks) == 0 && x.sse.unknown > 0:
+		x.fail(nil, r, trace.ErrSSESyntax, "the answer holds no server-sent events")
+	case err == io.EOF:
+		x.fail(nil, r, trace.ErrSSETruncated, "the stream ended without [DONE] and without a finish reason")
+	default:
+		x.fail(nil, r, trace.ErrSSETruncated, "the stream broke off: "+broke(err))
+	}
+}
+
+// whole reads an answer that is not streamed.
+func (x *exchange) whole(ctx context.Context, body io.Reader, payload []byte, media string, r *trace.Request) {
+	err := x.read(body, MaxEvent)
+	r.Done = x.client.clock.Now()
+	if err == io.EOF {
+		r.Done = x.arrived()
+	}
+	if len(x.body) > 0 {
+		x.answer.decode(x.body)
+	}
+	a := &x.answer
+	r.FinishReason = a.finish
+	switch {
+	case ctx.Err() != nil:
+		x.fail(ctx, r, "", "")
+	case err == errLongBody:
+		x.fail(nil, r, trace.ErrBody, err.Error())
+	case err != io.EOF:
+		x.fail(nil, r, trace.ErrBody, "the answer broke off: "+broke(err))
+	case len(x.body) == 0:
+		x.fail(nil, r, trace.ErrHTTPOther, "status "+strconv.Itoa(r.Status.V)+" with an empty body")
+	case asksForStream(payload):
+		x.fail(nil, r, trace.ErrSSESyntax, "a stream was asked for, and the answer has the content type "+media)
+	case a.invalid > 0:
+		x.fail(nil, r, trace.ErrBody, "the answer is not JSON; its content type is "+media)
+	case a.failed:
+		x.fail(nil, r, trace.ErrBody, x.describe("the answer is an error object"))
+	case !a.known:
+		x.fail(nil, r, trace.ErrBody, "the answer is JSON without choices or output")
+	default:
+		r.Outcome = trace.Succeeded
+		r.LastToken = trace.Some(r.Done)
+	}
+}
+
+var errLongBody = errors.New("the answer is longer than 64 MiB")
+
+// read reads a body into x.body. The error is never nil: io.EOF is a whole one.
+func (x *exchange) read(body io.Reader, most int) error {
+	x.body = x.body[:0]
+	if x.body == nil {
+		x.body = make([]byte, 0, readSize)
+	}
+	for {
+		if len(x.body) == cap(x.body) {
+			x.body = append(x.body, 0)[:len(x.body)]
+		}
+		n, err := body.Read(x.body[len(x.body):cap(x.body)])
+		x.body = x.body[:len(x.body)+n]
+		if err != nil {
+			return err
+		}
+		if len(x.body) > most {
+			return errLongBody
+		}
+	}
+}
+
+// discard reads a body to its end without keeping it: the server works until
+// then, and the connection can be kept.
+func (x *exchange) discard(body io.Reader, r *trace.Request) {
+	io.Copy(io.Discard, body) // however it ends, the request has failed
+	r.Done = x.client.clock.Now()
+}
+
+// rejected reads the answer to a request that the server did not take.
+func (x *exchange) rejected(resp *http.Response, r *trace.Request) {
+	const most = 64 << 10
+	err := x.read(resp.Body, most)
+	r.Done = x.client.clock.Now()
+	if err == io.EOF {
+		x.answer.decode(x.body)
+	}
+	class := trace.ErrHTTPOther
+	switch s := resp.StatusCode; {
+	case s == http.StatusTooManyRequests:
+		class = trace.ErrHTTP429
+	case s >= 400 && s < 500:
+		class = trace.ErrHTTP4xx
+	case s >= 500:
+		class = trace.ErrHTTP5xx
+	}
+	x.fail(nil, r, class, x.describe("status "+strconv.Itoa(resp.StatusCode)))
+}
+
+// tokens takes the counts from the usage object, else counts events.
+func (x *exchange) tokens(r *trace.Request, streamed bool) {
+	if len(x.answer.usage) > 0 {
+		r.Usage = append([]byte(nil), x.answer.usage...)
+		r.InputTokens, r.OutputTokens = x.answer.dec.counts(x.answer.usage)
+	}
+	switch {
+	case r.OutputTokens.OK:
+		r.TokenSource = trace.FromUsage
+	case streamed:
+		n := int64(0)
+		for i := range r.Chunks {
+			if r.Chunks[i].Kind.Output() {
+				n++
+			}
+		}
+		r.OutputTokens, r.TokenSource = trace.Some(n), trace.FromChunks
+	}
+}

@@ -1,0 +1,130 @@
+package replay
+
+import (
+	"context"
+	"crypto/tls"
+	"math"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"wattrace/trace"
+)
+
+// idleTimeout is how long a kept connection may rest. It is below the 5 s after
+// which uvicorn closes it, so that we are the one who does.
+const idleTimeout = 4 * time.Second
+
+// newTransport returns the transport of a client. HTTP/1.1 only: each stream has
+// a connection to itself, whose reads are the arrivals of its events.
+func newTransport(now func() trace.Time) *http.Transport {
+	dialer := net.Dialer{Timeout: 30 * time.Second}
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return newStampConn(conn, now), nil
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	t := &http.Transport{
+		DialContext:         dial,
+		Protocols:           &protocols,
+		MaxIdleConnsPerHost: math.MaxInt, // the default of 2 would close the others
+		IdleConnTimeout:     idleTimeout,
+		DisableCompression:  true, // a gzip reader would hold events back
+		ReadBufferSize:      readSize,
+		WriteBufferSize:     8 << 10, // head and body of a small request in one write
+	}
+	t.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		config := t.TLSClientConfig.Clone()
+		if config == nil {
+			config = new(tls.Config)
+		}
+		if config.ServerName == "" {
+			config.ServerName, _, _ = net.SplitHostPort(addr)
+		}
+		secure := tls.Client(conn, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, &tlsError{err}
+		}
+		return secure, nil
+	}
+	return t
+}
+
+// tlsError is a failed handshake.
+type tlsError struct{ err error }
+
+func (e *tlsError) Error() string { return e.err.Error() }
+func (e *tlsError) Unwrap() error { return e.err }
+
+// stampConn notes when bytes went and came. net/http's own hooks cannot:
+// httptrace's WroteRequest runs before the last flush, and GotFirstResponseByte
+// in another goroutine, later than the read.
+type stampConn struct {
+	net.Conn
+	now       func() trace.Time
+	wrote     atomic.Int64 // the last Write returned
+	firstByte atomic.Int64 // the first Read with bytes, since begin, returned
+	lastRead  atomic.Int64 // the last one did
+}
+
+// never is the stamp of what has not happened.
+const never = math.MinInt64
+
+func newStampConn(conn net.Conn, now func() trace.Time) *stampConn {
+	c := &stampConn{Conn: conn, now: now}
+	c.begin()
+	return c
+}
+
+// begin forgets the request before. No request is under way.
+func (c *stampConn) begin() {
+	c.wrote.Store(never)
+	c.firstByte.Store(never)
+	c.lastRead.Store(never)
+}
+
+// Read implements net.Conn.
+func (c *stampConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		at := int64(c.now())
+		c.lastRead.Store(at)
+		c.firstByte.CompareAndSwap(never, at)
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *stampConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.wrote.Store(int64(c.now()))
+	return n, err
+}
+
+// stamped returns the stampConn under a connection, nil if there is none.
+func stamped(conn net.Conn) *stampConn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	c, _ := conn.(*stampConn)
+	return c
+}
+
+// known returns a stamp, unless it is that of what has not happened.
+func known(stamp *atomic.Int64) trace.Opt[trace.Time] {
+	v := stamp.Load()
+	if v == never {
+		return trace.Opt[trace.Time]{}
+	}
+	return trace.Some(trace.Time(v))
+}

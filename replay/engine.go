@@ -1,0 +1,156 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"wattrace/trace"
+)
+
+// Options says what an Engine does. Turns, Plan and Targets are needed.
+type Options struct {
+	Turns    []trace.Turn // payloads must stay as they are until Run has returned
+	Plan     trace.Plan
+	Targets  []Target           // conversations go to them in turn
+	Overlays []Overlay          // applied to each body, in order
+	Client   ClientOptions      //
+	Clock    *trace.SteadyClock // stamps everything; nil starts one
+}
+
+// Engine replays a trace once. Its methods may be called from any goroutine.
+type Engine struct {
+	opt    Options
+	layout *layout
+	clock  *trace.SteadyClock
+	client *Client
+	ran    atomic.Bool
+
+	phase     atomic.Pointer[phaseRun] // the one that sends, or sent last
+	sent      atomic.Int64
+	succeeded atomic.Int64
+	failed    atomic.Int64
+	cancelled atomic.Int64
+	inFlight  atomic.Int64
+	output    atomic.Int64 // tokens
+}
+
+// New checks opt and returns an Engine for one Run.
+func New(opt Options) (*Engine, error) {
+	if len(opt.Turns) == 0 {
+		return nil, errors.New("the trace is empty")
+	}
+	if len(opt.Targets) == 0 {
+		return nil, errors.New("no server to send to")
+	}
+	if err := opt.Plan.Validate(); err != nil {
+		return nil, err
+	}
+	for _, ph := range opt.Plan.Phases {
+		if ph.FirstLine > int64(len(opt.Turns)) {
+			return nil, fmt.Errorf("phase %q: first_line %d is beyond the trace's %d turns", ph.Name, ph.FirstLine, len(opt.Turns))
+		}
+	}
+	if err := checkHeader(opt.Client.Header, opt.Client.Key); err != nil {
+		return nil, err
+	}
+	e := &Engine{opt: opt, layout: newLayout(opt.Turns), clock: opt.Clock}
+	if e.clock == nil {
+		e.clock = trace.NewSteadyClock()
+	}
+	e.client = NewClient(e.clock, opt.Client)
+	return e, nil
+}
+
+// Clock returns the clock that stamps the run.
+func (e *Engine) Clock() *trace.SteadyClock { return e.clock }
+
+// checkHeader refuses what net/http would refuse at each request. A value is
+// not shown: it may be a secret.
+func checkHeader(h http.Header, key string) error {
+	for name, values := range h {
+		for _, c := range []byte(name) {
+			if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+				return fmt.Errorf("header %q: not a header name", name)
+			}
+		}
+		if name == "" {
+			return errors.New("a header without a name")
+		}
+		for _, v := range values {
+			if !isFieldValue(v) {
+				return fmt.Errorf("header %q: the value has a control character", name)
+			}
+		}
+	}
+	if !isFieldValue(key) {
+		return errors.New("the key has a control character")
+	}
+	return nil
+}
+
+// isFieldValue reports whether v may be the value of a header (RFC 9110, 5.5).
+func isFieldValue(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// Result is how a run went.
+type Result struct {
+	Sent, Succeeded, Failed, Cancelled int64
+	Classes                            map[trace.ErrorClass]int64 // of the failed
+	InputTokens, OutputTokens          int64                      // those that are known
+	End                                trace.Time                 // end of the last phase
+	Stopped                            bool                       // before the plan was done
+}
+
+// Progress is how a run is going.
+type Progress struct {
+	Phase           string // the one that sends; "" before the first
+	Number, Phases  int    // Phase is the Number-th of Phases
+	Kind            trace.PhaseKind
+	Since           trace.Time            // start of the phase
+	Until           trace.Opt[trace.Time] // when it stops sending, if time ends it
+	Handed          int64                 // requests of the phase that were handed out
+	Total           trace.Opt[int64]      // requests of the phase, if their number ends it
+	Now             trace.Time
+	Sent, Succeeded int64 // of the run
+	Failed          int64
+	Cancelled       int64
+	InFlight        int64
+	OutputTokens    int64 // of requests that have ended
+}
+
+// Progress returns how the run is going. It may be called while Run runs.
+func (e *Engine) Progress() Progress {
+	p := Progress{
+		Phases: len(e.opt.Plan.Phases), Now: e.clock.Now(),
+		Sent: e.sent.Load(), Succeeded: e.succeeded.Load(), Failed: e.failed.Load(), Cancelled: e.cancelled.Load(),
+		InFlight: e.inFlight.Load(), OutputTokens: e.output.Load(),
+	}
+	if ph := e.phase.Load(); ph != nil {
+		p.Phase, p.Kind, p.Number, p.Since = ph.plan.Name, ph.plan.Kind, ph.number, ph.start
+		p.Handed = ph.handed.Load()
+		if ph.plan.Duration > 0 {
+			p.Until = trace.Some(ph.start.Add(ph.plan.Duration))
+		}
+		if ph.schedule != nil {
+			p.Total = ph.schedule.Total()
+		}
+	}
+	return p
+}
+
+// snapshotEvery and clientEvery are how often the clocks and the client's own
+// use are noted.
+const (
+	clientEvery   = time.Second
+	snapshotEvery = 10 * time.Second
+)

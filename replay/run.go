@@ -1,0 +1,232 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wattrace/trace"
+)
+
+// Run walks the plan and returns when every request has ended and the sink has
+// had everything. Closing stop ends it softly: nothing more is sent, what is in
+// flight is waited for, and the phases that have begun end. When ctx ends, what
+// is in flight is cancelled. Neither is an error: the result says Stopped.
+// Failed requests are none either. The error is the sink's.
+func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, sink Sink) (Result, error) {
+	if e.ran.Swap(true) {
+		return Result{}, errors.New("replay: an Engine runs once")
+	}
+	defer e.client.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	r := &run{Engine: e, ctx: ctx, journal: newJournal(), halt: make(chan struct{})}
+
+	var written, watched sync.WaitGroup
+	watched.Go(func() { r.watch(stop) })
+	over := make(chan struct{})
+	var result Result
+	var err error
+	written.Go(func() {
+		result, err = r.write(sink, over)
+		if err != nil {
+			cancel()
+		}
+		r.journal.stop()
+	})
+	end := r.phases()
+	close(over)
+	written.Wait()
+	result.End, result.Stopped = end, r.isStopped()
+	cancel()
+	watched.Wait()
+	return result, err
+}
+
+// run is one Run.
+type run struct {
+	*Engine
+	ctx     context.Context // ends: what is in flight is cancelled
+	journal *journal
+	halt    chan struct{} // closed when stopped
+	pool    sync.Pool     // of *trace.Request
+
+	mu      sync.Mutex
+	seq     int64
+	stopped bool
+	current *group // whose phases are under way
+}
+
+// phaseRun is a phase under way.
+type phaseRun struct {
+	plan     *trace.Phase
+	number   int // from 1
+	schedule *Schedule
+	start    trace.Time
+	handed   atomic.Int64
+	over     chan struct{} // closed when the phase sends no more
+	ctx      context.Context
+	giveUp   context.CancelFunc // cancels the phase's requests
+
+	// Guarded by run.mu.
+	ended    bool
+	lastSend trace.Time
+	deadline *time.Timer // ends the sending
+	grace    *time.Timer // gives up the requests
+}
+
+// group is a phase and those that it and its successors hand over to. Their
+// slots are the same.
+type group struct {
+	phases   []*phaseRun
+	at       int        // the phase that sends
+	lastDone trace.Time // guarded by run.mu
+}
+
+// watch ends the run softly when it is asked to.
+func (r *run) watch(stop <-chan struct{}) {
+	select {
+	case <-stop:
+	case <-r.ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
+	close(r.halt)
+	if g := r.current; g != nil {
+		r.endSending(g.phases[g.at], r.clock.Now())
+	}
+}
+
+// phases runs the phases and returns when the last has ended. Each begins where
+// the one before ended, so that they leave no time between them.
+func (r *run) phases() (end trace.Time) {
+	end = r.clock.Now()
+	plan := r.opt.Plan.Phases
+	for i := 0; i < len(plan) && !r.isStopped(); {
+		n := 1
+		for plan[i+n-1].Handover {
+			n++
+		}
+		if plan[i].Kind == trace.Idle {
+			end = r.idle(&plan[i], i+1, end)
+		} else {
+			end = r.group(plan[i:i+n], i+1, end)
+		}
+		i += n
+	}
+	return end
+}
+
+func (r *run) isStopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopping()
+}
+
+// stopping reports whether nothing more is to be sent. r.mu is held.
+func (r *run) stopping() bool { return r.stopped || r.ctx.Err() != nil }
+
+// idle lets a phase without requests pass.
+func (r *run) idle(ph *trace.Phase, number int, start trace.Time) (end trace.Time) {
+	r.Engine.phase.Store(&phaseRun{plan: ph, number: number, start: start})
+	r.journal.add(entry{phase: ph, start: true, at: start})
+	end = start.Add(ph.Duration)
+	timer := time.NewTimer(time.Until(r.clock.Deadline(end)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.halt:
+		end = r.clock.Now()
+	}
+	r.journal.add(entry{phase: ph, at: end})
+	return end
+}
+
+// group runs phases that hand over to one another.
+func (r *run) group(plan []trace.Phase, number int, start trace.Time) (end trace.Time) {
+	g := &group{lastDone: start}
+	slots := 0
+	for i := range plan {
+		p := &phaseRun{plan: &plan[i], number: number + i, schedule: newSchedule(r.layout, &plan[i]), over: make(chan struct{})}
+		p.ctx, p.giveUp = context.WithCancel(r.ctx)
+		g.phases = append(g.phases, p)
+		slots = max(slots, plan[i].Concurrency)
+	}
+	r.mu.Lock()
+	r.current = g
+	r.begin(g.phases[0], start)
+	if r.stopped {
+		r.endSending(g.phases[0], start)
+	}
+	r.mu.Unlock()
+
+	var busy sync.WaitGroup
+	for slot := range slots {
+		busy.Go(func() { r.slot(g, slot, start) })
+	}
+	busy.Wait()
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current = nil
+	for _, p := range g.phases {
+		for _, t := range []*time.Timer{p.deadline, p.grace} {
+			if t != nil {
+				t.Stop()
+			}
+		}
+		p.giveUp()
+	}
+	last := g.phases[g.at]
+	if end = g.lastDone; end <= last.start { // nothing ended in it
+		end = r.clock.Now()
+	}
+	r.journal.add(entry{phase: last.plan, at: end})
+	return end
+}
+
+// begin starts a phase. r.mu is held.
+func (r *run) begin(p *phaseRun, at trace.Time) {
+	p.start, p.lastSend = at, at
+	r.Engine.phase.Store(p)
+	r.journal.add(entry{phase: p.plan, start: true, at: at})
+	if p.plan.Duration > 0 {
+		end := at.Add(p.plan.Duration)
+		p.deadline = time.AfterFunc(time.Until(r.clock.Deadline(end)), func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.endSending(p, end)
+		})
+	}
+}
+
+// endSending notes that a phase sends no more, and begins the next one if it is
+// to be handed over. r.mu is held.
+func (r *run) endSending(p *phaseRun, at trace.Time) {
+	if p.ended {
+		return
+	}
+	p.ended = true
+	if p.plan.Grace > 0 {
+		r.armGrace(p)
+	}
+	if g := r.current; p.plan.Handover && !r.stopping() {
+		r.journal.add(entry{phase: p.plan, at: at})
+		g.at++
+		r.begin(g.phases[g.at], at)
+	}
+	close(p.over)
+}
+
+// armGrace gives a phase's requests up when its grace has passed since the last
+// was sent. r.mu is held.
+func (r *run) armGrace(p *phaseRun) {
+	left := time.Until(r.clock.Deadline(p.lastSend.Add(p.plan.Grace)))
+	if p.grace == nil {
+		p.grace = time.AfterFunc(left, p.giveUp)
+	} else {
+		p.grace.Reset(left)
+	}
+}

@@ -1,0 +1,197 @@
+package replay
+
+import (
+	"time"
+
+	"wattrace/trace"
+)
+
+// slot keeps one request in flight, in one phase of its group after another. It
+// returns when there is nothing more for it to send.
+func (r *run) slot(g *group, number int, free trace.Time) {
+	x := newExchange(r.client)
+	var buffers [2][]byte
+	for {
+		r.journal.pause()
+		p, item, seq, verdict := r.next(g, number, free)
+		switch verdict {
+		case Send:
+			free = r.send(p, item, seq, number, x, &buffers)
+			r.mu.Lock()
+			g.lastDone = max(g.lastDone, free)
+			r.mu.Unlock()
+		case Wait:
+			<-p.over
+		case Over:
+			return
+		}
+	}
+}
+
+// next returns what a slot does next: send the item, wait for the phase to be
+// over, or end.
+func (r *run) next(g *group, slot int, free trace.Time) (p *phaseRun, item Item, seq int64, v Verdict) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		p = g.phases[g.at]
+		if end := p.start.Add(p.plan.Duration); p.plan.Duration > 0 && r.clock.Now() >= end {
+			r.endSending(p, end) // the timer is about to
+			p = g.phases[g.at]
+		}
+		switch {
+		case r.stopping(), p.ended:
+			return p, item, 0, Over
+		case slot >= p.plan.Concurrency:
+			v = Wait
+		default:
+			item, v = p.schedule.Next(slot, max(free, p.start))
+		}
+		if v == Wait && !p.plan.Handover {
+			return p, item, 0, Over // there is no phase to wait for
+		}
+		if v == Over {
+			r.endSending(p, r.clock.Now())
+			continue // in the next phase, if there is one
+		}
+		if v == Send {
+			seq, r.seq = r.seq, r.seq+1
+			p.handed.Add(1)
+		}
+		return p, item, seq, v
+	}
+}
+
+// send makes one request and returns when it ended.
+func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, buffers *[2][]byte) trace.Time {
+	turn := &r.opt.Turns[item.Turn]
+	q := r.newRequest()
+	q.Seq, q.Line, q.Phase, q.Slot = seq, int64(item.Turn)+1, p.plan.Name, slot
+	q.Conversation, q.Turn = turn.Conversation, turn.Index
+	q.Target = int(item.Conversation % int64(len(r.opt.Targets)))
+	q.Scheduled = item.Due
+	q.ExpectedInput, q.ExpectedOutput = turn.Timing.InputTokens, turn.Timing.OutputTokens
+
+	body, err := applyAll(r.opt.Overlays, turn.Payload, buffers)
+	if err != nil { // a trace is checked before it is sent, so it cannot be
+		q.Sent = r.clock.Now()
+		q.Outcome, q.Done = trace.Failed, q.Sent
+		q.Error = trace.RequestError{Class: trace.ErrClient, Message: "overlay: the body is not a JSON object"}
+		r.wasSent(p, q)
+	} else {
+		x.do(p.ctx, &r.opt.Targets[q.Target], turn.Endpoint, body, q, func() { r.wasSent(p, q) })
+	}
+	r.count(q)
+	done := q.Done
+	r.journal.add(entry{request: q})
+	return done
+}
+
+// wasSent notes that a request is under way.
+func (r *run) wasSent(p *phaseRun, q *trace.Request) {
+	r.journal.add(entry{sent: true, seq: q.Seq, line: q.Line, name: q.Phase, at: q.Sent})
+	r.sent.Add(1)
+	r.inFlight.Add(1)
+	if p.plan.Grace > 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		p.lastSend = max(p.lastSend, q.Sent)
+		if p.ended { // it ended while this one was handed out
+			r.armGrace(p)
+		}
+	}
+}
+
+// count adds an ended request to the engine's totals.
+func (r *run) count(q *trace.Request) {
+	r.inFlight.Add(-1)
+	switch q.Outcome {
+	case trace.Succeeded:
+		r.succeeded.Add(1)
+	case trace.Cancelled:
+		r.cancelled.Add(1)
+	default:
+		r.failed.Add(1)
+	}
+	r.output.Add(q.OutputTokens.Or(0))
+}
+
+// newRequest returns a request without anything, with room for chunks.
+func (r *run) newRequest() *trace.Request {
+	q, ok := r.pool.Get().(*trace.Request)
+	if !ok {
+		return new(trace.Request)
+	}
+	*q = trace.Request{Chunks: q.Chunks[:0]}
+	return q
+}
+
+// write feeds the sink until over is closed and the journal is empty, or the
+// sink fails.
+func (r *run) write(sink Sink, over <-chan struct{}) (res Result, err error) {
+	res.Classes = map[trace.ErrorClass]int64{}
+	tick := time.NewTicker(clientEvery)
+	defer tick.Stop()
+	snapshotAt := r.clock.Now().Add(snapshotEvery)
+	for ended := false; ; {
+		for _, e := range r.journal.take() {
+			if err := r.pass(sink, e, &res); err != nil {
+				return res, err
+			}
+		}
+		if ended {
+			break
+		}
+		select {
+		case <-r.journal.wake:
+		case <-tick.C:
+			if err := r.use(sink); err != nil {
+				return res, err
+			}
+			// The tick before 10 s are over: one a little late would break
+			// the promise.
+			if now := r.clock.Now(); now.Add(2*clientEvery) > snapshotAt {
+				if err := sink.Clock(r.clock.Snapshot()); err != nil {
+					return res, err
+				}
+				snapshotAt = now.Add(snapshotEvery)
+			}
+		case <-over:
+			ended = true
+		}
+	}
+	if err := r.use(sink); err != nil {
+		return res, err
+	}
+	return res, sink.Clock(r.clock.Snapshot())
+}
+
+func (r *run) use(sink Sink) error {
+	return sink.Client(r.clock.Now(), cpuTime(), int(r.inFlight.Load()))
+}
+
+// pass hands one entry to the sink.
+func (r *run) pass(sink Sink, e entry, res *Result) error {
+	switch {
+	case e.phase != nil:
+		return sink.Phase(e.phase, e.start, e.at)
+	case e.sent:
+		res.Sent++
+		return sink.Sent(e.seq, e.line, e.name, e.at)
+	}
+	q := e.request
+	switch q.Outcome {
+	case trace.Succeeded:
+		res.Succeeded++
+	case trace.Cancelled:
+		res.Cancelled++
+	default:
+		res.Failed++
+		res.Classes[q.Error.Class]++
+	}
+	res.InputTokens += q.InputTokens.Or(0)
+	res.OutputTokens += q.OutputTokens.Or(0)
+	err := sink.Request(q)
+	r.pool.Put(q)
+	return err
+}
