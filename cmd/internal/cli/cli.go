@@ -75,18 +75,29 @@ func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 		&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress, no summary", Destination: &env.Quiet},
 		&ucli.StringFlag{Name: "progress", Usage: "auto, plain or none", Value: "auto", Destination: &env.progress})
 
-	flagArgs, err := env.split(append(flags, ucli.HelpFlag, versionFlag), args)
+	flags = append(flags,
+		&ucli.BoolFlag{Name: "version", Usage: "print the version"},
+		&ucli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this"}) // urfave's own is a global, which Apply writes to
+
+	flagArgs, err := env.split(flags, args)
 	if err != nil {
 		return err
 	}
 	app := &ucli.App{
 		Name: tool.Name, Usage: tool.Usage, ArgsUsage: tool.Args, Description: strings.TrimSpace(tool.Manual),
-		Flags: flags, Version: Version, HideHelpCommand: true, DisableSliceFlagSeparator: true,
+		Flags: flags, Version: Version, HideHelp: true, HideHelpCommand: true, DisableSliceFlagSeparator: true,
 		CustomAppHelpTemplate: helpTemplate,
 		Reader:                env.Stdin, Writer: env.Stdout, ErrWriter: env.Stderr,
 		ExitErrHandler: func(*ucli.Context, error) {},
 		OnUsageError:   func(_ *ucli.Context, err error, _ bool) error { return Usagef("%s", err) },
 		Action: func(c *ucli.Context) error {
+			switch {
+			case c.Bool("help"):
+				return ucli.ShowAppHelp(c)
+			case c.Bool("version"):
+				_, err := fmt.Fprintf(env.Stdout, "%s (%s)\n", tool.Name, Producer())
+				return err
+			}
 			if !slices.Contains([]string{"auto", "plain", "none"}, env.progress) {
 				return Usagef("--progress %q: want auto, plain or none", env.progress)
 			}
@@ -94,14 +105,8 @@ func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 		},
 		HideVersion: true,
 	}
-	if slices.Contains(flagArgs, "--version") {
-		_, err := fmt.Fprintf(env.Stdout, "%s (%s)\n", tool.Name, Producer())
-		return err
-	}
 	return app.RunContext(ctx, append([]string{tool.Name}, flagArgs...))
 }
-
-var versionFlag = &ucli.BoolFlag{Name: "version"}
 
 // split parts args into the flags, which it returns, and the operands and the
 // command, which it puts into env. urfave/cli, as package flag, would take every

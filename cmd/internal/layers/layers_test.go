@@ -48,6 +48,7 @@ var rules = []rule{
 	{packages: "formats/trtllm", wattrace: []string{"trace", "formats"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 
 	{packages: "cmd/internal/layers"},
+	{packages: "cmd/internal/script", wattrace: []string{"cmd/internal/...", "sample/sampletest", "replay/replaytest"}},
 	{packages: "cmd/internal/cli", others: []string{"github.com/urfave/cli/v2", "golang.org/x/term", "golang.org/x/sys/unix"}},
 	{packages: "cmd/internal/convert", wattrace: []string{"trace", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
