@@ -78,8 +78,8 @@ func New(o Options) ([]*Device, error) {
 	if !(o.LimitWatts > o.Profile.IdleWatts*(1+restSpread) && o.LimitWatts*1e6 <= maxMicrowatts) {
 		return nil, fmt.Errorf("power limit of %v W: must be above what a device draws at rest", o.LimitWatts)
 	}
-	if o.Count < 0 || o.Count > maxDevices {
-		return nil, fmt.Errorf("%d devices: must be 1 to %d", o.Count, maxDevices)
+	if o.Count < 0 || o.Count > MaxDevices {
+		return nil, fmt.Errorf("%d devices: must be 1 to %d", o.Count, MaxDevices)
 	}
 	if o.Host == "" {
 		o.Host = "localhost"
@@ -98,8 +98,9 @@ func New(o Options) ([]*Device, error) {
 	return devices, nil
 }
 
-// maxDevices is what a PCI bus number can tell apart.
-const maxDevices = 255
+// MaxDevices is the most devices that New makes: as many as a PCI bus number
+// can tell apart.
+const MaxDevices = 255
 
 // Differences between boards of one model: of the order that the boards of
 // the benchmark in profile.go show.

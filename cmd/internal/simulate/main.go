@@ -1,0 +1,160 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/replay/simserver"
+	"wattrace/sample/sim"
+)
+
+const manual = `
+A simulated OpenAI-compatible server on simulated GPUs, whose exact energy it can
+write down. SIGINT or SIGTERM is its normal end.
+
+  simulate --listen 127.0.0.1:0 --addr-file server.url --truth truth.jsonl
+`
+
+// options are the flags.
+type options struct {
+	listen, addrFile string
+	model            string
+	gpus             int
+	arch             string
+	seed             uint64
+	speed            float64
+	truth, state     string
+	force            bool
+}
+
+// Main runs the tool and returns its exit code.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var o options
+	return cli.Main(ctx, cli.Tool{
+		Name:   "simulate",
+		Usage:  "an LLM server on simulated GPUs",
+		Manual: manual,
+		Flags: []ucli.Flag{
+			&ucli.StringFlag{Name: "listen", Usage: "listen on `HOST:PORT`; port 0 is any", Value: "127.0.0.1:8000", Destination: &o.listen},
+			&ucli.StringFlag{Name: "addr-file", Usage: "write the server's URL to `FILE` once it listens", Destination: &o.addrFile},
+			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model", Value: simserver.DefaultModel, Destination: &o.model},
+			&ucli.IntFlag{Name: "gpus", Usage: "`N` GPUs share each request", Value: 4, Destination: &o.gpus},
+			&ucli.StringFlag{Name: "arch", Usage: "architecture of the GPUs: " + archNames(), Value: sim.Profiles()[0].Name, Destination: &o.arch},
+			&ucli.Uint64Flag{Name: "seed", Usage: "`N` decides words, lengths and the differences of the GPUs", Value: 1, Destination: &o.seed},
+			&ucli.Float64Flag{Name: "speed", Usage: "serve `X` times faster", Value: 1, Destination: &o.speed},
+			&ucli.StringFlag{Name: "truth", Usage: "write what the GPUs really drew to `FILE`", Destination: &o.truth},
+			&ucli.StringFlag{Name: "nvml-state", Usage: "publish the sensors in `FILE` for the stub of libnvidia-ml", Destination: &o.state},
+			&ucli.BoolFlag{Name: "force", Usage: "replace an existing truth file", Destination: &o.force},
+		},
+		Action: func(ctx context.Context, env *cli.Env, _ *ucli.Context) error { return run(ctx, env, &o) },
+	}, args, stdin, stdout, stderr)
+}
+
+func archNames() (names string) {
+	for i, p := range sim.Profiles() {
+		if i > 0 {
+			names += ", "
+		}
+		names += p.Name
+	}
+	return names
+}
+
+// check finds mistakes on the command line.
+func (o *options) check(env *cli.Env) error {
+	switch {
+	case len(env.Operands) > 0:
+		return cli.Usagef("unexpected operand %q", env.Operands[0])
+	case env.Command != nil:
+		return cli.Usagef("nothing may follow --")
+	case o.gpus < 1 || o.gpus > sim.MaxDevices:
+		return cli.Usagef("--gpus %d: want 1 to %d", o.gpus, sim.MaxDevices)
+	case !(o.speed > 0 && o.speed <= 1000):
+		return cli.Usagef("--speed %v: want more than 0 and at most 1000", o.speed)
+	case o.model == "":
+		return cli.Usagef("--model is empty")
+	}
+	if _, _, err := net.SplitHostPort(o.listen); err != nil {
+		return cli.Usagef("--listen %q: want HOST:PORT", o.listen)
+	}
+	if _, err := sim.ProfileByName(o.arch); err != nil {
+		return cli.Usagef("--arch: %v", err)
+	}
+	return nil
+}
+
+func run(ctx context.Context, env *cli.Env, o *options) (err error) {
+	if err := o.check(env); err != nil {
+		return err
+	}
+	soft, hard, stop := cli.Signals(ctx)
+	defer stop()
+	listener, err := listen(o.listen)
+	if err != nil {
+		return err
+	}
+	r, err := newRig(env, o)
+	if err != nil {
+		listener.Close()
+		return err
+	}
+	url := "http://" + listener.Addr().String()
+	if err := writeAddress(o.addrFile, url); err != nil {
+		listener.Close()
+		r.close(false)
+		return err
+	}
+	if o.addrFile != "" {
+		defer func() { err = errors.Join(err, removeIfThere(o.addrFile)) }()
+	}
+	env.Summaryf("ready: %s (model %s, %d x %s, seed %d)", url, o.model, len(r.devices), r.devices[0].Info().Name, o.seed)
+	if err := r.serve(soft, hard, listener); err != nil {
+		r.close(false) // adds nothing to what went wrong
+		return err
+	}
+	return r.close(true)
+}
+
+func listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, cli.Hint(fmt.Errorf("%s: the port is in use", address), "another --listen HOST:PORT; with port 0 the system chooses one")
+	}
+	return l, err
+}
+
+// writeAddress tells others where the server is: the file appears whole.
+func writeAddress(path, url string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(url + "\n")
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package simulate
+
+import (
+	"context"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/replay/simserver"
+	"wattrace/sample/sim"
+	"wattrace/trace"
+)
+
+const (
+	drainTime     = 5 * time.Second // what is under way may finish so long after the first signal
+	flushInterval = time.Second     // a killed simulator loses at most so much of the truth
+)
+
+// rig is a server and the GPUs that it runs on.
+type rig struct {
+	clock   *trace.SteadyClock
+	devices []*sim.Device
+	server  *simserver.Server
+	truth   *truthFile // nil: none is written
+}
+
+func newRig(env *cli.Env, o *options) (*rig, error) {
+	profile, err := sim.ProfileByName(o.arch)
+	if err != nil {
+		return nil, err
+	}
+	r := &rig{clock: trace.NewSteadyClock()}
+	r.devices, err = sim.New(sim.Options{Count: o.gpus, Profile: profile, Seed: o.seed, Host: r.clock.Clock().Host})
+	if err != nil {
+		return nil, err
+	}
+	r.server, err = simserver.New(simserver.Options{
+		Model: o.model, Seed: o.seed, Speed: o.speed, Clock: r.clock, OnStep: r.step,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if o.truth != "" {
+		if r.truth, err = openTruth(env, o, r); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// step makes every GPU draw the power of a step from its start on.
+func (r *rig) step(s simserver.Step) {
+	w := sim.Work{PrefillTokens: s.PrefillTokens, DecodeTokens: s.DecodeTokens, ContextTokens: s.ContextTokens}
+	for _, d := range r.devices {
+		if step, changed := d.SetWork(s.Start, w); changed && r.truth != nil {
+			r.truth.add(step)
+		}
+	}
+}
+
+// serve answers until soft ends, or until the truth cannot be written.
+func (r *rig) serve(soft, hard context.Context, listener net.Listener) error {
+	running, endRun := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer endRun()
+	wg.Go(func() { r.server.Run(running) })
+	if r.truth != nil {
+		wg.Go(func() { r.truth.run(running) })
+	}
+
+	h := &http.Server{Handler: r.server, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(listener) }()
+	var err error
+	select {
+	case err = <-served:
+		return err
+	case err = <-r.truth.failed():
+	case <-soft.Done():
+	}
+	drain, cancel := context.WithTimeout(hard, drainTime)
+	defer cancel()
+	if h.Shutdown(drain) != nil {
+		endRun() // breaks off what is under way
+		h.Close()
+	}
+	<-served // http.ErrServerClosed
+	return err
+}
+
+// close ends the truth file.
+func (r *rig) close(clean bool) error {
+	if r.truth == nil {
+		return nil
+	}
+	return r.truth.close(r.clock.Now(), clean)
+}

@@ -1,0 +1,72 @@
+// Simulate is an OpenAI-compatible LLM server on simulated GPUs: it answers as
+// a real server would and when a real server would, its GPUs draw power with the
+// batch, their sensors err as real ones do, and what they really drew is written
+// down exactly. It is there to try the other tools without a GPU, to test them,
+// and to see how far a measurement is from the truth.
+//
+//	simulate --truth truth.jsonl &
+//	curl -s http://127.0.0.1:8000/v1/completions -d '{"prompt":"Hello","max_tokens":8}'
+//	kill %1
+//
+// Nothing it says is real: the words are made up, each device has "simulated" in
+// its name, and so does every report made from it.
+//
+// The server speaks /v1/completions, /v1/chat/completions (streamed and whole),
+// /v1/models and /health, as vLLM does; package wattrace/replay/simserver says
+// what it heeds and how it counts tokens. It batches continuously: a step feeds
+// prompts and makes one token for every running request, and takes a time that
+// depends on both. The GPUs share each request (tensor parallelism), so all of
+// them draw the power of the step, with small differences between boards.
+//
+// # Where it listens
+//
+// On the loopback interface unless told otherwise. With port 0 the system
+// chooses one, and --addr-file tells it to scripts:
+//
+//	simulate --listen 127.0.0.1:0 --addr-file server.url &
+//	until [ -s server.url ]; do sleep 0.1; done
+//	curl -s "$(cat server.url)/v1/models"
+//
+// # The GPUs
+//
+// --nvml-state FILE publishes the readings of their sensors, every millisecond,
+// for a stub of libnvidia-ml, through which record reads them as it reads real
+// ones. --arch chooses how the sensors behave:
+//
+//	hopper        energy counter every 100 ms; instant field over 25 of every 100 ms;
+//	              average field over about a second; 700 W
+//	ampere-ga100  the same without an average field; 400 W
+//	ampere-ga10x  instant field over all of 100 ms; average field; 300 W
+//	ada           the same; 350 W
+//	volta         instant field over 10 of every 20 ms, no average field; 300 W
+//
+// --truth FILE writes every change of every GPU's true power with its true
+// energy up to then (package wattrace/formats/truth). reduce --truth compares.
+//
+// # Flags
+//
+//	--listen HOST:PORT  where to listen (127.0.0.1:8000)
+//	--addr-file FILE    write the server's URL to FILE once it listens, and remove
+//	                    FILE at the end
+//	--model NAME        name of the model (wattrace-simulated)
+//	--gpus N            number of GPUs (4)
+//	--arch NAME         architecture of the GPUs (hopper)
+//	--seed N            decides words, lengths, and the differences of the GPUs (1)
+//	--speed X           serve X times faster; the GPUs' sensors keep to real time (1)
+//	--truth FILE        write what the GPUs really drew
+//	--nvml-state FILE   publish the sensors for the stub of libnvidia-ml
+//	--force             replace an existing truth file
+//
+// SIGINT or SIGTERM is its normal end: it takes no new requests, lets those
+// under way finish for at most five seconds (a second signal cuts them off),
+// and closes the truth file.
+//
+// Exit status: 0 ended by a signal, 1 failed (a port in use, a full disk), 2 usage.
+package main
+
+import (
+	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/simulate"
+)
+
+func main() { cli.Exec(simulate.Main) }

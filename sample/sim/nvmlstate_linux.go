@@ -1,0 +1,100 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"wattrace/sample"
+)
+
+// State publishes readings for the stub of libnvidia-ml in a mapped file. Its
+// methods may be called from several goroutines, for one device from one at a
+// time, and not after Close.
+type State struct {
+	path    string
+	mem     []byte
+	devices int
+}
+
+// CreateState makes the file path anew and maps it. Until a device is first
+// published, its values are zero.
+func CreateState(path string, devices []sample.Device) (*State, error) {
+	content, err := encodeState(devices)
+	if err != nil {
+		return nil, err
+	}
+	f, err := writeState(path, content)
+	if err != nil {
+		return nil, err
+	}
+	mem, err := unix.Mmap(int(f.Fd()), 0, len(content), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	f.Close() // the mapping stays
+	if err != nil {
+		os.Remove(path)
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s := &State{path, mem, len(devices)}
+	s.beat()
+	return s, nil
+}
+
+// word returns 8 bytes of the mapping; at is a multiple of 8.
+func (s *State) word(at int) *uint64 { return (*uint64)(unsafe.Pointer(&s.mem[at])) }
+
+// record returns where the record of a device begins.
+func (s *State) record(device int) int {
+	if device < 0 || device >= s.devices {
+		panic(fmt.Sprintf("sim: device %d of %d", device, s.devices))
+	}
+	return headerBytes + device*recordBytes
+}
+
+// beat gives a sign of life.
+func (s *State) beat() {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail
+	atomic.StoreUint64(s.word(heartbeatAt), uint64(ts.Nano()))
+}
+
+// Publish shows a reading from now on. It must be called at least every 5 s,
+// else the stub takes the publisher for dead and its devices for lost.
+func (s *State) Publish(device int, r Reading) {
+	at := s.record(device)
+	sequence := s.word(at + sequenceAt)
+	atomic.AddUint64(sequence, 1) // odd: a reader tries again
+	for i, v := range r.values() {
+		atomic.StoreUint64(s.word(at+valuesAt+8*i), v)
+	}
+	atomic.AddUint64(sequence, 1)
+	s.beat()
+}
+
+// SetFault makes a call of a device return an NVML code, such as 15 for a lost
+// GPU; 0 lets it succeed again.
+func (s *State) SetFault(device int, call NVMLCall, code int) {
+	at := s.record(device) + faultsAt + 4*int(call)
+	atomic.StoreUint32((*uint32)(unsafe.Pointer(&s.mem[at])), uint32(code))
+}
+
+// SetDelay makes nvmlDeviceGetFieldValues of a device take longer.
+func (s *State) SetDelay(device int, d time.Duration) {
+	atomic.StoreUint64(s.word(s.record(device)+delayAt), uint64(max(d, 0)))
+}
+
+// Close says that nobody publishes any more, so that the devices are lost to
+// whoever has the file mapped, and removes it.
+func (s *State) Close() error {
+	if s.mem == nil {
+		return nil
+	}
+	atomic.StoreUint64(s.word(heartbeatAt), 0)
+	mem := s.mem
+	s.mem = nil
+	return errors.Join(unix.Munmap(mem), os.Remove(s.path))
+}
