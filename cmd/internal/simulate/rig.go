@@ -73,24 +73,72 @@ func (r *rig) serve(soft, hard context.Context, listener net.Listener) error {
 		wg.Go(func() { r.truth.run(running) })
 	}
 
-	h := &http.Server{Handler: r.server, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	under := &underWay{busy: map[net.Conn]bool{}, none: make(chan struct{})}
+	h := &http.Server{
+		Handler: r.server, ConnState: under.note,
+		ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0),
+	}
+	defer h.Close()
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(listener) }()
 	var err error
 	select {
-	case err = <-served:
+	case err := <-served:
 		return err
 	case err = <-r.truth.failed():
 	case <-soft.Done():
 	}
+	// Not h.Shutdown, which waits for connections that never sent a request.
+	h.SetKeepAlivesEnabled(false)
+	listener.Close()
+	<-served // the listener is closed
 	drain, cancel := context.WithTimeout(hard, drainTime)
 	defer cancel()
-	if h.Shutdown(drain) != nil {
-		endRun() // breaks off what is under way
-		h.Close()
+	select {
+	case <-under.drained():
+	case <-drain.Done():
 	}
-	<-served // http.ErrServerClosed
 	return err
+}
+
+// underWay knows the connections that a request is being answered on, up to
+// the last byte of the answer.
+type underWay struct {
+	mu     sync.Mutex
+	busy   map[net.Conn]bool
+	ending bool
+	none   chan struct{} // closed when ending, once none is busy
+}
+
+func (u *underWay) note(c net.Conn, state http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if state == http.StateActive {
+		u.busy[c] = true
+	} else {
+		delete(u.busy, c)
+	}
+	u.check()
+}
+
+// drained returns a channel that closes as soon as no connection is
+// busy.
+func (u *underWay) drained() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ending = true
+	u.check()
+	return u.none
+}
+
+func (u *underWay) check() {
+	if u.ending && len(u.busy) == 0 {
+		select {
+		case <-u.none:
+		default:
+			close(u.none)
+		}
+	}
 }
 
 // close ends the truth file.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,8 +67,14 @@ func start(t *testing.T, args ...string) *process {
 	}
 }
 
-func (p *process) post(body string) (string, error) {
-	r, err := http.Post(p.url+"/v1/completions", "application/json", strings.NewReader(body))
+func (p *process) post(body string) (string, error) { return p.ask(context.Background(), body) }
+
+func (p *process) ask(ctx context.Context, body string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/completions", strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	r, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return "", err
 	}
@@ -150,6 +157,34 @@ func TestPowerFollowsTheServerAndTheTruthIsWhole(t *testing.T) {
 			t.Error("the devices do not differ")
 		}
 	}
+}
+
+func TestFirstSignalLetsAnswersFinish(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	const n = 20
+	var ended, sent sync.WaitGroup
+	sent.Add(n)
+	for i := range n {
+		ended.Go(func() {
+			stream := i%2 == 0
+			trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { sent.Done() }}
+			answer, err := p.ask(httptrace.WithClientTrace(t.Context(), trace),
+				fmt.Sprintf(`{"prompt":[1],"max_tokens":60,"ignore_eos":true,"stream":%v}`, stream))
+			if err != nil || stream != strings.HasSuffix(answer, "data: [DONE]\n\n") || !strings.Contains(answer, `"finish_reason":"length"`) {
+				t.Errorf("%v %s", err, answer)
+			}
+		})
+	}
+	sent.Wait()
+	// One more, behind them: by its end the server works on all of them.
+	if _, err := p.post(`{"prompt":[1],"max_tokens":3,"ignore_eos":true}`); err != nil {
+		t.Error(err)
+	}
+	if code := p.end(os.Interrupt); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	ended.Wait()
 }
 
 func TestSecondSignalCutsOffWhatIsUnderWay(t *testing.T) {
