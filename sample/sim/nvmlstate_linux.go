@@ -18,6 +18,7 @@ import (
 // time, and not after Close.
 type State struct {
 	path    string
+	file    os.FileInfo
 	mem     []byte
 	devices int
 }
@@ -33,13 +34,17 @@ func CreateState(path string, devices []sample.Device) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	mem, err := unix.Mmap(int(f.Fd()), 0, len(content), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	f.Close() // the mapping stays
+	defer f.Close() // the mapping stays
+	info, err := f.Stat()
+	var mem []byte
+	if err == nil {
+		mem, err = unix.Mmap(int(f.Fd()), 0, len(content), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	}
 	if err != nil {
 		os.Remove(path)
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := &State{path, mem, len(devices)}
+	s := &State{path, info, mem, len(devices)}
 	s.beat()
 	return s, nil
 }
@@ -88,7 +93,8 @@ func (s *State) SetDelay(device int, d time.Duration) {
 }
 
 // Close says that nobody publishes any more, so that the devices are lost to
-// whoever has the file mapped, and removes it.
+// whoever has the file mapped, and removes it, unless another simulator has
+// taken the path.
 func (s *State) Close() error {
 	if s.mem == nil {
 		return nil
@@ -96,5 +102,9 @@ func (s *State) Close() error {
 	atomic.StoreUint64(s.word(heartbeatAt), 0)
 	mem := s.mem
 	s.mem = nil
-	return errors.Join(unix.Munmap(mem), os.Remove(s.path))
+	err := unix.Munmap(mem)
+	if info, statErr := os.Stat(s.path); statErr == nil && os.SameFile(info, s.file) {
+		err = errors.Join(err, os.Remove(s.path))
+	}
+	return err
 }

@@ -73,6 +73,12 @@ func TestStateFile(t *testing.T) {
 	if len(content()) != 128+1024 || u64(128+264) != 0 {
 		t.Error("the first still writes to the path")
 	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error("the first removed the second's file:", err)
+	}
 	if err := other.Close(); err != nil {
 		t.Error(err)
 	}
