@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -18,6 +19,10 @@ import (
 const (
 	drainTime     = 5 * time.Second // what is under way may finish so long after the first signal
 	flushInterval = time.Second     // a killed simulator loses at most so much of the truth
+
+	// publishInterval is far below the sensors' own period, so that what a reader
+	// of the state sees is late by nothing that matters.
+	publishInterval = time.Millisecond
 )
 
 // rig is a server and the GPUs that it runs on.
@@ -26,6 +31,7 @@ type rig struct {
 	devices []*sim.Device
 	server  *simserver.Server
 	truth   *truthFile // nil: none is written
+	state   *sim.State // nil: none is published
 }
 
 func newRig(env *cli.Env, o *options) (*rig, error) {
@@ -44,8 +50,15 @@ func newRig(env *cli.Env, o *options) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.state != "" {
+		if r.state, err = sim.CreateState(o.state, sim.Infos(r.devices)); err != nil {
+			return nil, err
+		}
+		r.publish() // nobody shall see zeros
+	}
 	if o.truth != "" {
 		if r.truth, err = openTruth(env, o, r); err != nil {
+			r.close(false)
 			return nil, err
 		}
 	}
@@ -71,6 +84,9 @@ func (r *rig) serve(soft, hard context.Context, listener net.Listener) error {
 	wg.Go(func() { r.server.Run(running) })
 	if r.truth != nil {
 		wg.Go(func() { r.truth.run(running) })
+	}
+	if r.state != nil {
+		wg.Go(func() { r.keepPublishing(running) })
 	}
 
 	under := &underWay{busy: map[net.Conn]bool{}, none: make(chan struct{})}
@@ -141,10 +157,35 @@ func (u *underWay) check() {
 	}
 }
 
-// close ends the truth file.
-func (r *rig) close(clean bool) error {
-	if r.truth == nil {
-		return nil
+// publish shows what the sensors show now.
+func (r *rig) publish() {
+	for i, d := range r.devices {
+		r.state.Publish(i, d.Read(r.clock.Now()))
 	}
-	return r.truth.close(r.clock.Now(), clean)
+}
+
+// keepPublishing publishes until the context ends.
+func (r *rig) keepPublishing(ctx context.Context) {
+	tick := time.NewTicker(publishInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			r.publish()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// close ends the files. It returns the first error there was.
+func (r *rig) close(clean bool) error {
+	var err error
+	if r.state != nil {
+		err = r.state.Close()
+	}
+	if r.truth != nil {
+		err = errors.Join(r.truth.close(r.clock.Now(), clean && err == nil), err)
+	}
+	return err
 }

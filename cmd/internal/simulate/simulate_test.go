@@ -3,6 +3,7 @@ package simulate
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -245,6 +247,63 @@ func TestKilledSimulatorLeavesAReadableTruth(t *testing.T) {
 	p.end(os.Kill)
 	if tr := loadTruth(t, file); tr.End.OK {
 		t.Errorf("a killed simulator ends with %+v", tr.End)
+	}
+}
+
+func TestSensorsArePublished(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("the state file needs Linux")
+	}
+	file := filepath.Join(t.TempDir(), "nvml.state")
+	p := start(t, "--gpus", "2", "--nvml-state", file)
+	// The layout is in sample/sim/nvmlstate.go: values of device 1.
+	read := func() (energy, instant, limit, utilisation uint64) {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := b[128+1024+264:]
+		return binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[8:]), binary.LittleEndian.Uint64(v[24:]), binary.LittleEndian.Uint64(v[32:])
+	}
+	first, instant, limit, _ := read()
+	if first == 0 || instant < 70_000 || instant > 110_000 || limit != 700_000 {
+		t.Errorf("at rest: counter %d mJ, %d mW of %d", first, instant, limit)
+	}
+	if _, err := p.post(`{"prompt":[1],"max_tokens":60,"ignore_eos":true}`); err != nil {
+		t.Fatal(err)
+	}
+	// The counter must have moved by what 0.7 s of work take, at the latest a
+	// tick later, and utilisation must show and end.
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if energy, _, _, utilisation := read(); energy > first+100_000 && utilisation == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the sensors do not move")
+		}
+	}
+	if code := p.end(os.Interrupt); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the state file is still there")
+	}
+}
+
+func TestFailedStartLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	existing, state, address := filepath.Join(dir, "old.jsonl"), filepath.Join(dir, "state"), filepath.Join(dir, "url")
+	if err := os.WriteFile(existing, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if code, stderr := tool("--listen=127.0.0.1:0", "--truth", existing, "--nvml-state", state, "--addr-file", address); code != 1 {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(names) != 1 {
+		t.Errorf("left: %v", names)
 	}
 }
 
