@@ -216,6 +216,15 @@ func (d *Device) Read(at trace.Time) Reading {
 	return d.sensors.read(d)
 }
 
+// NextUpdate returns when a sensor of the device will update next, after the
+// latest instant that the device has seen. Until then Read shows the same, but
+// for clocks and clock event reasons, which follow the work at once.
+func (d *Device) NextUpdate() trace.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return min(d.sensors.counterTicks.next, d.sensors.powerTicks.next)
+}
+
 // advance lets the sensors see what has passed. Everything up to the instant
 // is known by then, since power changes only by set, which comes here first.
 func (d *Device) advance(at trace.Time) {

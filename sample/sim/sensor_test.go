@@ -326,6 +326,32 @@ func TestReadingDoesNotDisturb(t *testing.T) {
 	}
 }
 
+func TestNothingUpdatesBeforeNextUpdate(t *testing.T) {
+	t.Parallel()
+	for _, p := range Profiles() {
+		d := newOne(t, Options{Profile: p, Seed: 11})
+		before, _ := restless(d)
+		changed := 0
+		for at := ms; at < 3000*ms; at += ms {
+			before(at)
+			last := d.Read(at)
+			next := d.NextUpdate()
+			if next > at+ms {
+				continue
+			}
+			if got := d.Read(next - 1); got != last {
+				t.Fatalf("%s: before %v: %+v, then %+v", p.Name, next, last, got)
+			}
+			if got := d.Read(next); got != last {
+				changed++
+			}
+		}
+		if least := int(3*time.Second/p.CounterPeriod) * 3 / 2; changed < least {
+			t.Errorf("%s: %d updates changed anything, want at least %d", p.Name, changed, least)
+		}
+	}
+}
+
 func TestUtilisationAndTemperature(t *testing.T) {
 	t.Parallel()
 	d := newOne(t, Options{})

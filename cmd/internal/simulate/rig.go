@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -20,8 +21,9 @@ const (
 	drainTime     = 5 * time.Second // what is under way may finish so long after the first signal
 	flushInterval = time.Second     // a killed simulator loses at most so much of the truth
 
-	// publishInterval is far below the sensors' own period, so that what a reader
-	// of the state sees is late by nothing that matters.
+	// publishInterval is the least time between two publications: far below the
+	// sensors' own period, so that what a reader sees is late by nothing that
+	// matters.
 	publishInterval = time.Millisecond
 )
 
@@ -157,21 +159,24 @@ func (u *underWay) check() {
 	}
 }
 
-// publish shows what the sensors show now.
-func (r *rig) publish() {
+// publish shows what the sensors show now, and returns when that changes.
+func (r *rig) publish() (next trace.Time) {
+	next = math.MaxInt64
 	for i, d := range r.devices {
 		r.state.Publish(i, d.Read(r.clock.Now()))
+		next = min(next, d.NextUpdate())
 	}
+	return next
 }
 
-// keepPublishing publishes until the context ends.
+// keepPublishing publishes whenever a sensor updates, until the context ends.
 func (r *rig) keepPublishing(ctx context.Context) {
-	tick := time.NewTicker(publishInterval)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
-		case <-tick.C:
-			r.publish()
+		case <-timer.C:
+			timer.Reset(max(r.publish().Sub(r.clock.Now()), publishInterval))
 		case <-ctx.Done():
 			return
 		}
