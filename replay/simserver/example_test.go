@@ -24,6 +24,7 @@ func Example() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	var running sync.WaitGroup
 	running.Go(func() { server.Run(ctx) })
 	listener := httptest.NewServer(server)
