@@ -61,8 +61,9 @@ func (s *Sampler) Devices() []Device {
 }
 
 // Run samples until ctx is done, which is its normal end, or until sink fails,
-// whose error it returns. It calls sink about once per FlushInterval, from the
-// calling goroutine, with a batch that is sink's until it returns. A slow sink
+// whose error it returns. It calls sink after the first scan and then about once per
+// FlushInterval, from the calling goroutine, with a batch that is sink's until
+// it returns. A slow sink
 // does not delay the scans: rows wait for it, at most MaxPending.
 func (s *Sampler) Run(ctx context.Context, sink func(*Batch) error) (Stats, error) {
 	sc, err := s.scanner()
@@ -162,7 +163,7 @@ func (sc *scanner) run(ctx context.Context, full chan<- *Batch, free <-chan *Bat
 		sc.thread()
 	}
 	start := sc.now()
-	flushDue := start + sc.flush
+	flushDue := start // at once for the first scan: a sink that fails should do so early
 	for tick := trace.Time(0); ; {
 		due := start + tick*sc.interval
 		sc.wait(ctx, due)

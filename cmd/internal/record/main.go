@@ -1,0 +1,196 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/sample"
+	"wattrace/sample/nvml"
+	"wattrace/trace"
+)
+
+const manual = `
+Samples the GPUs of this host into a recording: until Ctrl-C, for a time, or
+while a command runs, with a margin before and after it.
+
+  record -o power.arrows -- replay -o requests.jsonl --url http://server:8000 trace.jsonl
+  record --for 30s | reduce
+  record --list
+
+The command's exit status is record's.
+`
+
+// options are the flags.
+type options struct {
+	interval, slow, duration, margin time.Duration
+	source, library                  string
+	list                             bool
+}
+
+// Main runs the tool and returns its exit code.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var o options
+	return cli.Main(ctx, cli.Tool{
+		Name:   "record",
+		Usage:  "sample GPU power and energy into a recording",
+		Args:   "[-- COMMAND ARGS...]",
+		Manual: manual,
+		Output: true,
+		Flags: []ucli.Flag{
+			&ucli.DurationFlag{Name: "interval", Usage: "`TIME` between two readings of power and energy", Value: sample.DefaultInterval, Destination: &o.interval},
+			&ucli.DurationFlag{Name: "slow-interval", Usage: "`TIME` between two readings of utilisation, memory, temperature, clocks", Value: sample.DefaultSlowInterval, Destination: &o.slow},
+			&ucli.DurationFlag{Name: "for", Usage: "record for so long a `TIME`", Destination: &o.duration},
+			&ucli.DurationFlag{Name: "margin", Usage: "`TIME` to record before the command starts and after it has ended", Value: 2 * time.Second, Destination: &o.margin},
+			&ucli.StringFlag{Name: "source", Usage: "`API` to read: nvml", Value: "nvml", Destination: &o.source},
+			&ucli.StringFlag{Name: "nvml-library", Usage: "`PATH` of NVML, if not the driver's libnvidia-ml.so.1", Destination: &o.library},
+			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs and exit", Destination: &o.list},
+		},
+		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error { return o.run(ctx, env) },
+	}, args, stdin, stdout, stderr)
+}
+
+func (o *options) run(ctx context.Context, env *cli.Env) error {
+	if err := o.check(env); err != nil {
+		return err
+	}
+	var cmd *exec.Cmd
+	if env.Command != nil {
+		var err error
+		if cmd, err = findCommand(env, env.Command); err != nil {
+			return err
+		}
+	}
+	source, err := o.open()
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	if o.list {
+		return list(env.Stdout, source.Devices())
+	}
+	if len(source.Devices()) == 0 {
+		return errors.New("this host has no GPUs")
+	}
+	// The sampling thread and the one that writes should not wait for each
+	// other, where there is but one processor.
+	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
+	clock := trace.NewSteadyClock()
+	r, err := newRecording(env, &sample.Sampler{
+		Sources: []sample.Source{source}, Clock: clock, Interval: o.interval, SlowInterval: o.slow,
+	}, source.Info())
+	if err != nil {
+		return err
+	}
+	if cmd != nil {
+		return o.around(ctx, env, r, cmd)
+	}
+	return o.alone(ctx, env, r)
+}
+
+// check finds what is wrong with the command line before anything is opened.
+func (o *options) check(env *cli.Env) error {
+	const least = time.Millisecond
+	switch {
+	case len(env.Operands) > 0:
+		return cli.Hint(cli.Usagef("record takes no operand"), "a command to run goes after --")
+	case env.Command != nil && len(env.Command) == 0:
+		return cli.Usagef("no command after --")
+	case o.interval < least:
+		return cli.Usagef("--interval %v: want at least %v", o.interval, least)
+	case o.slow < o.interval:
+		return cli.Usagef("--slow-interval %v: want at least the interval, %v", o.slow, o.interval)
+	case o.duration < 0:
+		return cli.Usagef("--for %v: want a positive time", o.duration)
+	case o.duration > 0 && env.Command != nil:
+		return cli.Usagef("--for and a command exclude each other: a command is recorded until it ends")
+	case o.margin < 0:
+		return cli.Usagef("--margin %v: want no negative time", o.margin)
+	case o.source != string(sample.NVML):
+		return cli.Usagef("--source %q: want nvml", o.source)
+	case o.list && env.Command != nil:
+		return cli.Usagef("--list runs no command")
+	}
+	return nil
+}
+
+// open opens the source. What to do about a failure goes with it.
+func (o *options) open() (sample.Source, error) {
+	source, err := nvml.Open(nvml.Options{Library: o.library})
+	if err == nil {
+		return source, nil
+	}
+	var call *nvml.Error
+	switch {
+	case errors.Is(err, nvml.ErrNoLibrary) && o.library == "":
+		err = cli.Hint(err, "the NVIDIA driver brings it; if it is elsewhere, name it with --nvml-library PATH")
+	case errors.As(err, &call):
+		switch call.Code {
+		case "DRIVER_NOT_LOADED":
+			err = cli.Hint(err, "load the NVIDIA kernel driver: nvidia-smi must work")
+		case "LIB_RM_VERSION_MISMATCH":
+			err = cli.Hint(err, "the library and the kernel driver are of different versions: reboot, or load the driver anew")
+		case "NO_PERMISSION":
+			err = cli.Hint(err, "the files /dev/nvidia* must be readable and writable")
+		}
+	}
+	return nil, err
+}
+
+// list prints the devices as a table.
+func list(w io.Writer, devices []sample.Device) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "INDEX\tDEVICE\tNAME\tPCI BUS ID\tARCHITECTURE\tMIG")
+	or := func(s string) string {
+		if s == "" {
+			return "?"
+		}
+		return s
+	}
+	for _, d := range devices {
+		mig := "off"
+		if d.MIG {
+			mig = "on"
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", d.Index, d.ID, or(d.Name), or(d.PCIBusID), or(d.Architecture), mig)
+	}
+	return t.Flush()
+}
+
+// alone records until the time is over or a signal comes: both are its normal
+// end.
+func (o *options) alone(ctx context.Context, env *cli.Env, r *recording) error {
+	soft, _, stop := cli.Signals(ctx)
+	defer stop()
+	if o.duration > 0 {
+		var cancel context.CancelFunc
+		soft, cancel = context.WithTimeout(soft, o.duration)
+		defer cancel()
+	}
+	stopProgress := env.Progress(r.progress)
+	err := r.run(soft)
+	stopProgress()
+	if err == nil {
+		r.summarise()
+		err = r.incomplete()
+	}
+	return quietPipe(err)
+}
+
+// quietPipe makes nothing of the error that the reader of a pipe has had
+// enough: whoever closed it knows.
+func quietPipe(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return cli.ExitStatus(cli.ExitFailed)
+	}
+	return err
+}

@@ -1,0 +1,174 @@
+package record
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/formats/telemetry"
+	"wattrace/sample"
+	"wattrace/trace"
+)
+
+// newStreamAfter is when the clocks are read anew: the format wants it at
+// least every 10 s, and batches come every second.
+const newStreamAfter = 9 * time.Second
+
+// recording writes what a sampler reads.
+type recording struct {
+	env     *cli.Env
+	sampler *sample.Sampler
+	out     *cli.Output
+	zstd    *zstd.Encoder // nil without a compressed layer
+	w       *telemetry.Writer
+	stream  trace.Time // when the current stream began
+	stats   sample.Stats
+	length  time.Duration
+
+	mu      sync.Mutex // guards what progress shows
+	rows    int64
+	devices []health
+}
+
+// health is how the readings of a device went.
+type health struct {
+	rows, failed int64   // failed: neither power nor energy
+	status       string  // of the latest that failed
+	watts        float64 // latest
+}
+
+func newRecording(env *cli.Env, s *sample.Sampler, info sample.Info) (*recording, error) {
+	out, err := env.Output(cli.OutputOptions{Binary: true, Log: true})
+	if err != nil {
+		return nil, err
+	}
+	r := &recording{env: env, sampler: s, out: out}
+	var to io.Writer = out
+	if strings.HasSuffix(out.Path, ".zst") {
+		r.zstd, err = zstd.NewWriter(out, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			out.Abort()
+			return nil, err
+		}
+		to = r.zstd
+	}
+	info.Interval, info.SlowInterval = s.Interval, s.SlowInterval
+	r.devices = make([]health, len(s.Devices()))
+	r.w, err = telemetry.NewWriter(to, telemetry.Head{
+		Producer: cli.Producer(), Clock: s.Clock.Clock(), Info: info, Devices: s.Devices(), Snapshot: s.Clock.Snapshot(),
+	})
+	if err != nil {
+		out.Abort()
+		return nil, err
+	}
+	return r, nil
+}
+
+// run records until ctx ends and closes the output.
+func (r *recording) run(ctx context.Context) error {
+	begin := r.sampler.Clock.Now()
+	var err error
+	r.stats, err = r.sampler.Run(ctx, r.write)
+	r.length = r.sampler.Clock.Now().Sub(begin)
+	if err == nil {
+		s := r.stats
+		err = r.w.Close(telemetry.End{
+			Ticks: s.Ticks, Missed: s.Missed, LatenessP50: s.LatenessP50, LatenessP99: s.LatenessP99, LatenessMax: s.LatenessMax,
+			Read: s.Read, CPU: s.CPU, Clean: true, Snapshot: r.sampler.Clock.Snapshot(),
+		})
+	}
+	if err == nil && r.zstd != nil {
+		err = r.zstd.Close()
+	}
+	if err != nil {
+		r.out.Abort()
+		return err
+	}
+	return r.out.Close()
+}
+
+// write is the sampler's sink.
+func (r *recording) write(b *sample.Batch) error {
+	if now := r.sampler.Clock.Now(); now.Sub(r.stream) >= newStreamAfter {
+		if err := r.w.NewStream(r.sampler.Clock.Snapshot()); err != nil {
+			return err
+		}
+		r.stream = now
+	}
+	if err := r.w.Write(b); err != nil {
+		return err
+	}
+	r.count(b)
+	if r.zstd != nil {
+		return r.zstd.Flush()
+	}
+	return nil
+}
+
+func (r *recording) count(b *sample.Batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rows += int64(b.Len())
+	for i, d := range b.Device {
+		h := &r.devices[d]
+		h.rows++
+		watts, power := b.Float(sample.PowerWatts, i)
+		_, energy := b.Float(sample.EnergyJoules, i)
+		if power {
+			h.watts = watts
+		}
+		if !power && !energy {
+			h.failed++
+			h.status = b.Status[i]
+		}
+	}
+}
+
+// progress is the line that is shown while recording.
+func (r *recording) progress() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	watts := 0.0
+	for _, h := range r.devices {
+		watts += h.watts
+	}
+	return fmt.Sprintf("%v, %s, %d rows, %.0f W", r.sampler.Clock.Now().Sub(0).Round(time.Second), gpus(len(r.devices)), r.rows, watts)
+}
+
+func gpus(n int) string {
+	if n == 1 {
+		return "1 GPU"
+	}
+	return fmt.Sprint(n, " GPUs")
+}
+
+// summarise says how the recording went.
+func (r *recording) summarise() {
+	s := r.stats
+	share := func(d time.Duration) string {
+		return fmt.Sprintf("%v (%.1f %%)", d.Round(100*time.Microsecond), 100*d.Seconds()/max(r.length.Seconds(), 1e-9))
+	}
+	r.env.Summaryf("%d rows of %s in %v, %d of %d ticks missed, jitter p99 %v, inside the driver %s, own CPU %s",
+		s.Rows, gpus(len(r.devices)), r.length.Round(time.Millisecond), s.Missed, s.Ticks+s.Missed,
+		s.LatenessP99.Round(time.Microsecond), share(s.Read), share(s.CPU))
+}
+
+// incomplete says which devices could not be read all the time.
+func (r *recording) incomplete() error {
+	var lines []string
+	for i, d := range r.sampler.Devices() {
+		if h := r.devices[i]; h.failed > 0 {
+			lines = append(lines, fmt.Sprintf("%s: %d of %d readings failed: %s", d.ID, h.failed, h.rows, h.status))
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return cli.Incompletef("%s", strings.Join(lines, "\n"))
+}
