@@ -84,7 +84,7 @@ type exchange struct {
 	body   []byte // of an answer that is not streamed
 
 	trace  httptrace.ClientTrace
-	conn   *stampConn
+	stamps *stamps // of its connection; nil before it has one, or with another transport
 	reused bool
 	sent   chan struct{} // has a token once the body was written, or has failed to
 }
@@ -92,9 +92,7 @@ type exchange struct {
 func newExchange(c *Client) *exchange {
 	x := &exchange{client: c, sent: make(chan struct{}, 1)}
 	x.trace.GotConn = func(info httptrace.GotConnInfo) {
-		if x.conn = stamped(info.Conn); x.conn != nil {
-			x.conn.begin()
-		}
+		x.stamps = stamped(info.Conn)
 		x.reused = info.Reused
 	}
 	sent := x.sent
@@ -112,7 +110,7 @@ func newExchange(c *Client) *exchange {
 // reads payload any more.
 func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoint, payload []byte, r *trace.Request, sent func()) {
 	x.answer.reset()
-	x.conn, x.reused = nil, false
+	x.stamps, x.reused = nil, false
 	select {
 	case <-x.sent:
 	default:
@@ -135,8 +133,8 @@ func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoi
 		resp.Body.Close()
 		x.untilWritten()
 	}
-	if x.conn != nil {
-		r.Wrote, r.FirstByte = known(&x.conn.wrote), known(&x.conn.firstByte)
+	if x.stamps != nil {
+		r.Wrote, r.FirstByte = known(&x.stamps.wrote), known(&x.stamps.firstByte)
 	}
 	if r.Outcome != trace.Failed {
 		r.Error = trace.RequestError{}
@@ -147,7 +145,7 @@ func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoi
 // answer before it has read all of it. Of failed requests the transport has let
 // go before it says so.
 func (x *exchange) untilWritten() {
-	if x.conn == nil {
+	if x.stamps == nil {
 		return // not our transport
 	}
 	select {
@@ -163,8 +161,8 @@ func (x *exchange) untilWritten() {
 
 // arrived returns when the bytes that were read last arrived.
 func (x *exchange) arrived() trace.Time {
-	if x.conn != nil {
-		if at := x.conn.lastRead.Load(); at != never {
+	if x.stamps != nil {
+		if at := x.stamps.lastRead.Load(); at != never {
 			return trace.Time(at)
 		}
 	}

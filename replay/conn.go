@@ -66,58 +66,23 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// stampConn notes when bytes went and came. net/http's own hooks cannot:
-// httptrace's WroteRequest runs before the last flush, and GotFirstResponseByte
-// in another goroutine, later than the read.
-type stampConn struct {
-	net.Conn
-	now       func() trace.Time
+// stamps are what a connection saw of one request.
+type stamps struct {
 	wrote     atomic.Int64 // the last Write returned
-	firstByte atomic.Int64 // the first Read with bytes, since begin, returned
+	firstByte atomic.Int64 // the first Read with bytes returned
 	lastRead  atomic.Int64 // the last one did
+	ended     atomic.Bool  // a Read failed: the connection is over
 }
 
 // never is the stamp of what has not happened.
 const never = math.MinInt64
 
-func newStampConn(conn net.Conn, now func() trace.Time) *stampConn {
-	c := &stampConn{Conn: conn, now: now}
-	c.begin()
-	return c
-}
-
-// begin forgets the request before. No request is under way.
-func (c *stampConn) begin() {
-	c.wrote.Store(never)
-	c.firstByte.Store(never)
-	c.lastRead.Store(never)
-}
-
-// Read implements net.Conn.
-func (c *stampConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 {
-		at := int64(c.now())
-		c.lastRead.Store(at)
-		c.firstByte.CompareAndSwap(never, at)
-	}
-	return n, err
-}
-
-// Write implements net.Conn.
-func (c *stampConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	c.wrote.Store(int64(c.now()))
-	return n, err
-}
-
-// stamped returns the stampConn under a connection, nil if there is none.
-func stamped(conn net.Conn) *stampConn {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	c, _ := conn.(*stampConn)
-	return c
+func newStamps() *stamps {
+	s := new(stamps)
+	s.wrote.Store(never)
+	s.firstByte.Store(never)
+	s.lastRead.Store(never)
+	return s
 }
 
 // known returns a stamp, unless it is that of what has not happened.
@@ -127,4 +92,60 @@ func known(stamp *atomic.Int64) trace.Opt[trace.Time] {
 		return trace.Opt[trace.Time]{}
 	}
 	return trace.Some(trace.Time(v))
+}
+
+// stampConn notes when bytes went and came. net/http's own hooks cannot:
+// httptrace's WroteRequest runs before the last flush, and GotFirstResponseByte
+// in another goroutine, later than the read.
+//
+// A connection is kept, and may be at its next request, before the reader of the
+// last answer has seen its end. So each request has stamps of its own.
+type stampConn struct {
+	net.Conn
+	now func() trace.Time
+	cur atomic.Pointer[stamps]
+}
+
+func newStampConn(conn net.Conn, now func() trace.Time) *stampConn {
+	c := &stampConn{Conn: conn, now: now}
+	c.cur.Store(newStamps())
+	return c
+}
+
+// Read implements net.Conn.
+func (c *stampConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	s := c.cur.Load()
+	if err != nil {
+		s.ended.Store(true)
+	}
+	if n > 0 {
+		at := int64(c.now())
+		s.lastRead.Store(at)
+		s.firstByte.CompareAndSwap(never, at)
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *stampConn) Write(b []byte) (int, error) {
+	s := c.cur.Load()
+	n, err := c.Conn.Write(b)
+	s.wrote.Store(int64(c.now()))
+	return n, err
+}
+
+// stamped gives the stampConn under a connection the stamps of its next request,
+// and returns them; nil if there is none.
+func stamped(conn net.Conn) *stamps {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	c, ok := conn.(*stampConn)
+	if !ok {
+		return nil
+	}
+	s := newStamps()
+	c.cur.Store(s)
+	return s
 }

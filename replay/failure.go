@@ -45,7 +45,8 @@ func (x *exchange) refused(ctx context.Context, err error, r *trace.Request) {
 		op   *net.OpError
 		hand *tlsError
 	)
-	answered := x.conn != nil && x.conn.firstByte.Load() != never
+	answered := x.stamps != nil && x.stamps.firstByte.Load() != never
+	broken := isBroken(err) || x.stamps != nil && x.stamps.ended.Load() // net/http reports half a head as malformed
 	switch {
 	case ctx.Err() != nil:
 		x.fail(ctx, r, "", "")
@@ -57,7 +58,7 @@ func (x *exchange) refused(ctx context.Context, err error, r *trace.Request) {
 		x.fail(nil, r, trace.ErrTLS, hand.Error())
 	case errors.As(err, &op) && op.Op == "dial":
 		x.fail(nil, r, trace.ErrConnect, op.Error())
-	case answered && !isBroken(err):
+	case answered && !broken:
 		x.fail(nil, r, trace.ErrHTTPOther, "the answer is not HTTP")
 	case x.reused && !answered:
 		x.fail(nil, r, trace.ErrStale, "a kept connection was closed: "+broke(err))

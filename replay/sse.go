@@ -36,6 +36,7 @@ type sseEvent struct {
 type sseReader struct {
 	r     io.Reader
 	stamp func() trace.Time // when the last Read of r that delivered bytes returned
+	most  int               // MaxEvent, but in tests
 	buf   []byte            // grows to the longest event
 	keep  int               // start of what the current event still needs
 	lo    int               // start of the line that nextLine returned
@@ -56,7 +57,7 @@ type sseReader struct {
 
 // reset makes s read another stream with the same buffers.
 func (s *sseReader) reset(r io.Reader, stamp func() trace.Time) {
-	*s = sseReader{r: r, stamp: stamp, buf: s.buf, name: s.name[:0], many: s.many[:0]}
+	*s = sseReader{r: r, stamp: stamp, most: MaxEvent, buf: s.buf, name: s.name[:0], many: s.many[:0]}
 	if s.buf == nil {
 		s.buf = make([]byte, readSize)
 	}
@@ -141,7 +142,7 @@ func (s *sseReader) field(line []byte, ev *sseEvent) (done bool, err error) {
 
 // data adds a data line to the event; end is where its value ends in buf.
 func (s *sseReader) data(value []byte, end int) error {
-	if len(value) > MaxEvent {
+	if len(value) > s.most {
 		s.err = errLongEvent
 		return errLongEvent
 	}
@@ -155,7 +156,7 @@ func (s *sseReader) data(value []byte, end int) error {
 	}
 	s.many = append(append(s.many, '\n'), value...)
 	s.keep = s.line
-	if len(s.many) > MaxEvent {
+	if len(s.many) > s.most {
 		s.err = errLongEvent
 		return errLongEvent
 	}
@@ -230,7 +231,7 @@ func (s *sseReader) fill() {
 		s.keep = 0
 	}
 	if s.end == len(s.buf) {
-		if len(s.buf) > MaxEvent {
+		if len(s.buf) > s.most {
 			s.err = errLongEvent
 			return
 		}

@@ -155,18 +155,32 @@ func TestSSELongEvents(t *testing.T) {
 
 func TestSSEEventCap(t *testing.T) {
 	t.Parallel()
+	const most = 1 << 20
 	endless := func(line string) io.Reader {
-		b := bytes.Repeat([]byte(line), 1<<20/len(line))
+		b := bytes.Repeat([]byte(line), 1<<16/len(line))
 		return readerFunc(func(p []byte) (int, error) { return copy(p, b), nil })
 	}
-	for _, r := range []io.Reader{
-		io.MultiReader(strings.NewReader("data: "), endless("x")),
-		endless("data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n"),
-		io.MultiReader(strings.NewReader("data: "), io.LimitReader(endless("x"), MaxEvent+1), strings.NewReader("\n\n")),
+	for _, test := range []struct {
+		r   io.Reader
+		err error
+	}{
+		{io.MultiReader(strings.NewReader("data: "), endless("x")), errLongEvent},
+		{io.MultiReader(strings.NewReader(": "), endless("x")), errLongEvent},
+		{endless("data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n"), errLongEvent},
+		{io.MultiReader(strings.NewReader("data: "), io.LimitReader(endless("x"), most+1), strings.NewReader("\n\n")), errLongEvent},
+		{io.MultiReader(strings.NewReader("data: "), io.LimitReader(endless("x"), most), strings.NewReader("\n\n")), nil},
 	} {
-		if got, _, err := readSSE(r); err != errLongEvent || len(got) > 0 {
-			t.Errorf("%d events, %v", len(got), err)
+		var s sseReader
+		s.reset(test.r, func() trace.Time { return 0 })
+		s.most = most
+		var ev sseEvent
+		if err := s.next(&ev); err != test.err {
+			t.Errorf("%v, not %v", err, test.err)
 		}
+	}
+	var s sseReader
+	if s.reset(nil, nil); s.most != MaxEvent {
+		t.Error("the limit is not MaxEvent")
 	}
 }
 

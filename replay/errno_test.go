@@ -1,0 +1,8 @@
+package replay
+
+import "syscall"
+
+const (
+	errTooManyFiles = syscall.EMFILE
+	errNoPorts      = syscall.EADDRNOTAVAIL
+)
