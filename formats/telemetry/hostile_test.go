@@ -95,6 +95,27 @@ func TestLargeLengths(t *testing.T) {
 	}
 }
 
+// TestCompressedLies damages files whose buffers are compressed, and so say
+// themselves how large they are.
+func TestCompressedLies(t *testing.T) {
+	for _, codec := range []ipc.Option{ipc.WithZstd(), ipc.WithLZ4()} {
+		file := reencode(t, small(t), false, codec)
+		for i := 0; i+8 <= len(file); i += 8 * hostileStep {
+			damaged := bytes.Clone(file)
+			binary.LittleEndian.PutUint64(damaged[i:], 200<<20)
+			checkHostile(t, damaged, 8<<20)
+		}
+		for i := 0; i < len(file); i += hostileStep {
+			if !bytes.HasPrefix(file[i:], []byte{0x28, 0xB5, 0x2F, 0xFD}) {
+				continue
+			}
+			damaged := bytes.Clone(file)
+			damaged[i+4], damaged[i+5] = 0, 18<<3 // a window of 256 MiB
+			checkHostile(t, damaged, 8<<20)
+		}
+	}
+}
+
 func FuzzReadHostile(f *testing.F) {
 	f.Add(small(f))
 	f.Add(example(f))
@@ -226,6 +247,10 @@ func TestNotARecording(t *testing.T) {
 		"x.arrows: the schema has no column took_nanos (at byte 0)")
 	check("unit", bytes.Replace(small(t), []byte("Cel"), []byte("Fah"), 1),
 		`x.arrows: column temperature_celsius is in "Fah", want "Cel" (at byte 0)`)
+	check("another index", bytes.ReplaceAll(small(t), []byte(`"index":0`), []byte(`"index":3`)),
+		"x.arrows: batch 1 row 1: device_index 0, the device table says 3 (at byte 4272)")
+	check("another device", bytes.ReplaceAll(small(t), []byte(`"id":"GPU-a`), []byte(`"id":"GPU-c`)),
+		"x.arrows: batch 1 row 1: a device that the device table does not have (at byte 4272)")
 	check("rows left out", bytes.Replace(small(t), []byte(`{"rows":1,`), []byte(`{"rows":7,`), 1),
 		"x.arrows: batch 2: the recording holds 1 rows, its end says 7 (at byte 9912)")
 }

@@ -109,6 +109,19 @@ func TestWriterRefuses(t *testing.T) {
 	batch(func(b *sample.Batch) { b.Status[3] = "\xff" }, "row 4: the status is not UTF-8")
 }
 
+// TestNothingUnderANull makes sure that what a batch holds below a null stays
+// out of the file.
+func TestNothingUnderANull(t *testing.T) {
+	t.Parallel()
+	b := testBatch(0, 3)
+	clean := write(t, testHead(), testEnd(), b)
+	b.Columns[sample.PowerAverageWatts].Float[1] = math.NaN()
+	b.Columns[sample.MemoryUsedBytes].Uint[2] = 12345
+	if !bytes.Equal(clean, write(t, testHead(), testEnd(), b)) {
+		t.Error("the file shows what was below a null")
+	}
+}
+
 func TestMost256Devices(t *testing.T) {
 	t.Parallel()
 	h := testHead()
