@@ -106,6 +106,7 @@ func isFieldValue(v string) bool {
 type Result struct {
 	Sent, Succeeded, Failed, Cancelled int64
 	Classes                            map[trace.ErrorClass]int64 // of the failed
+	First                              trace.RequestError         // of the first that failed
 	InputTokens, OutputTokens          int64                      // those that are known
 	End                                trace.Time                 // end of the last phase
 	Stopped                            bool                       // before the plan was done

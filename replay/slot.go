@@ -186,7 +186,9 @@ func (r *run) pass(sink Sink, e entry, res *Result) error {
 	case trace.Cancelled:
 		res.Cancelled++
 	default:
-		res.Failed++
+		if res.Failed++; res.Failed == 1 {
+			res.First = q.Error
+		}
 		res.Classes[q.Error.Class]++
 	}
 	res.InputTokens += q.InputTokens.Or(0)

@@ -1,0 +1,149 @@
+package replay
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/formats/plan"
+	"wattrace/replay"
+	"wattrace/trace"
+)
+
+// engineOptions turns the flags into options of the engine, all but the trace.
+func (o *options) engineOptions(isSet func(string) bool) (opt replay.Options, err error) {
+	if opt.Targets, err = o.targets(); err != nil {
+		return opt, err
+	}
+	for _, s := range o.set {
+		overlay, err := replay.ParseOverlay(s)
+		if err != nil {
+			return opt, cli.Usagef("--set: %s", err)
+		}
+		opt.Overlays = append(opt.Overlays, overlay)
+	}
+	if opt.Client.Header, err = o.headers(); err != nil {
+		return opt, err
+	}
+	if opt.Client.Key, err = o.key(); err != nil {
+		return opt, err
+	}
+	if opt.Client.Key != "" && opt.Client.Header.Get("Authorization") != "" {
+		return opt, cli.Usagef("an API key and --header Authorization: one of them is enough")
+	}
+	if o.timeout < 0 {
+		return opt, cli.Usagef("--timeout is negative")
+	}
+	opt.Client.Timeout, opt.Client.ServerMessages = o.timeout, o.serverMessages
+	opt.Plan, err = o.plan(isSet)
+	return opt, err
+}
+
+func (o *options) targets() (all []replay.Target, err error) {
+	urls, from := o.url, "--url"
+	if len(urls) == 0 {
+		urls, from = strings.Fields(os.Getenv("WATTRACE_URL")), "WATTRACE_URL"
+	}
+	if len(urls) == 0 {
+		return nil, cli.Usagef("no server: give --url or set WATTRACE_URL")
+	}
+	for _, u := range urls {
+		t, err := replay.ParseTarget(u)
+		if err != nil {
+			return nil, cli.Usagef("%s: %s", from, err) // the URL may hold a password
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+func (o *options) headers() (http.Header, error) {
+	h := http.Header{}
+	for _, s := range o.header {
+		name, value, ok := strings.Cut(s, ":")
+		if !ok || name == "" {
+			return nil, cli.Usagef("--header: want 'NAME: VALUE'")
+		}
+		h.Add(name, strings.TrimSpace(value))
+	}
+	return h, nil
+}
+
+// key reads the API key. It never comes from the command line, which other users
+// of the machine can see.
+func (o *options) key() (string, error) {
+	if o.keyFile == "" {
+		return os.Getenv("WATTRACE_API_KEY"), nil
+	}
+	b, err := os.ReadFile(o.keyFile)
+	if err != nil {
+		return "", err
+	}
+	key := strings.TrimSpace(string(b))
+	if key == "" {
+		return "", fmt.Errorf("%s: the file is empty", o.keyFile)
+	}
+	return key, nil
+}
+
+// loadFlags are those that --phases replaces.
+var loadFlags = []string{
+	"concurrency", "requests", "duration", "warmup-requests", "warmup-duration",
+	"handover", "grace", "idle-before", "idle-after",
+}
+
+func (o *options) plan(isSet func(string) bool) (trace.Plan, error) {
+	if o.phases != "" {
+		for _, name := range loadFlags {
+			if isSet(name) {
+				return trace.Plan{}, cli.Usagef("--phases has the whole load: --%s cannot be added to it", name)
+			}
+		}
+		return readPlan(o.phases)
+	}
+	for _, name := range loadFlags {
+		if isSet(name) && name != "handover" && o.isZero(name) {
+			return trace.Plan{}, cli.Usagef("--%s must be more than 0", name)
+		}
+	}
+	var p trace.Plan
+	if o.idleBefore > 0 {
+		p.Phases = append(p.Phases, trace.Phase{Name: "idle_before", Kind: trace.Idle, Duration: o.idleBefore})
+	}
+	if o.warmupRequests > 0 || o.warmupDuration > 0 {
+		p.Phases = append(p.Phases, trace.Phase{
+			Name: "warmup", Kind: trace.Warmup, Concurrency: o.concurrency,
+			Requests: o.warmupRequests, Duration: o.warmupDuration, Grace: o.grace, Handover: o.handover,
+		})
+	} else if o.handover {
+		return trace.Plan{}, cli.Usagef("--handover needs --warmup-requests or --warmup-duration")
+	}
+	p.Phases = append(p.Phases, trace.Phase{
+		Name: "profiling", Kind: trace.Measure, Concurrency: o.concurrency,
+		Requests: o.requests, Duration: o.duration, Grace: o.grace,
+	})
+	if o.idleAfter > 0 {
+		p.Phases = append(p.Phases, trace.Phase{Name: "idle_after", Kind: trace.Idle, Duration: o.idleAfter})
+	}
+	return p, nil
+}
+
+// isZero reports whether a flag of the load is zero or negative.
+func (o *options) isZero(name string) bool {
+	return map[string]bool{
+		"concurrency": o.concurrency <= 0, "requests": o.requests <= 0, "duration": o.duration <= 0,
+		"warmup-requests": o.warmupRequests <= 0, "warmup-duration": o.warmupDuration <= 0,
+		"grace": o.grace <= 0, "idle-before": o.idleBefore <= 0, "idle-after": o.idleAfter <= 0,
+	}[name]
+}
+
+func readPlan(path string) (trace.Plan, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return trace.Plan{}, err
+	}
+	defer f.Close()
+	return plan.Read(f, path)
+}

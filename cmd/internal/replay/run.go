@@ -1,0 +1,121 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/formats/requests"
+	"wattrace/formats/traces"
+	"wattrace/replay"
+	"wattrace/trace"
+)
+
+func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool) (err error) {
+	path, err := operand(env)
+	if err != nil {
+		return err
+	}
+	opt, err := o.engineOptions(isSet)
+	if err != nil {
+		return err
+	}
+	t, closer, err := load(path, o.timing, env.Stdin)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	opt.Turns = t.Turns
+	engine, err := replay.New(opt)
+	if err != nil {
+		return err
+	}
+	out, err := env.Output(cli.OutputOptions{Log: true})
+	if err != nil {
+		return err
+	}
+	return replayTo(ctx, env, engine, &opt, t, out)
+}
+
+// operand returns the trace.
+func operand(env *cli.Env) (string, error) {
+	switch {
+	case env.Command != nil:
+		return "", cli.Usagef("nothing may follow --")
+	case len(env.Operands) > 1:
+		return "", cli.Usagef("one trace at a time, not %d", len(env.Operands))
+	case len(env.Operands) == 1:
+		return env.Operands[0], nil
+	case cli.IsTerminal(env.Stdin):
+		return "", cli.Usagef("no trace: name a file or a directory, or pipe one in")
+	}
+	return "-", nil
+}
+
+func load(path, timing string, stdin io.Reader) (*trace.Trace, io.Closer, error) {
+	t, closer, err := traces.Load(path, timing, stdin)
+	var kind *traces.KindError
+	if errors.As(err, &kind) && kind.Hint() != "" {
+		err = cli.Hint(err, "%s", kind.Hint())
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(t.Turns) == 0 {
+		closer.Close()
+		return nil, nil, fmt.Errorf("%s: the trace is empty", t.Path)
+	}
+	return t, closer, nil
+}
+
+// replayTo runs the engine and writes its log. From here on a signal does not
+// kill: the log is closed whatever happens.
+func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *replay.Options, t *trace.Trace, out *cli.Output) error {
+	if os.Getenv("GOGC") == "" {
+		defer debug.SetGCPercent(debug.SetGCPercent(400)) // memory is small; pauses cost stamps
+	}
+	soft, hard, stop := cli.Signals(ctx)
+	defer stop()
+	log := &log{w: requests.NewWriter(out)}
+	head := header(engine, opt, t)
+	if err := errors.Join(log.w.Run(&head), log.w.Flush()); err != nil {
+		return logError(out, err)
+	}
+	stopProgress := env.Progress((&progress{engine: engine}).status)
+	res, err := engine.Run(hard, soft.Done(), log)
+	stopProgress()
+	if err == nil {
+		err = log.w.Close(&requests.Close{
+			At: max(res.End, engine.Clock().Now()), Sent: res.Sent, Succeeded: res.Succeeded,
+			Failed: res.Failed, Cancelled: res.Cancelled, Clean: !res.Stopped,
+		})
+	}
+	if err = errors.Join(err, out.Close()); err != nil {
+		return logError(out, err)
+	}
+	env.Summaryf("%s", summary(&res))
+	return verdict(&res, opt)
+}
+
+// logError says that it was the log that failed, and not the requests.
+func logError(out *cli.Output, err error) error {
+	return fmt.Errorf("cannot write the request log (%s): %w", out.Path, err)
+}
+
+func header(engine *replay.Engine, opt *replay.Options, t *trace.Trace) requests.Run {
+	head := requests.Run{
+		Producer: cli.Producer(), Clock: engine.Clock().Clock(), Plan: opt.Plan,
+		Trace: requests.TraceInfo{Path: t.Path, SHA256: t.SHA256, Turns: int64(len(t.Turns))},
+	}
+	for _, target := range opt.Targets {
+		head.Targets = append(head.Targets, target.String())
+	}
+	for _, overlay := range opt.Overlays {
+		head.Overlays = append(head.Overlays, overlay.String())
+	}
+	return head
+}

@@ -1,0 +1,103 @@
+package replay
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/replay"
+	"wattrace/trace"
+)
+
+// progress makes the progress line. Rates are those since the line before.
+type progress struct {
+	engine *replay.Engine
+	last   replay.Progress
+}
+
+func (p *progress) status() string {
+	now := p.engine.Progress()
+	before := p.last
+	p.last = now
+	if now.Phase == "" {
+		return "starting"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (%d of %d)", now.Phase, now.Number, now.Phases)
+	if now.Kind != trace.Idle {
+		ended := func(p *replay.Progress) int64 { return p.Succeeded + p.Failed + p.Cancelled }
+		fmt.Fprintf(&b, ": %d ended, %d in flight", ended(&now), now.InFlight)
+		if now.Failed > 0 {
+			fmt.Fprintf(&b, ", %d failed", now.Failed)
+		}
+		if s := now.Now.Sub(before.Now).Seconds(); s > 0 {
+			fmt.Fprintf(&b, ", %.3g requests/s, %.4g tokens/s",
+				float64(ended(&now)-ended(&before))/s, float64(now.OutputTokens-before.OutputTokens)/s)
+		}
+	}
+	if left, ok := left(&now); ok {
+		fmt.Fprintf(&b, ", %v left", left.Round(time.Second))
+	}
+	return b.String()
+}
+
+// left estimates how long the phase still sends: until its deadline, or as long
+// as the requests still to be handed out take at the rate so far.
+func left(p *replay.Progress) (time.Duration, bool) {
+	if until, ok := p.Until.Get(); ok {
+		return max(0, until.Sub(p.Now)), true
+	}
+	total, ok := p.Total.Get()
+	ended := p.Handed - p.InFlight
+	if !ok || ended <= 0 {
+		return 0, false
+	}
+	each := float64(p.Now.Sub(p.Since)) / float64(ended)
+	return time.Duration(each * float64(total-ended)), true
+}
+
+// summary is the last line: what was sent and what came of it.
+func summary(res *replay.Result) string {
+	s := res.End.Seconds()
+	line := fmt.Sprintf("%d requests in %.1f s: %d succeeded, %d failed", res.Sent, s, res.Succeeded, res.Failed)
+	if res.Cancelled > 0 {
+		line += fmt.Sprintf(", %d cancelled", res.Cancelled)
+	}
+	line += fmt.Sprintf("; %d output tokens", res.OutputTokens)
+	if s > 0 {
+		line += fmt.Sprintf(" (%.1f/s)", float64(res.OutputTokens)/s)
+	}
+	if res.Stopped {
+		line += "; stopped before the end of the plan"
+	}
+	return line
+}
+
+// verdict turns a result into the tool's exit.
+func verdict(res *replay.Result, opt *replay.Options) error {
+	if res.Stopped {
+		return cli.ErrInterrupted
+	}
+	if res.Failed == 0 {
+		return nil
+	}
+	var classes []string
+	for class := range res.Classes {
+		classes = append(classes, string(class))
+	}
+	slices.SortFunc(classes, func(a, b string) int {
+		return cmp.Or(cmp.Compare(res.Classes[trace.ErrorClass(b)], res.Classes[trace.ErrorClass(a)]), cmp.Compare(a, b))
+	})
+	for i, class := range classes {
+		classes[i] = fmt.Sprintf("%s %d", class, res.Classes[trace.ErrorClass(class)])
+	}
+	err := cli.Incompletef("%d of %d requests failed: %s; the first: %s",
+		res.Failed, res.Sent, strings.Join(classes, ", "), res.First.Message)
+	if res.Classes[trace.ErrConnect] == res.Sent {
+		err = cli.Hint(err, "is a server listening at %s?", opt.Targets[0])
+	}
+	return err
+}

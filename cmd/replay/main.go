@@ -1,0 +1,80 @@
+// Replay sends the request bodies of a trace to an OpenAI-compatible server and
+// writes the request log: one line for each request, with every event of its
+// answer stamped at the read that delivered it.
+//
+//	$ replay --url http://127.0.0.1:8000 --concurrency 16 -o requests.jsonl trace.jsonl
+//
+// The trace is a raw_payload file: JSON Lines, each line one complete body, sent
+// byte for byte; gzip and zstd are taken off. A directory is a trace of
+// conversations, each *.jsonl one, whose turns are sent one after another. "-" is
+// standard input, and so is no operand at all in a pipe. The whole trace is read
+// and checked before the first request is sent. A body with "messages" goes to
+// /v1/chat/completions below the URL, one with "prompt" to /v1/completions, one
+// with "input" to /v1/responses.
+//
+// The load is a closed loop: --concurrency slots, each of which sends its next
+// request when its last has ended. Without a limit the trace is sent once; with
+// --requests or --duration it is sent again from its start when it is over. A
+// warmup has the same concurrency and comes before, and begins with the first
+// line too, so that a server with a prefix cache knows those lines when they come
+// again; a plan file can begin elsewhere:
+//
+//	$ replay --url http://127.0.0.1:8000 --concurrency 16 --warmup-requests 32 --duration 30s -o requests.jsonl trace.jsonl
+//	$ replay --url http://127.0.0.1:8000 --phases plan.yaml -o requests.jsonl trace.jsonl
+//	convert --model llama-8b dataset.jsonl | replay --url http://server:8000 - > requests.jsonl
+//
+// HTTP/1.1, one connection for each request in flight, kept from one to the next.
+// Nothing is retried, redirected or decompressed. A request fails by a class:
+//
+//	dns, connect, tls          no connection
+//	conn_stale, reset          it broke before the answer; conn_stale if it was a kept one
+//	timeout                    --timeout, from the request to the end of its answer
+//	http_429, http_4xx, http_5xx, http_other   the status
+//	sse_error                  an error event in the stream
+//	sse_truncated              the stream ended without [DONE] and without a finish reason
+//	sse_syntax                 not a stream of events, or an event not JSON
+//	body                       an answer that is not streamed broke off or is not one
+//	client                     this machine ran out of descriptors or ports
+//
+// Output tokens are the server's count (usage); where it sends none, events with
+// output are counted, which is a lower bound and marked as such. To get it from a
+// server that has to be asked, and a stream where the trace asks for none:
+//
+//	replay --set stream=true --set 'stream_options={"include_usage":true}' --url http://server:8000 trace.jsonl
+//
+// Flags:
+//
+//	--url URL              base URL of the server (WATTRACE_URL); several take turns,
+//	                       conversation by conversation; a /v1 at its end is dropped
+//	--concurrency N        requests in flight at once (1)
+//	--requests N           stop after so many
+//	--duration TIME        stop sending after so long: 90s, 2m
+//	--warmup-requests N, --warmup-duration TIME   a phase warmup before profiling
+//	--handover             profiling begins without waiting for the warmup's requests
+//	--grace TIME           cancel what is in flight so long after a phase's last send
+//	--idle-before TIME, --idle-after TIME   phases without requests around the load
+//	--phases FILE          a plan file (YAML) instead of all these
+//	--timeout TIME         fail a request after so long (10m); 0 is never
+//	--set KEY=JSON         set a top-level key of every body, and touch nothing else of
+//	                       it; a value that is one word may stand without quotes
+//	--header 'NAME: VALUE' add a header to every request
+//	--timing FILE          side file of the trace, if it is not TRACE.timing
+//	--api-key-file FILE    the API key; else WATTRACE_API_KEY. It is written nowhere
+//	--server-messages      log the messages of servers' error objects too. By default
+//	                       their type and code are: messages may quote the prompt
+//	-o FILE, --force       write to FILE; replace it if it exists
+//	-q, --progress MODE    no progress and no summary; auto, plain or none
+//
+// Ctrl-C stops sending, waits for what is in flight, and closes the log, which
+// then says that it was stopped. Pressed again, it cancels what is in flight.
+//
+// Exit status: 0 ok, 1 failed, 2 usage, 3 finished but incomplete (some requests
+// failed), 130 interrupted.
+package main
+
+import (
+	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/replay"
+)
+
+func main() { cli.Exec(replay.Main) }
