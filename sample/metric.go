@@ -52,8 +52,9 @@ type Metric struct {
 }
 
 // Metrics is the one table of metrics, by MetricID. The figures that NVML
-// gives in mW and mJ are watts and joules here: x/1000, which is exact in both
-// directions up to 2^53 of the small unit.
+// gives in mW and mJ are watts and joules here: x/1000. Rounding 1000 times
+// that gives x back up to 2^42 of the large unit, which is more than a kilowatt
+// for a century.
 var Metrics = [NumMetrics]Metric{
 	PowerWatts:         {"power_watts", "W", Gauge, Float64, false, "the device's headline power: the average field where there is one, else the instant field"},
 	PowerInstantWatts:  {"power_instant_watts", "W", Gauge, Float64, false, "power over the sensor's own short window (NVML field 186)"},

@@ -210,8 +210,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestAnyBatchRoundTrips draws batches with any values. Joules of whole
-// millijoules must come back as the same float64.
+// TestAnyBatchRoundTrips draws batches with any values. They come back bit by
+// bit, so that the millijoules behind joules do.
 func TestAnyBatchRoundTrips(t *testing.T) {
 	t.Parallel()
 	devices := testHead().Devices
@@ -235,7 +235,12 @@ func TestAnyBatchRoundTrips(t *testing.T) {
 					case m.Type == sample.Uint64:
 						row.SetUint(id, rapid.Uint64().Draw(t, "uint"))
 					case id == sample.EnergyJoules:
-						row.Set(id, float64(rapid.Uint64Range(0, 1<<53).Draw(t, "millijoules"))/1000)
+						m := rapid.Uint64Range(0, 1000<<42).Draw(t, "millijoules")
+						j := float64(m) / 1000
+						if uint64(math.Round(j*1000)) != m {
+							t.Fatalf("%d mJ are %v J, which are other millijoules", m, j)
+						}
+						row.Set(id, j)
 					default:
 						row.Set(id, rapid.Float64().Draw(t, "float"))
 					}
@@ -260,13 +265,6 @@ func TestAnyBatchRoundTrips(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatal(diff)
-		}
-		for _, b := range got {
-			for i := range b.Len() {
-				if j, ok := b.Float(sample.EnergyJoules, i); ok && float64(uint64(math.Round(j*1000)))/1000 != j {
-					t.Fatalf("%v J are no whole millijoules", j)
-				}
-			}
 		}
 	})
 }
