@@ -127,12 +127,9 @@ func (a *answer) decode(data []byte) trace.ChunkKind {
 	return kind
 }
 
-// learn keeps what stands around the text that made the event's kind.
+// learn keeps what stands around one text of an event with output. Where there
+// are several, it does not matter which one: the others stay as they are.
 func (a *answer) learn(data []byte, kind trace.ChunkKind, text span) {
-	if text.kind != kind {
-		a.prefix = a.prefix[:0]
-		return
-	}
 	a.kind = kind
 	a.prefix = append(a.prefix[:0], data[:text.start]...)
 	a.suffix = append(a.suffix[:0], data[text.end:]...)

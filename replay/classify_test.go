@@ -139,6 +139,10 @@ func TestFastPathIsTaken(t *testing.T) {
 	t.Parallel()
 	var a answer
 	a.event(nil, []byte(chat(`{"content":"a"}`, ``)))
+	first := a.dec.data
+	if a.event(nil, []byte(chat(`{"content":"b"}`, ``))); &a.dec.data[0] != &first[0] {
+		t.Error("an event of the same form is decoded")
+	}
 	for _, text := range []string{"b", " c", `\n`, `\"`, `\u00e9`, "é", strings.Repeat("x", 9000)} {
 		if !a.like([]byte(chat(`{"content":"`+text+`"}`, ``))) {
 			t.Errorf("%q takes the slow path", text)
@@ -175,6 +179,15 @@ func FuzzFastEqualsSlow(f *testing.F) {
 	f.Add(chat(`{"role":"assistant","content":""}`, ``) + "\n" + chat(`{"content":"a"}`, ``) + "\n" + chat(`{"content":"\u00e9\\"}`, ``) + "\n" + chat(`{}`, `,"finish_reason":"stop"`))
 	f.Add(chat(`{"content":"","reasoning":"a"}`, ``) + "\n" + chat(`{"content":"","reasoning":"b"}`, ``))
 	f.Add(`{"choices":[{"text":"a"}],"usage":{"a":1}}` + "\n" + `{"choices":[{"text":"b"}]}` + "\n" + `{"choices":[{"text":"c"}],"usage":{"a":2}}`)
+	// What goes with a text must not be forgotten when it comes again.
+	for _, with := range [][2]string{
+		{`,"usage":{"a":1}`, `{"choices":[],"usage":{"a":2}}`},
+		{`,"error":{"type":"x"}`, `{"error":{"type":"y"}}`},
+	} {
+		f.Add(`{"choices":[{"text":"a"}]` + with[0] + "}\n" + with[1] + "\n" + `{"choices":[{"text":"b"}]` + with[0] + "}")
+	}
+	f.Add(`{"choices":[{"text":"a","finish_reason":"x"}]}` + "\n" + `{"choices":[{"finish_reason":"y"}]}` + "\n" + `{"choices":[{"text":"b","finish_reason":"x"}]}`)
+	f.Add(`{"choices":[{"delta":{"reasoning":"a","content":[1]}}]}` + "\n" + `{"choices":[{"delta":{"reasoning":"b","content":[1]}}]}`)
 	f.Add(`{"type":"response.output_text.delta","delta":"a"}` + "\n" + `{"type":"response.output_text.delta","delta":"b"}`)
 	f.Add(`{"choices":[{"delta":{"content":"a","content":"b"}}],"error":null}` + "\n" + `{"choices":[{"delta":{"content":"","content":"b"}}],"error":null}`)
 	f.Fuzz(func(t *testing.T, stream string) {

@@ -21,7 +21,7 @@ type found struct {
 	failed bool   // there is an error object
 	fault  fault
 	known  bool // it has the shape of an answer or a part of one
-	text   span // the first string that is content, else reasoning
+	text   span // a string with output; zero if the output is something else
 	err    error
 }
 
@@ -48,10 +48,7 @@ func (f *found) kind() trace.ChunkKind {
 }
 
 // span is where a string with output stands, without its quotes.
-type span struct {
-	start, end int
-	kind       trace.ChunkKind
-}
+type span struct{ start, end int }
 
 // fault is a server's error object.
 type fault struct {
@@ -177,7 +174,7 @@ func (d *decoder) string() (s []byte, start int, err error) {
 
 // output reads a value that is output if it is not empty: a string, whose place
 // is noted, or, as some servers send, an array of parts.
-func (d *decoder) output(f *found, kind trace.ChunkKind) (bool, error) {
+func (d *decoder) output(f *found) (bool, error) {
 	if d.json.PeekKind() == '[' {
 		return d.filled()
 	}
@@ -185,9 +182,7 @@ func (d *decoder) output(f *found, kind trace.ChunkKind) (bool, error) {
 	if err != nil || len(s) == 0 {
 		return false, err
 	}
-	if f.text.kind == 0 || f.text.kind == trace.ChunkReasoning && kind == trace.ChunkContent {
-		f.text = span{start, start + len(s), kind}
-	}
+	f.text = span{start, start + len(s)}
 	return true, nil
 }
 
@@ -260,7 +255,7 @@ func (d *decoder) choice(f *found) error {
 		case "delta", "message":
 			return d.delta(f)
 		case "text":
-			f.content, err = d.also(f.content, f, trace.ChunkContent)
+			f.content, err = d.also(f.content, f)
 		case "finish_reason":
 			var s []byte
 			if s, _, err = d.string(); len(s) > 0 {
@@ -278,9 +273,9 @@ func (d *decoder) delta(f *found) error {
 		var more bool
 		switch string(name) {
 		case "content", "refusal":
-			f.content, err = d.also(f.content, f, trace.ChunkContent)
+			f.content, err = d.also(f.content, f)
 		case "reasoning_content", "reasoning":
-			f.reasoning, err = d.also(f.reasoning, f, trace.ChunkReasoning)
+			f.reasoning, err = d.also(f.reasoning, f)
 		case "tool_calls", "function_call":
 			more, err = d.filled()
 			f.tool = f.tool || more
@@ -295,9 +290,9 @@ func (d *decoder) delta(f *found) error {
 	})
 }
 
-// also reads output of a kind and reports whether there is any, or was.
-func (d *decoder) also(before bool, f *found, kind trace.ChunkKind) (bool, error) {
-	more, err := d.output(f, kind)
+// also reads output and reports whether there is any, or was before.
+func (d *decoder) also(before bool, f *found) (bool, error) {
+	more, err := d.output(f)
 	return before || more, err
 }
 

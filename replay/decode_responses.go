@@ -1,10 +1,6 @@
 package replay
 
-import (
-	"bytes"
-
-	"wattrace/trace"
-)
+import "bytes"
 
 // responsesEvent is an event of a /v1/responses stream, or its whole answer:
 // {"type":"response.output_text.delta","delta":"Hi",...}. The end of a stream is
@@ -80,16 +76,15 @@ func (r *responsesEvent) settle(f *found, whole bool) {
 
 // settleDelta says what a delta is by the type of its event.
 func (r *responsesEvent) settleDelta(f *found, kind []byte) {
-	at := func(k trace.ChunkKind) { f.text = span{r.deltaAt, r.deltaAt + len(r.delta), k} }
 	switch {
 	case bytes.HasPrefix(kind, []byte("output_text.")), bytes.HasPrefix(kind, []byte("refusal.")):
 		f.content = true
-		at(trace.ChunkContent)
 	case bytes.HasPrefix(kind, []byte("reasoning")): // reasoning_text, reasoning_summary_text
 		f.reasoning = true
-		at(trace.ChunkReasoning)
 	case bytes.Contains(kind, []byte("call")): // function_call_arguments, mcp_call_arguments, ...
 		f.tool = true
-		at(trace.ChunkTool)
+	default:
+		return
 	}
+	f.text = span{r.deltaAt, r.deltaAt + len(r.delta)}
 }

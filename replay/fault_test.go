@@ -444,8 +444,8 @@ func TestWrote(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if d := q.Wrote.V.Sub(q.Sent); !q.Wrote.OK || d < pause/2 || q.FirstByte.V < q.Wrote.V {
-		t.Errorf("written after %v, first byte %v later", d, q.FirstByte.V.Sub(q.Wrote.V))
+	if d := q.Wrote.V.Sub(q.Sent); !q.Wrote.OK || d < pause/2 {
+		t.Errorf("written after %v", d)
 	}
 }
 

@@ -80,6 +80,7 @@ func TestSSE(t *testing.T) {
 		{"two spaces", "data:  a\n\n", data(" a"), io.EOF},
 		{"CR", "data: a\r\rdata: b\r\r", data("a", "b"), io.EOF},
 		{"CRLF", "data: a\r\n\r\ndata: b\r\n\r\n", data("a", "b"), io.EOF},
+		{"CRLF, two lines", "event: x\r\ndata: a\r\ndata: b\r\n\r\n", []gotEvent{{Name: "x", Data: "a\nb"}}, io.EOF},
 		{"mixed ends", "data: a\n\rdata: b\r\n\ndata: c\r\r\n", data("a", "b", "c"), io.EOF},
 		{"mark", "\xef\xbb\xbfdata: a\n\n", data("a"), io.EOF},
 		{"second mark", "\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n", nil, io.EOF},

@@ -18,8 +18,8 @@ type lines struct {
 // errLong is the error for a line beyond MaxLine.
 var errLong = fmt.Errorf("the line is longer than %d MiB", MaxLine>>20)
 
-// next returns the next line without its ending, valid until the next call,
-// and whether it had an ending. At the end it returns io.EOF.
+// next returns the next line without its LF, valid until the next call, and
+// whether it had one. At the end it returns io.EOF.
 func (l *lines) next() (line []byte, ended bool, err error) {
 	searched := l.start
 	for {
@@ -27,7 +27,7 @@ func (l *lines) next() (line []byte, ended bool, err error) {
 			line = l.buf[l.start : searched+i]
 			l.start = searched + i + 1
 			l.line++
-			return bytes.TrimSuffix(line, []byte{'\r'}), true, nil
+			return line, true, nil
 		}
 		if l.end-l.start > MaxLine {
 			l.line++

@@ -62,14 +62,7 @@ func load(path, timing string, stdin io.Reader) (*trace.Trace, io.Closer, error)
 	if errors.As(err, &kind) && kind.Hint() != "" {
 		err = cli.Hint(err, "%s", kind.Hint())
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(t.Turns) == 0 {
-		closer.Close()
-		return nil, nil, fmt.Errorf("%s: the trace is empty", t.Path)
-	}
-	return t, closer, nil
+	return t, closer, err
 }
 
 // replayTo runs the engine and writes its log. From here on a signal does not
