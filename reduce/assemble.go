@@ -251,13 +251,15 @@ func (r *Reducer) compare(ph *phase, out *Phase, devices []deviceEnergy) {
 // total is a sum over devices.
 type total struct {
 	values  []float64
-	squares float64
+	squares float64 // of the random uncertainties
+	sigmas  float64 // their sum
 	methods []string
 }
 
 func (t *total) add(v, sigma float64, method string) {
 	t.values = append(t.values, v)
 	t.squares += float64(sigma * sigma)
+	t.sigmas += sigma
 	if !slices.Contains(t.methods, method) {
 		t.methods = append(t.methods, method)
 	}
@@ -270,9 +272,10 @@ func (t *total) number(systematic float64) *Number {
 	for _, v := range t.values {
 		sum += v
 	}
+	random := math.Sqrt(float64((1-sharedEdges)*t.squares) + float64(sharedEdges*float64(t.sigmas*t.sigmas)))
 	return &Number{
 		Value: sum, Method: strings.Join(t.methods, " + "), DevicesCovered: len(t.values),
-		Uncertainty: &Uncertainty{math.Sqrt(t.squares), systematic},
+		Uncertainty: &Uncertainty{random, systematic},
 	}
 }
 

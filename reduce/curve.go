@@ -118,23 +118,76 @@ func (c *curve) span(a, b knot, before, after *knot) {
 	for ; c.next < len(c.edges) && c.edges[c.next].at < b.at; c.next++ {
 		e := &c.edges[c.next]
 		e.inside = true
-		e.energy = c.between(a, b, e.at)
+		e.energy = c.between(a, b, before, after, e.at)
 		e.covered = c.covered + int64(e.at-a.at)
 		e.sigma = c.sigmaAt(a, b, before, after, e.at)
 	}
 	c.covered += int64(b.at - a.at)
 }
 
-// between returns E(t) for t in [a, b].
-func (c *curve) between(a, b knot, t trace.Time) int64 {
-	if !c.trapezoid {
-		return a.total + mulDiv(b.total-a.total, int64(t-a.at), int64(b.at-a.at))
+// between returns E(t) for t in [a, b], with the knots around where there are
+// any.
+func (c *curve) between(a, b knot, before, after *knot, t trace.Time) int64 {
+	var e int64
+	switch {
+	case c.trapezoid:
+		dt, whole := t.Sub(a.at).Seconds(), b.at.Sub(a.at).Seconds()
+		rise := (b.watts - a.watts) / whole
+		e = a.total + microjoules(float64(a.watts*dt)+float64(float64(rise*dt)*dt)/2)
+	default:
+		e = a.total + mulDiv(b.total-a.total, int64(t-a.at), int64(b.at-a.at))
+		if before != nil && after != nil {
+			e += c.bend(a, b, slope(*before, a), slope(b, *after), t)
+		}
 	}
-	dt, whole := t.Sub(a.at).Seconds(), b.at.Sub(a.at).Seconds()
-	slope := (b.watts - a.watts) / whole
-	joules := float64(a.watts*dt) + float64(float64(slope*dt)*dt)/2
-	return min(max(a.total+microjoules(joules), a.total), b.total)
+	return min(max(e, a.total), b.total)
 }
+
+// How E(t) bends between two updates of a counter; see bend.
+const (
+	rampShare = 0.25
+	stepTest  = 5 // a change of power is a step when its square is so many times the roughness
+)
+
+// bend returns by how much E(t) differs from the straight line between two
+// updates, in microjoules, judged by the mean power of the spans before and
+// after, which is as far as an update of the counter can be looked into.
+//
+// Where the power moves no more than it usually does, the line bends by a share
+// of (before-after) w (1-w) T, w being the share of the span T before t. A
+// quarter is right for power that rises or falls evenly, and does no harm where
+// it moves at random.
+//
+// Where the power steps, as at the ends of a phase beside a rest, the step is
+// taken to be at t: the span before t has the power before, the rest of it the
+// power after. What the span's energy says against that is given to the two
+// parts by their lengths and the squares of their powers, since power that is
+// high is the power that varies: nearly all to the busy part.
+//
+// Both leave E(t) monotone, held between the two updates as it is. The first is
+// a parabola that falls only where it is below the one or above the other; the
+// second has a slope of at least three quarters of the lower power, provided
+// that the span's mean power is not below both.
+func (c *curve) bend(a, b knot, before, after float64, t trace.Time) int64 {
+	span, x := b.at.Sub(a.at).Seconds(), t.Sub(a.at).Seconds()
+	d, y := before-after, span-x
+	grown := float64(b.total-a.total) / 1e6
+	if !c.steps(d) || grown < min(before, after)*span {
+		return microjoules(rampShare * d * x * y / span)
+	}
+	left, right := float64(before*x), float64(after*y)
+	weightLeft, weightRight := float64(before*left), float64(after*right)
+	share := 0.5
+	if weights := weightLeft + weightRight; weights > 0 {
+		share = weightLeft / weights
+	}
+	rest := grown - left - right
+	return microjoules(left + float64(rest*share) - float64(grown*x)/span)
+}
+
+// steps reports whether a change of power is more than the power's usual
+// movement.
+func (c *curve) steps(watts float64) bool { return float64(watts*watts) > stepTest*c.roughness }
 
 // slope returns the mean power between two knots, in watts.
 func slope(a, b knot) float64 {
@@ -149,8 +202,8 @@ func slope(a, b knot) float64 {
 // between them. Energy whose power moves at random is a Brownian bridge between
 // its knots, of variance w(1-w) T^2 D/2, where w is the share of the span T
 // before t and D the variance of the change of mean power from one span to the
-// next. D is taken half from the spans beside, for a phase often begins where
-// the load jumps, and half from the spans of the last seconds.
+// next. D is taken half from the spans beside and half from those of the last
+// seconds; beside a step, which E(t) follows, from the last seconds alone.
 func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 	w := t.Sub(a.at).Seconds() / b.at.Sub(a.at).Seconds()
 	p := slope(a, b)
@@ -164,7 +217,7 @@ func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 		beside, n = beside+float64(d*d), n+1
 	}
 	change := c.roughness
-	if n > 0 {
+	if n > 0 && !(n == 2 && c.steps(slope(*before, a)-slope(b, *after))) {
 		change = (beside/n + c.roughness) / 2
 	}
 	left, right, span := float64((1-w)*a.stamp*p), float64(w*b.stamp*p), b.at.Sub(a.at).Seconds()

@@ -34,7 +34,7 @@ func TestRatiosAndTheirUncertainty(t *testing.T) {
 	half := e / 2
 	near(t, "systematic", energy.Uncertainty.Systematic, math.Sqrt(0.05*e*0.05*e+2*0.015*half*0.015*half+100*100), 0.01)
 	one := rep.Phases[0].PerDevice[0].Metrics[GPUEnergy].Uncertainty
-	near(t, "random of two", energy.Uncertainty.Random, one.Random*math.Sqrt2, 1e-9)
+	near(t, "random of two", energy.Uncertainty.Random, one.Random*math.Sqrt(0.7*2+0.3*4), 1e-9)
 }
 
 func TestTokensInFlightWidenTheRatio(t *testing.T) {

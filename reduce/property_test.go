@@ -164,11 +164,30 @@ func slowEnergy(readings [][2]float64, period float64, regular bool, t float64) 
 		tracked++
 		knots = append(knots, point{at, readings[i][1]})
 	}
+	watts := func(i int) float64 { return (knots[i].e - knots[i-1].e) / (knots[i].at - knots[i-1].at) }
+	roughness, changes := 0.0, 0.0
 	for i := 1; i < len(knots); i++ {
-		a, b := knots[i-1], knots[i]
-		if a.at <= t && t <= b.at {
-			return a.e + (b.e-a.e)*(t-a.at)/(b.at-a.at), true
+		if i > 2 {
+			changes = math.Min(changes+1, 32)
+			roughness += (math.Pow(watts(i-1)-watts(i-2), 2) - roughness) / changes
 		}
+		a, b := knots[i-1], knots[i]
+		if t < a.at || t > b.at {
+			continue
+		}
+		span, x, y := b.at-a.at, t-a.at, b.at-t
+		e := a.e + (b.e-a.e)*x/span
+		if i > 1 && i+1 < len(knots) {
+			before, after := watts(i-1), watts(i+1)
+			grown := b.e - a.e
+			if math.Pow(before-after, 2) > stepTest*roughness && grown >= math.Min(before, after)*span {
+				rest := grown - before*x - after*y
+				e = a.e + before*x + rest*before*before*x/(before*before*x+after*after*y)
+			} else {
+				e += rampShare * (before - after) * x * y / span
+			}
+		}
+		return math.Min(math.Max(e, a.e), b.e), true
 	}
 	return 0, false
 }
