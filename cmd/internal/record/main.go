@@ -133,6 +133,8 @@ func (o *options) open() (sample.Source, error) {
 	switch {
 	case errors.Is(err, nvml.ErrNoLibrary) && o.library == "":
 		err = cli.Hint(err, "the NVIDIA driver brings it; if it is elsewhere, name it with --nvml-library PATH")
+	case errors.Is(err, nvml.ErrNoLibrary):
+		err = cli.Hint(err, "without --nvml-library the driver's own libnvidia-ml.so.1 is loaded")
 	case errors.As(err, &call):
 		switch call.Code {
 		case "DRIVER_NOT_LOADED":
