@@ -186,8 +186,10 @@ func (c *curve) bend(a, b knot, before, after float64, t trace.Time) int64 {
 }
 
 // steps reports whether a change of power is more than the power's usual
-// movement.
-func (c *curve) steps(watts float64) bool { return float64(watts*watts) > stepTest*c.roughness }
+// movement, and more than the counter's resolution makes of it.
+func (c *curve) steps(watts float64) bool {
+	return float64(watts*watts) > stepTest*max(c.roughness, 1)
+}
 
 // slope returns the mean power between two knots, in watts.
 func slope(a, b knot) float64 {
