@@ -64,7 +64,14 @@
 // otherwise end a Go process that trusts it.
 //
 // Columns are found by name. A missing metric column is all null; an unknown
-// one is skipped; a schema with a higher number is refused.
+// one is skipped, unless it is a union, a view or run-end encoded; a schema with
+// a higher number is refused. The identities may also be plain text or have
+// another index type, as other programs write them, and a file may have rows
+// and wattrace.end in one stream.
+//
+// Recordings that were put one after the other are read as one, in the time of
+// the first: those of one boot are joined exactly, others by their wall clocks.
+// It is complete if each of them has its end, whose count of rows must agree.
 //
 // testdata/example.arrows is a golden recording and testdata/example.txt what
 // it holds.

@@ -211,7 +211,7 @@ func (r *Reader) join(h Head) error {
 // joinDevices adds the devices that are new and maps the identities of the
 // stream to them. A device whose description has changed counts as new.
 func (r *Reader) joinDevices(devices []sample.Device) error {
-	all := slices.Clip(r.head.Devices) // batches that were handed out share it
+	all := r.head.Devices
 	r.table = deviceTable{}
 	for _, d := range devices {
 		i := slices.Index(all, d)

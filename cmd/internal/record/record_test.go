@@ -22,6 +22,7 @@ import (
 	"wattrace/sample"
 	"wattrace/sample/sampletest"
 	"wattrace/sample/sim"
+	"wattrace/trace"
 )
 
 // asRecord makes this test binary be record.
@@ -104,12 +105,6 @@ func (n *node) start(args ...string) *process {
 	}
 	n.t.Cleanup(func() { syscall.Kill(-p.Process.Pid, syscall.SIGKILL) }) // what a failed test left
 	return p
-}
-
-// status waits and returns the exit status, 128+signal as a shell does.
-func (p *process) status() int {
-	p.Wait()
-	return exitStatus(p.ProcessState)
 }
 
 func (n *node) run(args ...string) *process {
@@ -490,6 +485,38 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestClocksAreReadAgain counts the streams of four batches.
+func TestClocksAreReadAgain(t *testing.T) {
+	t.Parallel()
+	check := func(every time.Duration, want int) {
+		t.Helper()
+		clock := trace.NewSteadyClock()
+		device := sample.Device{ID: "GPU-0"}
+		var out bytes.Buffer
+		w, err := telemetry.NewWriter(&out, telemetry.Head{Clock: clock.Clock(), Devices: []sample.Device{device}, Snapshot: clock.Snapshot()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &recording{sampler: &sample.Sampler{Clock: clock}, w: w, every: every, devices: make([]health, 1)}
+		for range 4 {
+			b := &sample.Batch{Devices: []sample.Device{device}}
+			b.Append(0, clock.Now(), 0)
+			if err := r.write(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rd, err := telemetry.NewReader(&out, "x")
+		for err == nil {
+			err = rd.Read(new(sample.Batch))
+		}
+		if got := len(rd.Snapshots()); got != want {
+			t.Errorf("every %v: the clocks were read %d times, want %d", every, got, want)
+		}
+	}
+	check(0, 5) // for the head, and before each batch
+	check(time.Hour, 1)
+}
+
 func TestList(t *testing.T) {
 	n := newNode(t)
 	p := n.run("--list")
@@ -532,7 +559,8 @@ func TestNoLibrary(t *testing.T) {
 	if code != 1 || stdout.Len() != 0 {
 		t.Errorf("exit %d, stdout %q", code, &stdout)
 	}
-	want := "record: cannot load the NVML library: /nonexistent/libnvidia-ml.so.1: cannot open shared object file: No such file or directory\n"
+	want := "record: cannot load the NVML library: /nonexistent/libnvidia-ml.so.1: cannot open shared object file: No such file or directory\n" +
+		"record: hint: without --nvml-library the driver's own libnvidia-ml.so.1 is loaded\n"
 	if sampletest.Unusable() != "" {
 		want = "record: this program was built without NVML, which needs Linux and cgo\n"
 	}

@@ -16,9 +16,9 @@ import (
 	"wattrace/trace"
 )
 
-// newStreamAfter is when the clocks are read anew: the format wants it at
+// readClocksEvery is when the clocks are read anew: the format wants it at
 // least every 10 s, and batches come every second.
-const newStreamAfter = 9 * time.Second
+const readClocksEvery = 9 * time.Second
 
 // recording writes what a sampler reads.
 type recording struct {
@@ -27,7 +27,8 @@ type recording struct {
 	out     *cli.Output
 	zstd    *zstd.Encoder // nil without a compressed layer
 	w       *telemetry.Writer
-	stream  trace.Time // when the current stream began
+	every   time.Duration // readClocksEvery
+	stream  trace.Time    // when the current stream began
 	stats   sample.Stats
 	length  time.Duration
 
@@ -48,7 +49,7 @@ func newRecording(env *cli.Env, s *sample.Sampler, info sample.Info) (*recording
 	if err != nil {
 		return nil, err
 	}
-	r := &recording{env: env, sampler: s, out: out}
+	r := &recording{env: env, sampler: s, out: out, every: readClocksEvery}
 	var to io.Writer = out
 	if strings.HasSuffix(out.Path, ".zst") {
 		r.zstd, err = zstd.NewWriter(out, zstd.WithEncoderConcurrency(1))
@@ -95,7 +96,7 @@ func (r *recording) run(ctx context.Context) error {
 
 // write is the sampler's sink.
 func (r *recording) write(b *sample.Batch) error {
-	if now := r.sampler.Clock.Now(); now.Sub(r.stream) >= newStreamAfter {
+	if now := r.sampler.Clock.Now(); now.Sub(r.stream) >= r.every {
 		if err := r.w.NewStream(r.sampler.Clock.Snapshot()); err != nil {
 			return err
 		}
