@@ -1,0 +1,189 @@
+package script
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wattrace/sample/sampletest"
+)
+
+// The commands of the manuals: code blocks of the mains' package comments whose
+// first line begins with a tool; of the README, which shows what they print, the
+// lines after a prompt.
+var command = regexp.MustCompile(`^(\$ )?(convert|record|reduce|replay|simulate) `)
+
+// blocks returns the command lines of the indented blocks of a text.
+func blocks(text, indent string) (all [][]string) {
+	var block []string
+	flush := func() {
+		if len(block) > 0 && command.MatchString(block[0]) {
+			all = append(all, block)
+		}
+		block = nil
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		line, ok := strings.CutPrefix(line, indent)
+		if !ok {
+			flush()
+			continue
+		}
+		block = append(block, line)
+	}
+	flush()
+	return all
+}
+
+// TestManuals runs every command that a manual shows, with a server of ours in
+// the place of the one that it names, and shorter times.
+func TestManuals(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip("no bash")
+	}
+	dir := t.TempDir()
+	if _, err := sampletest.Build(dir); err != nil {
+		t.Skip("no stub of the driver's library: ", err)
+	}
+	url := startSimulator(t, dir)
+	recordOnce(t, dir, url)
+	mains, err := filepath.Glob("../../*/main.go")
+	if err != nil || len(mains) == 0 {
+		t.Fatal("no mains: ", err)
+	}
+	n := 0
+	for _, path := range append(mains, "../../../README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		comment, indent, name := string(text), "    ", "README"
+		if strings.HasSuffix(path, ".go") {
+			comment, _, _ = strings.Cut(comment, "\npackage ")
+			indent, name = "//\t", filepath.Base(filepath.Dir(path))
+		}
+		for _, block := range blocks(comment, indent) {
+			if name == "README" {
+				block = slices.DeleteFunc(block, func(line string) bool { return !strings.HasPrefix(line, "$ ") })
+			}
+			if len(block) == 0 {
+				continue
+			}
+			n++
+			t.Run(fmt.Sprintf("%s/%d", name, n), func(t *testing.T) {
+				t.Parallel()
+				runBlock(t, dir, url, block)
+			})
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d blocks of commands found", n)
+	}
+}
+
+// startSimulator starts the server that all blocks share.
+func startSimulator(t *testing.T, dir string) (url string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, "simulate", "--listen", "127.0.0.1:0", "--addr-file", "url", "--model", "llama-8b", "--nvml-state", "nvml.state", "-q")
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		cmd.Wait()
+	})
+	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(10 * time.Millisecond) {
+		if b, err := os.ReadFile(filepath.Join(dir, "url")); err == nil && len(b) > 0 {
+			return strings.TrimSpace(string(b))
+		}
+	}
+	t.Fatal("the simulator does not come up")
+	return ""
+}
+
+const datasetRow = `{"task_id":0,"prompt":"Write an endless story.","output_tokens":20}` + "\n"
+
+// recordOnce makes the files that blocks read.
+func recordOnce(t *testing.T, dir, url string) {
+	t.Helper()
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	z.Write([]byte(datasetRow))
+	z.Close()
+	for name, content := range map[string]string{
+		"dataset.jsonl": datasetRow, "dataset.jsonl.gz": zipped.String(),
+		"plan.yaml": "schema: wattrace.plan/1\nphases:\n  - {name: warmup, kind: warmup, concurrency: 1, requests: 1}\n  - {name: profiling, concurrency: 2, requests: 3}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shell(t, dir, dir, "convert --model llama-8b -q -o trace.jsonl dataset.jsonl && record -q -o power.arrows -- replay -q -o requests.jsonl --url "+url+" trace.jsonl")
+}
+
+// shell runs a script; the tools find the stub as they would find the driver's
+// library.
+func shell(t *testing.T, dir, home, script string) {
+	t.Helper()
+	cmd := exec.Command("bash", "-c", "set -e -o pipefail\n"+script)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+home, "WATTRACE_NVML_STATE="+filepath.Join(home, "nvml.state"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s\n%s%v", script, out, err)
+	}
+}
+
+var (
+	seconds = regexp.MustCompile(`(--for|--duration|--idle-before|--idle-after) [0-9]+s`)
+	writes  = regexp.MustCompile(`-o ([a-z.]+)`)
+	server  = regexp.MustCompile(`http://(server|127\.0\.0\.1):8000`)
+)
+
+func runBlock(t *testing.T, home, url string, block []string) {
+	dir := t.TempDir()
+	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "plan.yaml", "trace.jsonl", "requests.jsonl", "power.arrows"} {
+		if err := os.Symlink(filepath.Join(home, name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var script strings.Builder
+	for _, line := range block {
+		line = strings.TrimPrefix(line, "$ ")
+		if strings.HasPrefix(line, "simulate ") { // a server of the block's own, at a port that is free
+			if _, err := exec.LookPath("curl"); err != nil {
+				t.Skip("no curl")
+			}
+			script.WriteString("trap 'kill %1' EXIT\n")
+			if !strings.Contains(line, "--listen") {
+				line = strings.Replace(line, "simulate ", "simulate --listen 127.0.0.1:0 --addr-file own.url ", 1) +
+					"\nuntil [ -s own.url ]; do sleep 0.1; done; url=$(cat own.url)"
+			}
+		} else if strings.HasPrefix(line, "curl ") {
+			line = server.ReplaceAllString(line, "$$url")
+		}
+		if strings.HasPrefix(line, "kill %1") {
+			script.WriteString("trap - EXIT\n")
+		}
+		for _, m := range writes.FindAllStringSubmatch(line, -1) {
+			fmt.Fprintf(&script, "rm -f %s %s.timing\n", m[1], m[1])
+		}
+		if strings.HasSuffix(line, "> requests.jsonl") {
+			script.WriteString("rm -f requests.jsonl\n")
+		}
+		line = seconds.ReplaceAllString(line, "$1 2s")
+		script.WriteString(server.ReplaceAllString(line, url) + "\n")
+	}
+	shell(t, dir, home, script.String())
+}
