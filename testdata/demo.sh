@@ -24,7 +24,7 @@ url=$(cat demo/server.url)
 
 export WATTRACE_NVML_STATE=demo/nvml.state
 run bin/record -o demo/power.arrows --interval 20ms --nvml-library demo/libnvidia-ml.so.1 -- \
-	bin/replay --url "$url" --concurrency 16 --warmup-requests 40 -o demo/requests.jsonl demo/trace.jsonl
+	bin/replay --url "$url" --concurrency 2 --warmup-requests 40 -o demo/requests.jsonl demo/trace.jsonl
 
 kill -TERM "$server"
 wait "$server" || true

@@ -50,6 +50,21 @@ type ClockSnapshot struct {
 	Spread         time.Duration // time that the reading took
 }
 
+// clockTolerance is how far clocks may drift from each other between two
+// snapshots without it being called a step.
+const clockTolerance = time.Millisecond
+
+// Stepped reports whether, since an earlier snapshot, the wall clock was set or
+// the host was suspended: the clocks no longer differ by what they did, to within
+// a millisecond and the readings' spreads.
+func (s ClockSnapshot) Stepped(since ClockSnapshot) bool {
+	tolerance := clockTolerance + s.Spread + since.Spread
+	off := func(now, then int64) bool {
+		return time.Duration((now-int64(s.At))-(then-int64(since.At))).Abs() > tolerance
+	}
+	return off(s.UnixNanos, since.UnixNanos) || off(s.BootNanos, since.BootNanos)
+}
+
 // Clock says which clock a file was stamped with: the host and boot that it
 // ran on, and the snapshot taken at the anchor (whose At is zero).
 type Clock struct {

@@ -47,9 +47,11 @@
 //	                   "lateness_p50_nanos","lateness_p99_nanos","lateness_max_nanos",
 //	                   "read_nanos","cpu_nanos","clean"}
 //
-// A new stream begins when schema or metadata change, and at least every 10 s
-// with a fresh clock snapshot. The last stream has no rows and
-// carries wattrace.end; a recording without it is incomplete: it can be read,
+// A new stream begins when schema or metadata change: the devices, the driver,
+// or the clocks, which are compared at least every 10 s and written anew when the
+// wall clock was set or the host was suspended. The rows of an ordinary recording
+// are therefore all in its first stream, which is what a plain Arrow reader reads
+// of a file. The last stream has no rows and carries wattrace.end; a recording without it is incomplete: it can be read,
 // and every reader says so. Batches are written once a second, so that a
 // killed recorder loses no more than that.
 //

@@ -16,6 +16,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/ipc"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
 	"wattrace/sample"
 )
@@ -105,14 +106,63 @@ func TestCompressedLies(t *testing.T) {
 			binary.LittleEndian.PutUint64(damaged[i:], 200<<20)
 			checkHostile(t, damaged, 8<<20)
 		}
-		for i := 0; i < len(file); i += hostileStep {
-			if !bytes.HasPrefix(file[i:], []byte{0x28, 0xB5, 0x2F, 0xFD}) {
-				continue
-			}
-			damaged := bytes.Clone(file)
-			damaged[i+4], damaged[i+5] = 0, 18<<3 // a window of 256 MiB
-			checkHostile(t, damaged, 8<<20)
+	}
+}
+
+func TestZstdFrames(t *testing.T) {
+	t.Parallel()
+	text := []byte(strings.Repeat("joules ", 100_000))
+	frame := func(window int, stream bool, opts ...zstd.EOption) []byte {
+		t.Helper()
+		var out bytes.Buffer
+		e, err := zstd.NewWriter(&out, append(opts, zstd.WithWindowSize(window), zstd.WithSingleSegment(!stream))...)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if !stream {
+			return e.EncodeAll(text, nil)
+		}
+		if _, err := e.Write(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Flush(); err != nil { // so that the encoder does not know the size
+			t.Fatal(err)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	skippable := []byte{0x53, 0x2A, 0x4D, 0x18, 3, 0, 0, 0, 'a', 'b', 'c'}
+	good := [][]byte{
+		frame(1<<20, false), frame(1<<20, true), frame(8<<20, true), frame(1<<20, true, zstd.WithEncoderCRC(false)),
+		frame(1<<20, false, zstd.WithEncoderCRC(false)), frame(1<<20, true, zstd.WithEncoderLevel(zstd.SpeedBestCompression)), skippable,
+	}
+	for i, f := range good {
+		if err := verifyZstd(f); err != nil {
+			t.Errorf("frame %d: %v", i, err)
+		}
+		for n := 1; n < len(f); n++ {
+			if verifyZstd(f[:n]) == nil {
+				t.Fatalf("frame %d cut at %d of %d is good", i, n, len(f))
+			}
+		}
+	}
+	if err := verifyZstd(slices.Concat(good...)); err != nil {
+		t.Error("all frames:", err)
+	}
+	large := frame(16<<20, true)
+	if err := verifyZstd(slices.Concat(skippable, good[0], large)); err == nil || err.Error() != "a compressed buffer asks for too much memory" {
+		t.Error("a large window behind others:", err)
+	}
+	// A single segment has no window but its content's size.
+	big := bytes.Clone(good[0])
+	if big[4]>>5&1 != 1 || big[4]>>6 != 2 {
+		t.Fatalf("flags %x are not those of a single segment with 4 bytes of size", big[4])
+	}
+	binary.LittleEndian.PutUint32(big[5:], 16<<20)
+	if err := verifyZstd(big); err == nil || err.Error() != "a compressed buffer asks for too much memory" {
+		t.Error("a large segment:", err)
 	}
 }
 
@@ -251,6 +301,11 @@ func TestNotARecording(t *testing.T) {
 		"x.arrows: batch 1 row 1: device_index 0, the device table says 3 (at byte 4272)")
 	check("another device", bytes.ReplaceAll(small(t), []byte(`"id":"GPU-a`), []byte(`"id":"GPU-c`)),
 		"x.arrows: batch 1 row 1: a device that the device table does not have (at byte 4272)")
+	stranger := small(t)
+	for _, change := range [][2]string{{`"id":"GPU-a`, `"id":"GPU-c`}, {`"host":"node1","index"`, `"host":"node2","index"`}, {`"source":"nvml"`, `"source":"dcgm"`}, {`"scope":"gpu"`, `"scope":"cpu"`}} {
+		stranger = bytes.ReplaceAll(stranger, []byte(change[0]), []byte(change[1]))
+	}
+	check("a stranger in everything", stranger, "x.arrows: batch 1 row 1: a device that the device table does not have (at byte 4272)")
 	check("rows left out", bytes.Replace(small(t), []byte(`{"rows":1,`), []byte(`{"rows":7,`), 1),
 		"x.arrows: batch 2: the recording holds 1 rows, its end says 7 (at byte 9912)")
 }

@@ -277,7 +277,7 @@ func fixed(typ arrow.DataType, n int, values []byte, valid []bool) arrow.Array {
 }
 
 // NewStream ends the current stream and begins the next with a fresh snapshot
-// of the clocks. A recorder calls it at least every 10 s.
+// of the clocks. A recorder calls it when the clocks have stepped.
 func (w *Writer) NewStream(snapshot trace.ClockSnapshot) error {
 	if err := w.endStream(); err != nil {
 		return err

@@ -475,20 +475,36 @@ func TestLostGPU(t *testing.T) {
 // TestKilled leaves what was written until then.
 func TestKilled(t *testing.T) {
 	n := newNode(t)
-	p := n.start("-o", "power.arrows")
-	n.waitForFile("power.arrows")
-	p.Process.Kill()
-	p.Wait()
-	c := n.read("power.arrows")
-	if c.complete || !errors.Is(c.err, telemetry.ErrTruncated) || c.rows == 0 {
-		t.Errorf("%d rows, complete %v, %v", c.rows, c.complete, c.err)
+	for _, name := range []string{"power.arrows", "power.arrows.zst"} {
+		p := n.start("-o", name)
+		n.waitForFile(name)
+		p.Process.Kill()
+		p.Wait()
+		f, err := os.Open(filepath.Join(n.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var r io.Reader = f
+		if strings.HasSuffix(name, ".zst") {
+			z, err := zstd.NewReader(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer z.Close()
+			r = z
+		}
+		c := read(t, r)
+		if c.complete || !errors.Is(c.err, telemetry.ErrTruncated) || c.rows == 0 {
+			t.Errorf("%s: %d rows, complete %v, %v", name, c.rows, c.complete, c.err)
+		}
 	}
 }
 
-// TestClocksAreReadAgain counts the streams of four batches.
-func TestClocksAreReadAgain(t *testing.T) {
+// TestClocksThatStepBeginAStream counts the streams of four batches.
+func TestClocksThatStepBeginAStream(t *testing.T) {
 	t.Parallel()
-	check := func(every time.Duration, want int) {
+	check := func(every, step time.Duration, want int) {
 		t.Helper()
 		clock := trace.NewSteadyClock()
 		device := sample.Device{ID: "GPU-0"}
@@ -497,7 +513,12 @@ func TestClocksAreReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &recording{sampler: &sample.Sampler{Clock: clock}, w: w, every: every, devices: make([]health, 1)}
+		r := &recording{sampler: &sample.Sampler{Clock: clock}, w: w, every: every, told: clock.Snapshot(), devices: make([]health, 1)}
+		r.clocks = func() trace.ClockSnapshot {
+			s := clock.Snapshot()
+			s.UnixNanos = r.told.UnixNanos + int64(s.At-r.told.At) + int64(step) // set by as much each time
+			return s
+		}
 		for range 4 {
 			b := &sample.Batch{Devices: []sample.Device{device}}
 			b.Append(0, clock.Now(), 0)
@@ -510,11 +531,13 @@ func TestClocksAreReadAgain(t *testing.T) {
 			err = rd.Read(new(sample.Batch))
 		}
 		if got := len(rd.Snapshots()); got != want {
-			t.Errorf("every %v: the clocks were read %d times, want %d", every, got, want)
+			t.Errorf("looked every %v, set by %v: %d streams, want %d", every, step, got, want)
 		}
 	}
-	check(0, 5) // for the head, and before each batch
-	check(time.Hour, 1)
+	check(0, time.Minute, 5) // the head's, and one before each batch
+	check(0, -time.Minute, 5)
+	check(0, 0, 1)
+	check(time.Hour, time.Minute, 1)
 }
 
 func TestList(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"wattrace/trace"
 )
 
-// readClocksEvery is when the clocks are read anew: the format wants it at
+// readClocksEvery is when the clocks are compared anew: the format wants it at
 // least every 10 s, and batches come every second.
 const readClocksEvery = 9 * time.Second
 
@@ -28,7 +28,9 @@ type recording struct {
 	zstd    *zstd.Encoder // nil without a compressed layer
 	w       *telemetry.Writer
 	every   time.Duration // readClocksEvery
-	stream  trace.Time    // when the current stream began
+	clocks  func() trace.ClockSnapshot
+	looked  trace.Time          // when the clocks were last read
+	told    trace.ClockSnapshot // what the recording says of them
 	stats   sample.Stats
 	length  time.Duration
 
@@ -49,7 +51,8 @@ func newRecording(env *cli.Env, s *sample.Sampler, info sample.Info) (*recording
 	if err != nil {
 		return nil, err
 	}
-	r := &recording{env: env, sampler: s, out: out, every: readClocksEvery}
+	r := &recording{env: env, sampler: s, out: out, every: readClocksEvery, clocks: s.Clock.Snapshot}
+	r.told = r.clocks()
 	var to io.Writer = out
 	if strings.HasSuffix(out.Path, ".zst") {
 		r.zstd, err = zstd.NewWriter(out, zstd.WithEncoderConcurrency(1))
@@ -62,7 +65,7 @@ func newRecording(env *cli.Env, s *sample.Sampler, info sample.Info) (*recording
 	info.Interval, info.SlowInterval = s.Interval, s.SlowInterval
 	r.devices = make([]health, len(s.Devices()))
 	r.w, err = telemetry.NewWriter(to, telemetry.Head{
-		Producer: cli.Producer(), Clock: s.Clock.Clock(), Info: info, Devices: s.Devices(), Snapshot: s.Clock.Snapshot(),
+		Producer: cli.Producer(), Clock: s.Clock.Clock(), Info: info, Devices: s.Devices(), Snapshot: r.told,
 	})
 	if err != nil {
 		out.Abort()
@@ -96,11 +99,14 @@ func (r *recording) run(ctx context.Context) error {
 
 // write is the sampler's sink.
 func (r *recording) write(b *sample.Batch) error {
-	if now := r.sampler.Clock.Now(); now.Sub(r.stream) >= r.every {
-		if err := r.w.NewStream(r.sampler.Clock.Snapshot()); err != nil {
-			return err
+	if now := r.sampler.Clock.Now(); now.Sub(r.looked) >= r.every {
+		r.looked = now
+		if s := r.clocks(); s.Stepped(r.told) {
+			if err := r.w.NewStream(s); err != nil {
+				return err
+			}
+			r.told = s
 		}
-		r.stream = now
 	}
 	if err := r.w.Write(b); err != nil {
 		return err
