@@ -51,9 +51,9 @@
 // or the clocks, which are compared at least every 10 s and written anew when the
 // wall clock was set or the host was suspended. The rows of an ordinary recording
 // are therefore all in its first stream, which is what a plain Arrow reader reads
-// of a file. The last stream has no rows and carries wattrace.end; a recording without it is incomplete: it can be read,
-// and every reader says so. Batches are written once a second, so that a
-// killed recorder loses no more than that.
+// of a file. The last stream has no rows and carries wattrace.end; a recording
+// without it is incomplete: it can be read, and every reader says so. Batches are
+// written once a second, so that a killed recorder loses no more than that.
 //
 // # Reading
 //

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -25,7 +26,7 @@ type recording struct {
 	env     *cli.Env
 	sampler *sample.Sampler
 	out     *cli.Output
-	zstd    *zstd.Encoder // nil without a compressed layer
+	layer   *compressed // nil without one
 	w       *telemetry.Writer
 	every   time.Duration // readClocksEvery
 	clocks  func() trace.ClockSnapshot
@@ -55,12 +56,11 @@ func newRecording(env *cli.Env, s *sample.Sampler, info sample.Info) (*recording
 	r.told = r.clocks()
 	var to io.Writer = out
 	if strings.HasSuffix(out.Path, ".zst") {
-		r.zstd, err = zstd.NewWriter(out, zstd.WithEncoderConcurrency(1))
-		if err != nil {
+		if r.layer, err = newCompressed(out); err != nil {
 			out.Abort()
 			return nil, err
 		}
-		to = r.zstd
+		to = r.layer
 	}
 	info.Interval, info.SlowInterval = s.Interval, s.SlowInterval
 	r.devices = make([]health, len(s.Devices()))
@@ -72,6 +72,46 @@ func newRecording(env *cli.Env, s *sample.Sampler, info sample.Info) (*recording
 		return nil, err
 	}
 	return r, nil
+}
+
+// compressed is a zstd layer that passes each Write on at once, in one Write,
+// as a killed recorder should leave whole batches there, too.
+type compressed struct {
+	zstd *zstd.Encoder
+	buf  bytes.Buffer
+	out  io.Writer
+}
+
+func newCompressed(out io.Writer) (*compressed, error) {
+	c := &compressed{out: out}
+	var err error
+	c.zstd, err = zstd.NewWriter(&c.buf, zstd.WithEncoderConcurrency(1))
+	return c, err
+}
+
+// Write compresses p and writes it.
+func (c *compressed) Write(p []byte) (int, error) {
+	if _, err := c.zstd.Write(p); err != nil {
+		return 0, err
+	}
+	if err := c.zstd.Flush(); err != nil {
+		return 0, err
+	}
+	return len(p), c.pass()
+}
+
+// Close ends the layer; it does not close what is below.
+func (c *compressed) Close() error {
+	if err := c.zstd.Close(); err != nil {
+		return err
+	}
+	return c.pass()
+}
+
+func (c *compressed) pass() error {
+	_, err := c.out.Write(c.buf.Bytes())
+	c.buf.Reset()
+	return err
 }
 
 // run records until ctx ends and closes the output.
@@ -87,8 +127,8 @@ func (r *recording) run(ctx context.Context) error {
 			Read: s.Read, CPU: s.CPU, Clean: true, Snapshot: r.sampler.Clock.Snapshot(),
 		})
 	}
-	if err == nil && r.zstd != nil {
-		err = r.zstd.Close()
+	if err == nil && r.layer != nil {
+		err = r.layer.Close()
 	}
 	if err != nil {
 		r.out.Abort()
@@ -112,9 +152,6 @@ func (r *recording) write(b *sample.Batch) error {
 		return err
 	}
 	r.count(b)
-	if r.zstd != nil {
-		return r.zstd.Flush()
-	}
 	return nil
 }
 
