@@ -35,7 +35,8 @@
 //	grace        give up what is in flight so long after the last send; wait
 //	             for all when absent
 //	handover     true ends the phase where the next starts, without a drain:
-//	             what is in flight stays its own and ends in the next one
+//	             what is in flight stays its own and ends in the next one,
+//	             which cannot be idle
 //
 // With neither requests nor duration a phase sends the trace once, from
 // first_line to its end. An idle phase has a duration and nothing else.

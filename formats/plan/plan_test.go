@@ -120,7 +120,8 @@ func plans(t *rapid.T) trace.Plan {
 	var p trace.Plan
 	for i := range n {
 		name := rapid.StringN(0, 8, -1).Draw(t, "name") + string(rune('0'+i))
-		if rapid.Bool().Draw(t, "idle") {
+		after := i > 0 && p.Phases[i-1].Handover // which cannot be idle
+		if !after && rapid.Bool().Draw(t, "idle") {
 			p.Phases = append(p.Phases, trace.Phase{Name: name, Kind: trace.Idle, Duration: time.Duration(rapid.Int64Range(1, 1<<50).Draw(t, "d"))})
 			continue
 		}

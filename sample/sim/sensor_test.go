@@ -37,7 +37,6 @@ func poll(d *Device, from, to trace.Time, field func(Reading) uint64, before fun
 }
 
 func energyField(r Reading) uint64  { return r.EnergyMillijoules }
-func instantField(r Reading) uint64 { return uint64(r.PowerInstantMilliwatts) }
 func averageField(r Reading) uint64 { return uint64(r.PowerAverageMilliwatts) }
 
 func TestCounterMovesOnlyAtTicksAndToTheTruth(t *testing.T) {
