@@ -51,7 +51,6 @@ func NewClient(clock *trace.SteadyClock, opt ClientOptions) *Client {
 		c.header[http.CanonicalHeaderKey(name)] = values
 	}
 	c.host = c.header.Get("Host")
-	c.header.Del("Host")
 	if opt.Transport == nil {
 		c.own = newTransport(clock.Now)
 		c.opt.Transport = c.own

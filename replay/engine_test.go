@@ -368,6 +368,64 @@ func TestGrace(t *testing.T) {
 	})
 }
 
+// TestGraceOfTheLastRequest: no slot asks for another one while it runs.
+func TestGraceOfTheLastRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, handover := range []bool{false, true} {
+			phases := []trace.Phase{
+				{Name: "p", Kind: trace.Measure, Concurrency: 1, Grace: 5 * time.Second, Handover: handover},
+				{Name: "q", Kind: trace.Measure, Concurrency: 1, Grace: 5 * time.Second},
+			}
+			s, res := replayed(t, plainTurns(1), &fakeServer{latency: every(time.Minute)}, nil, phases...)
+			if diff := cmp.Diff([]string{"p start 0s", "p end 5s", "q start 5s", "q end 10s"}, s.events); diff != "" || res.Cancelled != 2 {
+				t.Errorf("%+v (-want +got)\n%s", res, diff)
+			}
+		}
+	})
+}
+
+// TestSlotFreeAtTheDeadline: whoever is first, slot or timer, nothing is sent.
+func TestSlotFreeAtTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 50 {
+			s, _ := replayed(t, plainTurns(1), &fakeServer{latency: every(time.Second)}, nil, trace.Phase{Name: "p", Kind: trace.Measure, Concurrency: 1, Duration: 2 * time.Second})
+			if len(s.requests) != 2 {
+				t.Fatalf("%d requests", len(s.requests))
+			}
+		}
+	})
+}
+
+// TestJournalHoldsSlotsBack: a sink that is far behind is waited for, unless it
+// is gone.
+func TestJournalHoldsSlotsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		for range maxQueue {
+			j.add(entry{})
+		}
+		j.pause() // there is room for one more
+		j.add(entry{})
+		passed := 0
+		for _, release := range []func(){func() { j.take() }, j.stop} {
+			go func() { j.pause(); passed++ }()
+			synctest.Wait()
+			if passed != 0 {
+				t.Fatal("nobody was held back")
+			}
+			release()
+			synctest.Wait()
+			if passed != 1 {
+				t.Fatal("nobody was let go")
+			}
+			passed = 0
+			for range maxQueue + 1 {
+				j.add(entry{})
+			}
+		}
+	})
+}
+
 func TestGraceAfterADuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeServer{latency: every(time.Minute)}
@@ -497,6 +555,28 @@ func TestSinkError(t *testing.T) {
 		}
 		if len(f.requests) > 6 || f.inFlight != 0 {
 			t.Errorf("%d requests were sent, %d are in flight", len(f.requests), f.inFlight)
+		}
+	})
+}
+
+// TestSinkErrorWithAFullQueue: the slots that wait for room are let go.
+func TestSinkErrorWithAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeServer{latency: every(0)}
+		e, err := New(Options{
+			Turns: plainTurns(maxQueue), Targets: []Target{target(t, "http://server")},
+			Plan:   trace.Plan{Phases: []trace.Phase{{Name: "p", Kind: trace.Measure, Concurrency: 1}}},
+			Client: ClientOptions{Transport: f},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		full := errors.New("disk full")
+		if _, err := e.Run(t.Context(), nil, &story{fail: func() error { time.Sleep(time.Second); return full }}); err != full {
+			t.Error(err)
+		}
+		if n := len(f.requests); n < maxQueue/2 || n >= maxQueue {
+			t.Errorf("%d requests were sent to a queue of %d entries", n, maxQueue)
 		}
 	})
 }

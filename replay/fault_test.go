@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http/httptrace"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +38,13 @@ func over(t *testing.T, url string, opt ClientOptions, concurrency int, turns ..
 	s := &story{}
 	if _, err := e.Run(t.Context(), nil, s); err != nil {
 		t.Fatal(err)
+	}
+	last := trace.Time(0)
+	for _, q := range s.requests {
+		last = max(last, q.Done)
+	}
+	if end := fmt.Sprint("p end ", time.Duration(last)); s.events[1] != end {
+		t.Errorf("%s, not %s with the last request", s.events[1], end)
 	}
 	s.lines() // sorts
 	return s.requests
@@ -354,6 +363,30 @@ func TestLargeBodies(t *testing.T) {
 		if i%2 == 1 && q.Outcome != trace.Succeeded || i%2 == 0 && q.Status.V != 413 {
 			t.Errorf("%+v", q)
 		}
+	}
+}
+
+// TestBodyIsLetGo checks that a request whose body the server did not read ends
+// only when the transport has let go of the body: it may be unmapped, or a
+// buffer that the next request uses.
+func TestBodyIsLetGo(t *testing.T) {
+	t.Parallel()
+	server := replaytest.Listen(t)
+	client := NewClient(trace.NewSteadyClock(), ClientOptions{})
+	defer client.Close()
+	x := newExchange(client)
+	var free atomic.Bool
+	wrote := x.trace.WroteRequest
+	x.trace.WroteRequest = func(info httptrace.WroteRequestInfo) {
+		time.Sleep(50 * time.Millisecond) // as if the body were still being read
+		free.Store(true)
+		wrote(info)
+	}
+	to := target(t, server.URL)
+	var q trace.Request
+	x.do(t.Context(), &to, trace.Chat, fmt.Appendf(nil, `{"fault":"unread","x":"%s"}`, strings.Repeat("x", 8<<20)), &q, func() {})
+	if q.Status.V != 413 || !free.Load() {
+		t.Errorf("status %v, let go %v", q.Status, free.Load())
 	}
 }
 

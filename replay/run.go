@@ -71,7 +71,7 @@ type phaseRun struct {
 
 	// Guarded by run.mu.
 	ended    bool
-	lastSend trace.Time
+	lastSend trace.Time  // when a request was handed out last
 	deadline *time.Timer // ends the sending
 	grace    *time.Timer // gives up the requests
 }
@@ -209,9 +209,7 @@ func (r *run) endSending(p *phaseRun, at trace.Time) {
 		return
 	}
 	p.ended = true
-	if p.plan.Grace > 0 {
-		r.armGrace(p)
-	}
+	r.armGrace(p)
 	if g := r.current; p.plan.Handover && !r.stopping() {
 		r.journal.add(entry{phase: p.plan, at: at})
 		g.at++
@@ -223,10 +221,8 @@ func (r *run) endSending(p *phaseRun, at trace.Time) {
 // armGrace gives a phase's requests up when its grace has passed since the last
 // was sent. r.mu is held.
 func (r *run) armGrace(p *phaseRun) {
-	left := time.Until(r.clock.Deadline(p.lastSend.Add(p.plan.Grace)))
-	if p.grace == nil {
-		p.grace = time.AfterFunc(left, p.giveUp)
-	} else {
-		p.grace.Reset(left)
+	if p.plan.Grace > 0 && p.grace == nil {
+		end := p.lastSend.Add(p.plan.Grace)
+		p.grace = time.AfterFunc(time.Until(r.clock.Deadline(end)), p.giveUp)
 	}
 }

@@ -57,6 +57,10 @@ func (r *run) next(g *group, slot int, free trace.Time) (p *phaseRun, item Item,
 		if v == Send {
 			seq, r.seq = r.seq, r.seq+1
 			p.handed.Add(1)
+			p.lastSend = r.clock.Now()
+			if p.schedule.Total() == trace.Some(p.handed.Load()) {
+				r.armGrace(p) // nobody may ask again before it has passed
+			}
 		}
 		return p, item, seq, v
 	}
@@ -77,9 +81,9 @@ func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, buf
 		q.Sent = r.clock.Now()
 		q.Outcome, q.Done = trace.Failed, q.Sent
 		q.Error = trace.RequestError{Class: trace.ErrClient, Message: "overlay: the body is not a JSON object"}
-		r.wasSent(p, q)
+		r.wasSent(q)
 	} else {
-		x.do(p.ctx, &r.opt.Targets[q.Target], turn.Endpoint, body, q, func() { r.wasSent(p, q) })
+		x.do(p.ctx, &r.opt.Targets[q.Target], turn.Endpoint, body, q, func() { r.wasSent(q) })
 	}
 	r.count(q)
 	done := q.Done
@@ -88,18 +92,10 @@ func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, buf
 }
 
 // wasSent notes that a request is under way.
-func (r *run) wasSent(p *phaseRun, q *trace.Request) {
+func (r *run) wasSent(q *trace.Request) {
 	r.journal.add(entry{sent: true, seq: q.Seq, line: q.Line, name: q.Phase, at: q.Sent})
 	r.sent.Add(1)
 	r.inFlight.Add(1)
-	if p.plan.Grace > 0 {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		p.lastSend = max(p.lastSend, q.Sent)
-		if p.ended { // it ended while this one was handed out
-			r.armGrace(p)
-		}
-	}
 }
 
 // count adds an ended request to the engine's totals.
