@@ -290,9 +290,9 @@ func scaled(n *Number, factor float64, method string) *Number {
 // ratios relates the energy to tokens, users and requests.
 func (r *Reducer) ratios(ph *phase, out *Phase, energy *Number) {
 	m := out.Metrics
-	how := "tokens of the phase's requests"
+	how := "tokens"
 	if ph.arrivals {
-		how = "tokens that arrived in the phase"
+		how = "tokens arrived"
 	}
 	if t := out.Tokens; t != nil && t.Output != nil && *t.Output > 0 {
 		tokens := *t.Output
@@ -307,16 +307,16 @@ func (r *Reducer) ratios(ph *phase, out *Phase, energy *Number) {
 			m[OutputTokensPerJoule] = Metric{Unit: "tokens/J", Number: perJoule}
 		}
 		if t.Input != nil {
-			m[EnergyPerTotalToken] = Metric{Unit: "J/token", Number: scaled(energy, 1/(*t.Input+tokens), "total_gpu_energy / input and output "+how)}
+			m[EnergyPerTotalToken] = Metric{Unit: "J/token", Number: scaled(energy, 1/(*t.Input+tokens), "total_gpu_energy / all "+how)}
 		}
 	}
 	if n := ph.requests.Succeeded; n > 0 {
-		m[EnergyPerRequest] = Metric{Unit: "J/request", Number: scaled(energy, 1/float64(n), "total_gpu_energy / requests that succeeded")}
+		m[EnergyPerRequest] = Metric{Unit: "J/request", Number: scaled(energy, 1/float64(n), "total_gpu_energy / requests")}
 	}
 	switch {
 	case ph.Kind == string(trace.Idle):
 	case ph.Concurrency > 0:
-		m[EnergyPerUser] = Metric{Unit: "J/user", Number: scaled(energy, 1/float64(ph.Concurrency), "total_gpu_energy / configured concurrency")}
+		m[EnergyPerUser] = Metric{Unit: "J/user", Number: scaled(energy, 1/float64(ph.Concurrency), "total_gpu_energy / concurrency")}
 	default:
 		r.Warn(WarnNoConcurrency, ph.Name, "", "no concurrency is configured: energy_per_user is not stated")
 	}

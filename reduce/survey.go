@@ -199,7 +199,7 @@ func (s *survey) powerMethod() string {
 	if !ok {
 		return ""
 	}
-	return "time-weighted mean of " + gauge.String() + lagText(s)
+	return "mean of " + gauge.String() + lagText(s)
 }
 
 func lagText(s *survey) string {

@@ -35,7 +35,7 @@ func example() *reduce.Report {
 			Devices: &reduce.Devices{Expected: 4, Seen: 3, Missing: []string{"GPU-d"}},
 			Metrics: map[string]reduce.Metric{
 				reduce.TotalGPUEnergy:       energy,
-				reduce.TotalGPUPower:        number("W", 1828.7, 12, 91.4, 3, "time-weighted mean of power_average_watts, 550ms earlier"),
+				reduce.TotalGPUPower:        number("W", 1828.7, 12, 91.4, 3, "mean of power_average_watts, 550ms earlier"),
 				reduce.OutputTokensPerJoule: number("tokens/J", 0.06250942, 0.0000074, 0.0031, 3, "output tokens / total_gpu_energy"),
 				reduce.RequestThroughput:    {Unit: "requests/s", Number: &reduce.Number{Value: 7.0755, Method: "count / duration"}},
 				reduce.TimeToFirstToken: {Unit: "s", Distribution: &reduce.Distribution{Mean: 0.0912, Min: 0.02, P1: 0.021, P5: 0.03, P10: 0.04, P25: 0.06,
