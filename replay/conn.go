@@ -36,7 +36,7 @@ func newTransport(now func() trace.Time) *http.Transport {
 		IdleConnTimeout:     idleTimeout,
 		DisableCompression:  true, // a gzip reader would hold events back
 		ReadBufferSize:      readSize,
-		WriteBufferSize:     8 << 10, // head and body of a small request in one write
+		WriteBufferSize:     8 << 10, // head and body of a usual request in one write
 	}
 	t.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)

@@ -252,6 +252,25 @@ func TestNotStreamed(t *testing.T) {
 	}
 }
 
+func TestAsksForStream(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{
+		`{"stream":true}`:                       true,
+		`{"a":{"stream":true}}`:                 false,
+		`{"a":"\"stream\":true"}`:               false,
+		`{"stream":false,"stream" : true }`:     true,
+		`{"stream":true,"stream":null}`:         false,
+		`{"s\u0074ream":true}`:                  true,
+		`{"stream":"true"}`:                     false,
+		`{}`:                                    false,
+		`{"messages":["stream"],"stream":true}`: true,
+	} {
+		if got := asksForStream([]byte(body)); got != want {
+			t.Errorf("%s: %v", body, got)
+		}
+	}
+}
+
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
 	url := replaytest.Refused(t)

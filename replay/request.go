@@ -28,6 +28,9 @@ func (x *exchange) request(ctx context.Context, u *url.URL, payload []byte) *htt
 // asksForStream reports whether a body has a top-level "stream": true. The last
 // of several decides.
 func asksForStream(payload []byte) bool {
+	if !bytes.Contains(payload, []byte(`"stream"`)) && !bytes.Contains(payload, []byte(`\u`)) {
+		return false // as most bodies whose answer is not streamed
+	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(payload), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if _, err := dec.ReadToken(); err != nil {
 		return false

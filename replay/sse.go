@@ -12,8 +12,9 @@ import (
 // request (sse_syntax); it is never cut.
 const MaxEvent = 64 << 20
 
-// readSize is the size of the buffers that answers are read through: large
-// enough for a burst of events, small enough for thousands of streams.
+// readSize is the size of the buffers that answers are read through, two for
+// each stream: large enough for a burst of events, small enough for thousands of
+// streams.
 const readSize = 8 << 10
 
 // errLongEvent is the error for an event beyond MaxEvent.

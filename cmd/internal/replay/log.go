@@ -34,7 +34,7 @@ func (l *log) Clock(s trace.ClockSnapshot) error { return l.w.Clock(s) }
 func (l *log) Client(at trace.Time, cpu trace.Opt[time.Duration], inFlight int) error {
 	c := requests.Client{At: at, InFlight: inFlight}
 	if cpu.OK {
-		c.CPUSeconds = trace.Some(cpu.V.Seconds())
+		c.CPUSeconds = trace.Some(float64(cpu.V.Microseconds()) / 1e6) // all that the kernel tells
 	}
 	return errors.Join(l.w.Client(&c), l.w.Flush())
 }
