@@ -2,6 +2,10 @@ package replay
 
 import (
 	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"wattrace/trace"
 )
@@ -135,12 +139,20 @@ func (a *answer) learn(data []byte, kind trace.ChunkKind, text span) {
 	a.suffix = append(a.suffix[:0], data[text.end:]...)
 }
 
-// reason returns a finish reason as a string; the usual ones cost nothing.
+// maxReason bounds a finish reason in bytes; a server's own are a word.
+const maxReason = 64
+
+// reason returns a finish reason, given without its quotes, as a string; the
+// usual ones cost nothing.
 func reason(b []byte) string {
 	for _, s := range []string{"stop", "length", "tool_calls", "content_filter", "abort", "completed"} {
 		if string(b) == s {
 			return s
 		}
 	}
-	return string(b)
+	if bytes.IndexByte(b, '\\') >= 0 {
+		// Valid but for its UTF-8, which is repaired.
+		b, _ = jsontext.AppendUnquote(nil, slices.Concat([]byte{'"'}, b, []byte{'"'}))
+	}
+	return strings.ToValidUTF8(string(b[:min(len(b), maxReason)]), "")
 }

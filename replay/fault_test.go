@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -309,14 +310,6 @@ func TestResetOnAccept(t *testing.T) {
 	}
 }
 
-func TestNoSuchHost(t *testing.T) {
-	t.Parallel()
-	q := over(t, "http://wattrace.invalid", ClientOptions{}, 1, faulty("", true))[0]
-	if q.Error.Class != trace.ErrDNS {
-		t.Errorf("%+v", q)
-	}
-}
-
 func TestNoTLS(t *testing.T) {
 	t.Parallel()
 	server := replaytest.Listen(t)
@@ -530,18 +523,27 @@ func TestKeyAndHeaders(t *testing.T) {
 	}
 }
 
-// TestOutOfDescriptors checks the client's own faults by their class.
-func TestOutOfDescriptors(t *testing.T) {
+// TestClassesOfErrors checks the classes of what cannot be brought about on the
+// loopback.
+func TestClassesOfErrors(t *testing.T) {
 	t.Parallel()
-	for _, err := range []error{
-		&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", errTooManyFiles)},
-		&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errNoPorts)},
+	dial := func(call string, err error) error {
+		return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError(call, err)}
+	}
+	for _, test := range []struct {
+		err  error
+		want trace.ErrorClass
+	}{
+		{dial("socket", syscall.EMFILE), trace.ErrClient},
+		{dial("connect", syscall.EADDRNOTAVAIL), trace.ErrClient},
+		{dial("connect", syscall.EHOSTUNREACH), trace.ErrConnect},
+		{&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}}, trace.ErrDNS},
 	} {
 		x := newExchange(NewClient(trace.NewSteadyClock(), ClientOptions{}))
 		var q trace.Request
-		x.refused(t.Context(), err, &q)
-		if q.Error.Class != trace.ErrClient {
-			t.Errorf("%v: %+v", err, q.Error)
+		x.refused(t.Context(), test.err, &q)
+		if q.Error.Class != test.want || q.Outcome != trace.Failed {
+			t.Errorf("%v: %+v", test.err, q.Error)
 		}
 	}
 }

@@ -414,6 +414,21 @@ func TestReaderError(t *testing.T) {
 	}
 }
 
+// TestUsageStaysOnItsLine checks that a usage object that a server broke over
+// lines does not break the log.
+func TestUsageStaysOnItsLine(t *testing.T) {
+	t.Parallel()
+	log := exampleLog()
+	log[3].Request.Usage = []byte("{\n\t\"prompt_tokens\": 812,\r\n\t\"x\": \"\xff\"\n}")
+	got, _, err := decode(bytes.NewReader(encode(t, log...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := string(got[3].Request.Usage); s != "{ \t\"prompt_tokens\": 812,  \t\"x\": \"\ufffd\" }" {
+		t.Errorf("%q", s)
+	}
+}
+
 func TestWriterErrors(t *testing.T) {
 	t.Parallel()
 	full := errors.New("disk full")

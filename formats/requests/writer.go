@@ -2,11 +2,13 @@ package requests
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -128,7 +130,8 @@ func (w *Writer) Close(c *Close) error {
 
 // Request writes the outcome of a request. Its chunks must be in the order of
 // time and not before Sent; times of chunks are floored to microseconds since
-// Sent. Usage must be one JSON object or nil.
+// Sent. Usage must be one JSON object or nil; line breaks in it become spaces,
+// and bytes that are not UTF-8 the replacement character.
 func (w *Writer) Request(r *trace.Request) error {
 	b := w.open(TypeRequest)
 	b = integer(b, "seq", r.Seq)
@@ -157,7 +160,7 @@ func (w *Writer) Request(r *trace.Request) error {
 	b = optInteger(b, "expected_output_tokens", r.ExpectedOutput)
 	if r.Usage != nil {
 		b = append(b, `,"usage":`...)
-		b = append(b, r.Usage...)
+		b = appendObject(b, r.Usage)
 	}
 	b, err := chunks(b, r)
 	if err != nil {
@@ -281,6 +284,22 @@ func list(b []byte, key string, all []string) []byte {
 		b = appendString(b, s)
 	}
 	return append(b, ']')
+}
+
+// appendObject appends a JSON object as a part of a line. In JSON a line break
+// is white space or an error, never part of a string.
+func appendObject(b, object []byte) []byte {
+	if !utf8.Valid(object) {
+		object = bytes.ToValidUTF8(object, []byte("\ufffd"))
+	}
+	start := len(b)
+	b = append(b, object...)
+	for i, c := range b[start:] {
+		if c == '\n' || c == '\r' {
+			b[start+i] = ' '
+		}
+	}
+	return b
 }
 
 // appendString appends s as a JSON string. Bytes that are not UTF-8 become the

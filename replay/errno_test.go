@@ -1,8 +1,0 @@
-package replay
-
-import "syscall"
-
-const (
-	errTooManyFiles = syscall.EMFILE
-	errNoPorts      = syscall.EADDRNOTAVAIL
-)
