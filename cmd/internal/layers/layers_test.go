@@ -1,11 +1,13 @@
 package layers
 
 import (
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"io"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -171,5 +173,33 @@ func TestLinked(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Every binary but record is static, so that it runs on any Linux.
+func TestStatic(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, p := range list(t) {
+		tool, ok := strings.CutPrefix(p.ImportPath, "wattrace/cmd/")
+		if !ok || strings.Contains(tool, "/") || tool == "record" {
+			continue
+		}
+		path := filepath.Join(dir, tool)
+		cmd := exec.Command("go", "build", "-o", path, p.ImportPath)
+		cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", tool, err, out)
+		}
+		f, err := elf.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, prog := range f.Progs {
+			if prog.Type == elf.PT_INTERP || prog.Type == elf.PT_DYNAMIC {
+				t.Errorf("%s is dynamically linked", tool)
+			}
+		}
+		f.Close()
 	}
 }
