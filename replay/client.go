@@ -184,7 +184,7 @@ func (x *exchange) receive(ctx context.Context, end context.CancelCauseFunc, res
 			class = trace.ErrSSESyntax
 		}
 		x.discard(resp.Body, r)
-		x.fail(ctx, r, class, "the answer has the content encoding "+printable(encoding)+", which was not asked for")
+		x.failOr(ctx, r, class, "the answer has the content encoding "+printable(encoding)+", which was not asked for")
 	case media == eventStream:
 		x.stream(ctx, end, resp.Body, r)
 	default:
@@ -235,21 +235,21 @@ func (x *exchange) judge(ctx context.Context, err error, done bool, r *trace.Req
 	a := &x.answer
 	switch {
 	case a.failed:
-		x.fail(nil, r, trace.ErrSSEEvent, x.describe("the server sent an error in the stream"))
+		x.fail(r, trace.ErrSSEEvent, x.describe("the server sent an error in the stream"))
 	case err == errLongEvent:
-		x.fail(nil, r, trace.ErrSSESyntax, err.Error())
+		x.fail(r, trace.ErrSSESyntax, err.Error())
 	case !done && ctx.Err() != nil:
-		x.fail(ctx, r, "", "")
+		x.ended(ctx, r)
 	case a.invalid > 0:
-		x.fail(nil, r, trace.ErrSSESyntax, strconv.Itoa(a.invalid)+" of "+strconv.Itoa(len(r.Chunks))+" events are not JSON")
+		x.fail(r, trace.ErrSSESyntax, strconv.Itoa(a.invalid)+" of "+strconv.Itoa(len(r.Chunks))+" events are not JSON")
 	case done, err == io.EOF && a.finish != "":
 		r.Outcome = trace.Succeeded
 	case err == io.EOF && len(r.Chunks) == 0 && x.sse.unknown > 0:
-		x.fail(nil, r, trace.ErrSSESyntax, "the answer holds no server-sent events")
+		x.fail(r, trace.ErrSSESyntax, "the answer holds no server-sent events")
 	case err == io.EOF:
-		x.fail(nil, r, trace.ErrSSETruncated, "the stream ended without [DONE] and without a finish reason")
+		x.fail(r, trace.ErrSSETruncated, "the stream ended without [DONE] and without a finish reason")
 	default:
-		x.fail(nil, r, trace.ErrSSETruncated, "the stream broke off: "+broke(err))
+		x.fail(r, trace.ErrSSETruncated, "the stream broke off: "+broke(err))
 	}
 }
 
@@ -267,21 +267,21 @@ func (x *exchange) whole(ctx context.Context, body io.Reader, payload []byte, me
 	r.FinishReason = a.finish
 	switch {
 	case ctx.Err() != nil:
-		x.fail(ctx, r, "", "")
+		x.ended(ctx, r)
 	case err == errLongBody:
-		x.fail(nil, r, trace.ErrBody, err.Error())
+		x.fail(r, trace.ErrBody, err.Error())
 	case err != io.EOF:
-		x.fail(nil, r, trace.ErrBody, "the answer broke off: "+broke(err))
+		x.fail(r, trace.ErrBody, "the answer broke off: "+broke(err))
 	case len(x.body) == 0:
-		x.fail(nil, r, trace.ErrHTTPOther, "status "+strconv.Itoa(r.Status.V)+" with an empty body")
+		x.fail(r, trace.ErrHTTPOther, "status "+strconv.Itoa(r.Status.V)+" with an empty body")
 	case asksForStream(payload):
-		x.fail(nil, r, trace.ErrSSESyntax, "a stream was asked for, and the answer has the content type "+media)
+		x.fail(r, trace.ErrSSESyntax, "a stream was asked for, and the answer has the content type "+media)
 	case a.invalid > 0:
-		x.fail(nil, r, trace.ErrBody, "the answer is not JSON; its content type is "+media)
+		x.fail(r, trace.ErrBody, "the answer is not JSON; its content type is "+media)
 	case a.failed:
-		x.fail(nil, r, trace.ErrBody, x.describe("the answer is an error object"))
+		x.fail(r, trace.ErrBody, x.describe("the answer is an error object"))
 	case !a.known:
-		x.fail(nil, r, trace.ErrBody, "the answer is JSON without choices or output")
+		x.fail(r, trace.ErrBody, "the answer is JSON without choices or output")
 	default:
 		r.Outcome = trace.Succeeded
 		r.LastToken = trace.Some(r.Done)
@@ -335,7 +335,7 @@ func (x *exchange) rejected(resp *http.Response, r *trace.Request) {
 	case s >= 500:
 		class = trace.ErrHTTP5xx
 	}
-	x.fail(nil, r, class, x.describe("status "+strconv.Itoa(resp.StatusCode)))
+	x.fail(r, class, x.describe("status "+strconv.Itoa(resp.StatusCode)))
 }
 
 // tokens takes the counts from the usage object, else counts events.

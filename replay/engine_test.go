@@ -89,7 +89,6 @@ func every(d time.Duration) func(int) time.Duration { return func(int) time.Dura
 // story is a Sink that keeps what it is given.
 type story struct {
 	events   []string // phases, and with all set requests too
-	all      bool
 	sent     []string
 	requests []trace.Request
 	clocks   []trace.Time

@@ -14,19 +14,29 @@ import (
 // maxMessage bounds an error message in the log, in bytes.
 const maxMessage = 512
 
-// fail gives a request the outcome of a failure. If ctx is not nil and has
-// ended, that is the reason: the request's own time limit is a failure, anything
-// else a cancellation.
-func (x *exchange) fail(ctx context.Context, r *trace.Request, class trace.ErrorClass, message string) {
+// fail gives a request the outcome of a failure.
+func (x *exchange) fail(r *trace.Request, class trace.ErrorClass, message string) {
 	r.Outcome = trace.Failed
-	if ctx != nil && ctx.Err() != nil {
-		if context.Cause(ctx) != errTimedOut {
-			r.Outcome = trace.Cancelled
-			return
-		}
-		class, message = trace.ErrTimeout, "no whole answer within "+x.client.opt.Timeout.String()
-	}
 	r.Error = trace.RequestError{Class: class, Message: cut(message)}
+}
+
+// ended gives a request whose context has ended its outcome: its own time limit
+// is a failure, anything else a cancellation.
+func (x *exchange) ended(ctx context.Context, r *trace.Request) {
+	if context.Cause(ctx) == errTimedOut {
+		x.fail(r, trace.ErrTimeout, "no whole answer within "+x.client.opt.Timeout.String())
+		return
+	}
+	r.Outcome = trace.Cancelled
+}
+
+// failOr is fail, unless the context has ended, which is the reason then.
+func (x *exchange) failOr(ctx context.Context, r *trace.Request, class trace.ErrorClass, message string) {
+	if ctx.Err() != nil {
+		x.ended(ctx, r)
+		return
+	}
+	x.fail(r, class, message)
 }
 
 // cut shortens a message to maxMessage, at a character.
@@ -49,21 +59,21 @@ func (x *exchange) refused(ctx context.Context, err error, r *trace.Request) {
 	broken := isBroken(err) || x.stamps != nil && x.stamps.ended.Load() // net/http reports half a head as malformed
 	switch {
 	case ctx.Err() != nil:
-		x.fail(ctx, r, "", "")
+		x.ended(ctx, r)
 	case exhausted(err):
-		x.fail(nil, r, trace.ErrClient, err.Error())
+		x.fail(r, trace.ErrClient, err.Error())
 	case errors.As(err, &dns):
-		x.fail(nil, r, trace.ErrDNS, dns.Error())
+		x.fail(r, trace.ErrDNS, dns.Error())
 	case errors.As(err, &hand):
-		x.fail(nil, r, trace.ErrTLS, hand.Error())
+		x.fail(r, trace.ErrTLS, hand.Error())
 	case errors.As(err, &op) && op.Op == "dial":
-		x.fail(nil, r, trace.ErrConnect, op.Error())
+		x.fail(r, trace.ErrConnect, op.Error())
 	case answered && !broken:
-		x.fail(nil, r, trace.ErrHTTPOther, "the answer is not HTTP")
+		x.fail(r, trace.ErrHTTPOther, "the answer is not HTTP")
 	case x.reused && !answered:
-		x.fail(nil, r, trace.ErrStale, "a kept connection was closed: "+broke(err))
+		x.fail(r, trace.ErrStale, "a kept connection was closed: "+broke(err))
 	default:
-		x.fail(nil, r, trace.ErrReset, "no answer: "+broke(err))
+		x.fail(r, trace.ErrReset, "no answer: "+broke(err))
 	}
 }
 
