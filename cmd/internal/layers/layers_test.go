@@ -45,6 +45,7 @@ var rules = []rule{
 	{packages: "formats/requests", wattrace: []string{"trace", "formats", "formats/plan"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/plan", wattrace: []string{"trace"}, others: []string{"github.com/goccy/go-yaml/..."}, forbidden: noIO},
 	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
+	{packages: "formats/nvidiasmi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/traces", wattrace: []string{"trace", "formats", "formats/trtllm"}, forbidden: noIO},
 	{packages: "formats/trtllm", wattrace: []string{"trace", "formats"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
