@@ -50,6 +50,9 @@ func TestManuals(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("no bash")
 	}
+	if why := sampletest.Unusable(); why != "" {
+		t.Skip(why)
+	}
 	dir := t.TempDir()
 	if _, err := sampletest.Build(dir); err != nil {
 		t.Skip("no stub of the driver's library: ", err)

@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 		Condition: func(cond string) (bool, error) {
 			switch cond {
 			case "nvml": // the driver's library can be stood in for
-				return stubErr == nil, nil
+				return stubErr == nil && sampletest.Unusable() == "", nil
 			case "bash":
 				_, err := exec.LookPath("bash")
 				return err == nil, nil
