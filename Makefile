@@ -1,5 +1,6 @@
 # wattrace: make help says what there is.
 
+MAKEFLAGS += --no-print-directory
 GO ?= go
 TOOLS := convert record reduce replay simulate
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2

@@ -60,6 +60,13 @@ func (r *Reducer) latencies(ph *phase, m map[string]Metric) {
 		r.Warn(WarnFailed, ph.Name, "", "%d of %s failed (%s): their energy stays in the total, their tokens are not counted",
 			q.Failed, plural(int(q.Sent), "request", "requests"), strings.Join(classes, ", "))
 	}
+	if q.Cancelled > 0 {
+		fate := "their tokens are not counted"
+		if ph.arrivals {
+			fate = "so do the tokens of theirs that arrived"
+		}
+		r.Warn(WarnCancelled, ph.Name, "", "%s given up: their energy stays in the total, %s", plural(int(q.Cancelled), "request was", "requests were"), fate)
+	}
 	if q.Succeeded == 0 && ph.Kind != string(trace.Idle) {
 		r.Warn(WarnNoRequests, ph.Name, "", "no request succeeded: nothing is said per request or token")
 	}
@@ -112,6 +119,10 @@ func throughput(ph *phase, t *Tokens, seconds float64, m map[string]Metric) {
 // energies fills in the devices and what follows from their energy.
 func (r *Reducer) energies(ph *phase, out *Phase, seconds float64) {
 	out.Devices = &Devices{Expected: max(len(r.gpus), r.opt.ExpectDevices), Missing: []string{}}
+	if seconds <= 0 {
+		r.Warn(WarnNotBracketed, ph.Name, "", "the phase has no length: no energy and no power")
+		return
+	}
 	var devices []deviceEnergy
 	partitioned := false
 	for _, s := range r.gpus {
@@ -128,6 +139,9 @@ func (r *Reducer) energies(ph *phase, out *Phase, seconds float64) {
 	}
 	if unknown := out.Devices.Expected - len(r.gpus); unknown > 0 {
 		r.Warn(WarnMissingDevice, ph.Name, "", "%s in the telemetry, %d expected", plural(len(r.gpus), "GPU is", "GPUs are"), out.Devices.Expected)
+	}
+	if n := r.opt.ExpectDevices; n > 0 && len(r.gpus) > n {
+		r.Warn(WarnUnexpected, ph.Name, "", "%s in the telemetry, %d expected: all are counted", plural(len(r.gpus), "GPU is", "GPUs are"), n)
 	}
 	r.totals(ph, out, devices, seconds)
 	if e, ok := out.Metrics[TotalGPUEnergy]; ok && r.hasLog && !partitioned {
@@ -293,6 +307,9 @@ func (r *Reducer) ratios(ph *phase, out *Phase, energy *Number) {
 	how := "tokens"
 	if ph.arrivals {
 		how = "tokens arrived"
+	}
+	if t := out.Tokens; t != nil && t.Output != nil && *t.Output == 0 {
+		r.Warn(WarnNoTokens, ph.Name, "", "there are no output tokens: nothing is said per token")
 	}
 	if t := out.Tokens; t != nil && t.Output != nil && *t.Output > 0 {
 		tokens := *t.Output

@@ -20,6 +20,7 @@ type counter struct {
 	started    trace.Time // just before the last reading was taken
 	mid        trace.Time // the last reading's instant
 	last       float64    // joules
+	moved      trace.Time // the reading that saw the last change; at first the first reading
 	total      int64      // E at the last reading, microjoules; meaningful in a segment that has a knot
 	lowNext    int        // first edge without a lower bound
 	highNext   int        // first edge without an upper bound
@@ -54,11 +55,14 @@ func (c *counter) read(at trace.Time, took time.Duration, joules float64) {
 	case joules < c.last:
 		c.resets++
 		c.breakAt(at)
-	case joules-c.last > c.maxWatts*(dt+c.period+time.Second).Seconds():
+	case joules-c.last > c.maxWatts*(mid.Sub(c.moved)+2*c.period).Seconds():
 		c.jumps++
 		c.breakAt(at)
 	case joules > c.last:
 		c.changed(mid, dt, joules)
+	}
+	if !c.have || joules != c.last {
+		c.moved = mid
 	}
 	c.have, c.started, c.mid, c.last = true, at, mid, joules
 }
@@ -150,7 +154,9 @@ func (c *counter) end() {
 type integrator struct {
 	curve  *curve
 	shift  time.Duration // the sensor's lag: samples are moved earlier by it
-	maxGap time.Duration
+	maxGap time.Duration // a longer time without a reading breaks the segment
+
+	plausible func(watts float64) bool
 
 	have  bool
 	at    trace.Time
@@ -160,11 +166,14 @@ type integrator struct {
 }
 
 func newIntegrator(instants []trace.Time, s *survey) *integrator {
-	return &integrator{curve: newCurve(instants, true), shift: s.powerLag(), maxGap: s.maxGap()}
+	return &integrator{curve: newCurve(instants, true), shift: s.powerLag(), maxGap: s.maxPowerGap(), plausible: s.plausible}
 }
 
 // read takes one reading of the gauge, in watts.
 func (g *integrator) read(at trace.Time, took time.Duration, watts float64) {
+	if !g.plausible(watts) {
+		return // the survey has counted it
+	}
 	t := at.Add(took/2 - g.shift)
 	dt := t.Sub(g.at)
 	switch {

@@ -45,6 +45,11 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) {
 	for _, other := range r.phases {
 		other.crossing(q, offset, other == ph)
 	}
+	for _, other := range r.phases {
+		if other.arrivals {
+			other.arrived(q, offset)
+		}
+	}
 	if q.Outcome != trace.Succeeded {
 		return
 	}
@@ -72,11 +77,6 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) {
 			ph.output += float64(n)
 		}
 	}
-	for _, other := range r.phases {
-		if other.arrivals {
-			other.arrived(q, offset)
-		}
-	}
 }
 
 // Unended counts a request that was sent in the phase and of which the log says
@@ -98,7 +98,8 @@ func (ph *phase) crossing(q *trace.Request, offset time.Duration, own bool) {
 	}
 }
 
-// arrived adds the share of the request's tokens that arrived in the phase: of
+// arrived adds the share of the request's tokens that arrived in the phase,
+// however the request ended: of
 // the output by the times of its events, each with an equal share, else spread
 // evenly from the first token to the last; of the input all, at the first token.
 func (ph *phase) arrived(q *trace.Request, offset time.Duration) {
@@ -107,6 +108,9 @@ func (ph *phase) arrived(q *trace.Request, offset time.Duration) {
 		return
 	}
 	within := func(t trace.Time) bool { t = t.Add(offset); return t >= ph.Start && t < end }
+	if !q.FirstToken.OK && !q.LastToken.OK {
+		return // nothing arrived
+	}
 	first := q.FirstToken.Or(q.LastToken.V)
 	if n, ok := q.InputTokens.Get(); ok && within(first) {
 		ph.input += float64(n)

@@ -159,6 +159,7 @@ func (r *Reducer) recording() {
 		}
 	}
 	if !any || to <= from {
+		r.Warn(WarnNotBracketed, "", "", "the recording is too short for any energy: no GPU shows two changes of its counter, or two readings of power that span its lag")
 		return
 	}
 	r.phases = []*phase{{Span: Span{Name: "recording", Kind: "recording", Start: from, End: trace.Some(to)}}}
@@ -211,6 +212,7 @@ func (r *Reducer) Report() *Report {
 	}
 	rep := &Report{Schema: Schema, Inputs: []Input{}, Phases: []Phase{}}
 	r.warnDevices()
+	r.warnOverlaps()
 	for _, ph := range r.phases {
 		rep.Phases = append(rep.Phases, r.phaseReport(ph))
 	}
@@ -232,6 +234,9 @@ func (r *Reducer) warnDevices() {
 		if d.MIG {
 			r.Warn(WarnMIG, "", d.ID, "%s is partitioned (MIG): its energy is the whole board's, so nothing is said per token", deviceName(d))
 		}
+		if n := s.survey.implausible; n > 0 {
+			r.Warn(WarnImplausible, "", d.ID, "%s: %s of power that the device cannot draw left out", deviceName(d), plural(int(n), "reading is", "readings are"))
+		}
 		c := s.counter
 		if c == nil {
 			continue
@@ -248,6 +253,20 @@ func (r *Reducer) warnDevices() {
 	}
 	if simulated > 0 {
 		r.Warn(WarnSimulated, "", "", "%d of %s simulated: these figures are no measurement", simulated, plural(len(r.gpus), "GPU is", "GPUs are"))
+	}
+}
+
+// warnOverlaps warns of phases that share time, as those of two logs can: the
+// phases of one run do not.
+func (r *Reducer) warnOverlaps() {
+	for i, a := range r.phases {
+		for _, b := range r.phases[:i] {
+			endA, okA := a.End.Get()
+			endB, okB := b.End.Get()
+			if okA && okB && a.Start < endB && b.Start < endA {
+				r.Warn(WarnOverlap, a.Name, "", "it overlaps %s: each of them has all the energy of the time that they share", b.Name)
+			}
+		}
 	}
 }
 

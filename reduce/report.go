@@ -60,6 +60,11 @@ const (
 	WarnDisordered     Code = "disordered"           // readings out of order were left out
 	WarnMIG            Code = "mig"                  // a board is partitioned: its energy is not one server's
 	WarnNoTruth        Code = "no_truth"             // the truth file does not cover the phase
+	WarnCancelled      Code = "cancelled_requests"   // requests were given up; their energy stays in the total
+	WarnOverlap        Code = "overlap"              // phases overlap: each has the energy of both
+	WarnImplausible    Code = "implausible"          // readings that cannot be were left out
+	WarnNoTelemetry    Code = "no_telemetry"         // no recording was given
+	WarnUnexpected     Code = "unexpected_device"    // more devices were seen than expected
 )
 
 // Incomplete returns the codes of the warnings, each once, that say that
@@ -68,7 +73,7 @@ func (r *Report) Incomplete() []Code {
 	var list []Code
 	for _, w := range r.Warnings {
 		switch w.Code {
-		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice:
+		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnNoTruth, WarnOverlap, WarnUnexpected:
 			if !slices.Contains(list, w.Code) {
 				list = append(list, w.Code)
 			}

@@ -38,8 +38,9 @@ type survey struct {
 	firstKnot trace.Opt[trace.Time] // a time that is not before the first knot
 	finalKnot trace.Opt[trace.Time] // a time that is not after the last knot
 
-	power      [sample.NumMetrics]powerSurvey // of the power gauges
-	limitWatts float64
+	power       [sample.NumMetrics]powerSurvey // of the power gauges
+	limitWatts  float64
+	implausible int64 // readings of power that cannot be
 }
 
 // powerSurvey is what the first pass learns of one power gauge.
@@ -64,9 +65,16 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 	if v, ok := b.Float(sample.EnergyJoules, i); ok {
 		s.counterRow(mid, v)
 	}
+	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
+		s.limitWatts = max(s.limitWatts, v)
+	}
 	for _, id := range powerGauges {
 		v, ok := b.Float(id, i)
 		if !ok {
+			continue
+		}
+		if !s.plausible(v) {
+			s.implausible++
 			continue
 		}
 		p := &s.power[id]
@@ -76,10 +84,10 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 		p.n++
 		p.min, p.max, p.last = min(p.min, v), max(p.max, v), mid
 	}
-	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
-		s.limitWatts = max(s.limitWatts, v)
-	}
 }
+
+// plausible reports whether the device can have drawn so many watts.
+func (s *survey) plausible(watts float64) bool { return watts >= 0 && watts <= s.maxWatts() }
 
 func (s *survey) counterRow(mid trace.Time, v float64) {
 	old, known := s.counter.Get()
@@ -106,6 +114,10 @@ func (s *survey) poll() time.Duration { return time.Duration(s.polls.quantile(0.
 
 // maxGap returns the longest time without a reading that is not a gap.
 func (s *survey) maxGap() time.Duration { return max(10*time.Second, 10*s.poll()) }
+
+// maxPowerGap returns the longest time between two readings of power over which
+// a straight line between them still says something.
+func (s *survey) maxPowerGap() time.Duration { return max(time.Second, 3*s.poll()) }
 
 // maxWatts returns a power that the device cannot reach: one and a half times
 // its limit, or of the most that any known module may draw.
