@@ -145,8 +145,9 @@ func (c *curve) between(a, b knot, before, after *knot, t trace.Time) int64 {
 
 // How E(t) bends between two updates of a counter; see bend.
 const (
-	rampShare = 0.25
-	stepTest  = 5 // a change of power is a step when its square is so many times the roughness
+	resolution = 0.002 // joules that a counter of whole millijoules may be short of
+	rampShare  = 0.25
+	stepTest   = 5 // a change of power is a step when its square is so many times the roughness
 )
 
 // bend returns by how much E(t) differs from the straight line between two
@@ -171,8 +172,8 @@ const (
 func (c *curve) bend(a, b knot, before, after float64, t trace.Time) int64 {
 	span, x := b.at.Sub(a.at).Seconds(), t.Sub(a.at).Seconds()
 	d, y := before-after, span-x
-	grown := float64(b.total-a.total) / 1e6
-	if !c.steps(d) || grown < min(before, after)*span {
+	grown, least := float64(b.total-a.total)/1e6, min(before, after)*span
+	if !c.steps(d) || grown < least-resolution {
 		return microjoules(rampShare * d * x * y / span)
 	}
 	left, right := float64(before*x), float64(after*y)
@@ -181,7 +182,7 @@ func (c *curve) bend(a, b knot, before, after float64, t trace.Time) int64 {
 	if weights := weightLeft + weightRight; weights > 0 {
 		share = weightLeft / weights
 	}
-	rest := grown - left - right
+	rest := max(grown, least) - left - right
 	return microjoules(left + float64(rest*share) - float64(grown*x)/span)
 }
 

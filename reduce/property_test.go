@@ -180,8 +180,8 @@ func slowEnergy(readings [][2]float64, period float64, regular bool, t float64) 
 		if i > 1 && i+1 < len(knots) {
 			before, after := watts(i-1), watts(i+1)
 			grown := b.e - a.e
-			if math.Pow(before-after, 2) > stepTest*math.Max(roughness, 1) && grown >= math.Min(before, after)*span {
-				rest := grown - before*x - after*y
+			if math.Pow(before-after, 2) > stepTest*math.Max(roughness, 1) && grown >= math.Min(before, after)*span-resolution {
+				rest := math.Max(grown, math.Min(before, after)*span) - before*x - after*y
 				e = a.e + before*x + rest*before*before*x/(before*before*x+after*after*y)
 			} else {
 				e += rampShare * (before - after) * x * y / span

@@ -40,7 +40,7 @@ func eachRecord(l *logFile, use func(*requests.Record) error) error {
 	var rec requests.Record
 	for {
 		switch err := reader.Read(&rec); {
-		case err == io.EOF, errors.Is(err, requests.ErrTruncated):
+		case err == io.EOF, errors.Is(err, requests.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
 			l.incomplete = reader.Incomplete()
 			if err != io.EOF {
 				l.incomplete = max(l.incomplete, 1)
@@ -60,6 +60,8 @@ func eachRecord(l *logFile, use func(*requests.Record) error) error {
 func (s *session) surveyLogs() ([]reduce.Span, error) {
 	var spans []reduce.Span
 	names := map[string]int{}
+	seen := map[trace.Clock]bool{} // no two runs have one anchor
+	last := map[int]trace.Time{}   // end of the last request, by span
 	for i, l := range s.logs {
 		err := eachRecord(l, func(rec *requests.Record) error {
 			switch rec.Type {
@@ -67,6 +69,10 @@ func (s *session) surveyLogs() ([]reduce.Span, error) {
 				if i == 0 && len(l.runs) == 0 {
 					s.clock = rec.Run.Clock
 				}
+				if seen[rec.Run.Clock] {
+					return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("this run was read before: the same log twice")}
+				}
+				seen[rec.Run.Clock] = true
 				offset, _ := s.clock.Offset(rec.Run.Clock)
 				l.runs = append(l.runs, runPart{offset, map[string]int{}})
 				for _, ph := range rec.Run.Plan.Phases {
@@ -78,6 +84,8 @@ func (s *session) surveyLogs() ([]reduce.Span, error) {
 				l.interrupted = l.interrupted || !rec.Close.Clean
 			case requests.TypePhase:
 				return l.phase(rec, &spans, names)
+			case requests.TypeRequest:
+				return l.lasts(rec, last)
 			}
 			return nil
 		})
@@ -85,7 +93,27 @@ func (s *session) surveyLogs() ([]reduce.Span, error) {
 			return nil, err
 		}
 	}
+	for i := range spans {
+		// A phase that its requests outlast was not drained, whatever its plan
+		// says: its tokens are counted where they arrived.
+		if end, ok := spans[i].End.Get(); ok && last[i] > end {
+			spans[i].Handover = true
+		}
+	}
 	return spans, nil
+}
+
+// lasts notes when the last request of each phase ended, in the first pass.
+func (l *logFile) lasts(rec *requests.Record, last map[int]trace.Time) error {
+	q := &rec.Request
+	if q.FirstToken.OK && q.FirstToken.V < q.Sent || q.LastToken.OK && q.LastToken.V < q.Sent || q.Done < q.Sent {
+		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("a token, or the end, comes before the request was sent")}
+	}
+	part := l.runs[len(l.runs)-1]
+	if index, ok := part.phases[q.Phase]; ok && index != handover {
+		last[index] = max(last[index], q.Done.Add(part.offset))
+	}
+	return nil
 }
 
 // handover marks a phase that is not known yet as one that ends without a drain.
@@ -123,44 +151,88 @@ func (l *logFile) phase(rec *requests.Record, spans *[]reduce.Span, names map[st
 	return nil
 }
 
-// readLog passes the requests of a log on.
+// readLog passes the requests of a log on, in the second pass, and checks that
+// the log agrees with itself.
 func (s *session) readLog(l *logFile) error {
-	run := -1
-	pending := map[int64]int{} // phase of each request that was sent and has not ended
-	unended := func() {
-		for _, phase := range pending {
-			s.r.Unended(phase)
-		}
-		clear(pending)
-	}
-	phaseOf := func(rec *requests.Record, name string) (int, error) {
-		index, ok := l.runs[run].phases[name]
-		if !ok || index == handover {
-			return 0, &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("phase %q did not start", name)}
-		}
-		return index, nil
-	}
-	err := eachRecord(l, func(rec *requests.Record) error {
-		switch rec.Type {
-		case requests.TypeRun:
-			run++
-			unended()
-		case requests.TypeSent:
-			phase, err := phaseOf(rec, rec.Sent.Phase)
-			if err != nil {
-				return err
-			}
-			pending[rec.Sent.Seq] = phase
-		case requests.TypeRequest:
-			phase, err := phaseOf(rec, rec.Request.Phase)
-			if err != nil {
-				return err
-			}
-			delete(pending, rec.Request.Seq)
-			s.r.Request(phase, &rec.Request, l.runs[run].offset)
-		}
-		return nil
-	})
-	unended()
+	p := &logPass{r: s.r, log: l, run: -1, pending: map[int64]int{}}
+	err := eachRecord(l, p.take)
+	p.unended()
 	return err
+}
+
+// logPass is the second pass over a log.
+type logPass struct {
+	r       *reduce.Reducer
+	log     *logFile
+	run     int
+	pending map[int64]int // phase of each request that was sent and has not ended
+	count   requests.Close
+}
+
+// unended counts the requests of the run that were sent and have not ended.
+func (p *logPass) unended() {
+	for _, phase := range p.pending {
+		p.r.Unended(phase)
+	}
+	clear(p.pending)
+	p.count = requests.Close{}
+}
+
+func (p *logPass) phase(rec *requests.Record, name string) (int, error) {
+	index, ok := p.log.runs[p.run].phases[name]
+	if !ok || index == handover {
+		return 0, &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("phase %q did not start", name)}
+	}
+	return index, nil
+}
+
+func (p *logPass) take(rec *requests.Record) error {
+	switch rec.Type {
+	case requests.TypeRun:
+		p.run++
+		p.unended()
+	case requests.TypeSent:
+		phase, err := p.phase(rec, rec.Sent.Phase)
+		if err != nil {
+			return err
+		}
+		if _, twice := p.pending[rec.Sent.Seq]; twice {
+			return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("request %d is sent twice", rec.Sent.Seq)}
+		}
+		p.pending[rec.Sent.Seq] = phase
+		p.count.Sent++
+	case requests.TypeRequest:
+		return p.request(rec)
+	case requests.TypeClose:
+		c := rec.Close
+		c.At, c.Clean = 0, false
+		if c != p.count {
+			return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf(
+				"the log lacks lines, or has some twice: it ends with %d sent, %d succeeded, %d failed, %d cancelled, and holds %d, %d, %d, %d",
+				c.Sent, c.Succeeded, c.Failed, c.Cancelled, p.count.Sent, p.count.Succeeded, p.count.Failed, p.count.Cancelled)}
+		}
+	}
+	return nil
+}
+
+func (p *logPass) request(rec *requests.Record) error {
+	q := &rec.Request
+	phase, err := p.phase(rec, q.Phase)
+	if err != nil {
+		return err
+	}
+	if _, sent := p.pending[q.Seq]; !sent {
+		return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("request %d was not sent, or ended before", q.Seq)}
+	}
+	delete(p.pending, q.Seq)
+	switch q.Outcome {
+	case trace.Succeeded:
+		p.count.Succeeded++
+	case trace.Failed:
+		p.count.Failed++
+	case trace.Cancelled:
+		p.count.Cancelled++
+	}
+	p.r.Request(phase, q, p.log.runs[p.run].offset)
+	return nil
 }

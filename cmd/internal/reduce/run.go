@@ -137,12 +137,15 @@ func rank(path string) int {
 func (s *session) describeInputs(rep *reduce.Report) error {
 	for _, in := range s.inputs {
 		sum, err := in.SHA256()
-		if err != nil {
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) { // a layer that is cut: the warnings say so
 			return err
 		}
-		schema := requests.Schema
-		if in.Kind() != formats.Requests {
-			schema = telemetry.Schema
+		schema := telemetry.Schema
+		switch in.Kind() {
+		case formats.Requests:
+			schema = requests.Schema
+		case formats.Truth:
+			schema = truth.Schema
 		}
 		rep.Inputs = append(rep.Inputs, reduce.Input{Path: in.Name(), Schema: schema, SHA256: sum})
 	}
@@ -158,6 +161,9 @@ func (s *session) warnInputs() {
 		if l.interrupted {
 			s.r.Warn(reduce.WarnInterrupted, "", "", "%s: a signal ended the run", l.in.Name())
 		}
+	}
+	if len(s.tele) == 0 {
+		s.r.Warn(reduce.WarnNoTelemetry, "", "", "no recording was given: nothing is said of power and energy")
 	}
 	for _, t := range s.tele {
 		if t.fault != nil {
@@ -175,6 +181,7 @@ func (s *session) warnInputs() {
 type teleFile struct {
 	in     *formats.Input
 	head   telemetry.Head
+	first  trace.Time    // its first row
 	offset time.Duration // moves its times to the common clock
 	fault  error         // where it ends before its end
 	end    telemetry.End
@@ -193,15 +200,24 @@ func (s *session) headTelemetry() error {
 			return err
 		}
 		t.head = tr.Head()
+		var b batch
+		if err := tr.Read(&b); err == nil && b.Len() > 0 { // a fault shows again when all is read
+			t.first = b.Time[0]
+		}
 	}
-	slices.SortStableFunc(s.tele, func(a, b *teleFile) int {
-		return cmp.Compare(a.head.Clock.Anchor.UnixNanos, b.head.Clock.Anchor.UnixNanos)
-	})
 	if len(s.logs) == 0 && len(s.tele) > 0 {
 		s.clock = s.tele[0].head.Clock
 	}
 	for _, t := range s.tele {
 		t.offset, _ = s.clock.Offset(t.head.Clock)
+	}
+	slices.SortStableFunc(s.tele, func(a, b *teleFile) int {
+		return cmp.Compare(a.first.Add(a.offset), b.first.Add(b.offset))
+	})
+	for i := 1; i < len(s.tele); i++ {
+		if a, b := s.tele[i-1], s.tele[i]; a.head.Clock.Same(b.head.Clock) && a.first == b.first {
+			return fmt.Errorf("%s: is the same recording as %s", b.in.Name(), a.in.Name())
+		}
 	}
 	return nil
 }
@@ -223,7 +239,7 @@ func (s *session) readTelemetry(t *teleFile, use func(*batch, time.Duration)) er
 		case err == io.EOF:
 			t.end, _ = tr.End()
 			return nil
-		case errors.Is(err, telemetry.ErrTruncated):
+		case errors.Is(err, telemetry.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
 			t.fault = err
 			return nil
 		case err != nil:
