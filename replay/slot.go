@@ -11,21 +11,52 @@ import (
 func (r *run) slot(g *group, number int, free trace.Time) {
 	x := newExchange(r.client)
 	var buffers [2][]byte
+	var pause time.Duration // before the next request; 0 while the server can be reached
 	for {
 		r.journal.pause()
 		p, item, seq, verdict := r.next(g, number, free)
 		switch verdict {
 		case Send:
-			free = r.send(p, item, seq, number, x, &buffers)
+			var reached bool
+			free, reached = r.send(p, item, seq, number, x, &buffers)
 			r.mu.Lock()
 			g.lastDone = max(g.lastDone, free)
 			r.mu.Unlock()
+			if pause = nextPause(pause, reached); pause > 0 {
+				free = r.rest(p, pause)
+			}
 		case Wait:
 			<-p.over
 		case Over:
 			return
 		}
 	}
+}
+
+// How long a slot rests after a request that reached no server: twice as long
+// each time. A closed loop would spin otherwise, and fill the disk with its log.
+const (
+	leastPause = 10 * time.Millisecond
+	mostPause  = time.Second
+)
+
+func nextPause(last time.Duration, reached bool) time.Duration {
+	if reached {
+		return 0
+	}
+	return min(max(2*last, leastPause), mostPause)
+}
+
+// rest lets a slot be idle, and returns when it is free again.
+func (r *run) rest(p *phaseRun, d time.Duration) trace.Time {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.over:
+	case <-r.ctx.Done():
+	}
+	return r.clock.Now()
 }
 
 // next returns what a slot does next: send the item, wait for the phase to be
@@ -66,8 +97,9 @@ func (r *run) next(g *group, slot int, free trace.Time) (p *phaseRun, item Item,
 	}
 }
 
-// send makes one request and returns when it ended.
-func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, buffers *[2][]byte) trace.Time {
+// send makes one request and returns when it ended, and whether it reached a
+// server.
+func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, buffers *[2][]byte) (done trace.Time, reached bool) {
 	turn := &r.opt.Turns[item.Turn]
 	q := r.newRequest()
 	q.Seq, q.Line, q.Phase, q.Slot = seq, int64(item.Turn)+1, p.plan.Name, slot
@@ -86,9 +118,14 @@ func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, buf
 		x.do(p.ctx, &r.opt.Targets[q.Target], turn.Endpoint, body, q, func() { r.wasSent(q) })
 	}
 	r.count(q)
-	done := q.Done
+	done = q.Done
+	switch q.Error.Class {
+	case trace.ErrDNS, trace.ErrConnect, trace.ErrTLS, trace.ErrClient:
+	default:
+		reached = true
+	}
 	r.journal.add(entry{request: q})
-	return done
+	return done, reached
 }
 
 // wasSent notes that a request is under way.

@@ -3,7 +3,9 @@ package trace
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // PhaseKind says what a phase is for.
@@ -17,6 +19,10 @@ const (
 	Measure  PhaseKind = "measure"  // the requests that count
 	Cooldown PhaseKind = "cooldown" // requests after the ones that count
 )
+
+// MaxConcurrency bounds the requests that a phase keeps in flight: more than one
+// host has ports for.
+const MaxConcurrency = 1 << 16
 
 // Plan is the load of a run: its phases, one after another.
 type Plan struct {
@@ -45,6 +51,9 @@ func (p *Plan) Validate() error {
 	for i, ph := range p.Phases {
 		if ph.Name == "" {
 			return fmt.Errorf("phase %d has no name", i+1)
+		}
+		if i := strings.IndexFunc(ph.Name, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+			return fmt.Errorf("phase %q: the name has a character that cannot be printed", ph.Name)
 		}
 		if seen[ph.Name] {
 			return fmt.Errorf("phase %q: the name is used twice", ph.Name)
@@ -77,6 +86,8 @@ func (ph *Phase) validate() error {
 		return fmt.Errorf("unknown kind %q (idle, warmup, measure, cooldown)", ph.Kind)
 	case ph.Concurrency == 0:
 		return errors.New("concurrency must be at least 1")
+	case ph.Concurrency > MaxConcurrency:
+		return fmt.Errorf("concurrency must be at most %d", MaxConcurrency)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -119,7 +120,7 @@ func plans(t *rapid.T) trace.Plan {
 	n := rapid.IntRange(1, 5).Draw(t, "phases")
 	var p trace.Plan
 	for i := range n {
-		name := rapid.StringN(0, 8, -1).Draw(t, "name") + string(rune('0'+i))
+		name := rapid.StringOfN(rapid.RuneFrom(nil, unicode.L, unicode.P), 0, 8, -1).Draw(t, "name") + string(rune('0'+i))
 		after := i > 0 && p.Phases[i-1].Handover // which cannot be idle
 		if !after && rapid.Bool().Draw(t, "idle") {
 			p.Phases = append(p.Phases, trace.Phase{Name: name, Kind: trace.Idle, Duration: time.Duration(rapid.Int64Range(1, 1<<50).Draw(t, "d"))})
@@ -128,7 +129,7 @@ func plans(t *rapid.T) trace.Plan {
 		p.Phases = append(p.Phases, trace.Phase{
 			Name:        name,
 			Kind:        rapid.SampledFrom([]trace.PhaseKind{trace.Warmup, trace.Measure, trace.Cooldown}).Draw(t, "kind"),
-			Concurrency: rapid.IntRange(1, 1<<20).Draw(t, "c"),
+			Concurrency: rapid.IntRange(1, trace.MaxConcurrency).Draw(t, "c"),
 			Requests:    rapid.Int64Range(0, 1<<53).Draw(t, "r"),
 			Duration:    time.Duration(rapid.Int64Range(0, 1<<62).Draw(t, "d")),
 			FirstLine:   rapid.Int64Range(0, 1<<53).Draw(t, "f"),

@@ -33,6 +33,7 @@ type Env struct {
 	Operands       []string // what is neither a flag nor after "--"
 	Command        []string // what stands after "--"; nil without one
 
+	reads    []string // inputs that are no operands
 	progress string
 	force    bool
 	output   string
@@ -186,6 +187,13 @@ func editDistance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// Reads notes an input that is no operand, so that no output replaces it.
+func (env *Env) Reads(path string) {
+	if path != "" {
+		env.reads = append(env.reads, path)
+	}
 }
 
 // Printf writes "tool: message" to standard error.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // OutputOptions says how an output behaves.
@@ -22,10 +23,11 @@ type Output struct {
 	Path   string // "-" is standard output
 	Stdout bool
 
-	opt   OutputOptions
-	force bool
-	w     io.Writer
-	f     *os.File
+	opt    OutputOptions
+	force  bool
+	inputs []string
+	w      io.Writer
+	f      *os.File
 }
 
 // Output opens the output that -o names.
@@ -38,7 +40,7 @@ func (env *Env) OutputPath() string { return env.output }
 
 // OutputTo opens an output by path, with the tool's --force.
 func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
-	o := &Output{Path: path, opt: opt, force: env.force}
+	o := &Output{Path: path, opt: opt, force: env.force, inputs: append(env.reads, env.Operands...)}
 	if path == "" || path == "-" {
 		o.Path, o.Stdout, o.w = "-", true, env.Stdout
 		if opt.Binary && IsTerminal(env.Stdout) {
@@ -64,10 +66,21 @@ func (o *Output) refuseExisting() error {
 		return err
 	case info.IsDir():
 		return fmt.Errorf("%s: is a directory", o.Path)
+	case info.Mode().IsRegular() && o.isInput(info):
+		return fmt.Errorf("%s: is an input", o.Path)
 	case info.Mode().IsRegular() && !o.force:
 		return Hint(fmt.Errorf("%s: exists already", o.Path), "--force replaces it")
 	}
 	return nil
+}
+
+// isInput reports whether the file is one that the tool reads: writing would
+// destroy what is to be read, --force or not.
+func (o *Output) isInput(info fs.FileInfo) bool {
+	return slices.ContainsFunc(o.inputs, func(path string) bool {
+		in, err := os.Stat(path)
+		return err == nil && os.SameFile(in, info)
+	})
 }
 
 func (o *Output) create() (err error) {

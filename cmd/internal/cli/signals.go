@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// Signals returns two contexts: the first SIGINT or SIGTERM cancels soft, the
+// Signals returns two contexts: the first SIGINT, SIGTERM or SIGHUP (the terminal
+// is gone) cancels soft, the
 // second hard (and a third kills, as if nothing had been caught). A producer
 // stops issuing when soft ends and gives up what is in flight when hard ends;
 // a consumer that reads a pipe ignores soft and reads to the end, since Ctrl-C
@@ -17,7 +18,7 @@ func Signals(ctx context.Context) (soft, hard context.Context, stop func()) {
 	hard, cancelHard := context.WithCancel(ctx)
 	soft, cancelSoft := context.WithCancel(hard)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)

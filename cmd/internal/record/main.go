@@ -55,11 +55,14 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "nvml-library", Usage: "`PATH` of NVML, if not the driver's libnvidia-ml.so.1", Destination: &o.library},
 			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs and exit", Destination: &o.list},
 		},
-		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error { return o.run(ctx, env) },
+		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error { return o.run(ctx, env, c.IsSet) },
 	}, args, stdin, stdout, stderr)
 }
 
-func (o *options) run(ctx context.Context, env *cli.Env) error {
+func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool) error {
+	if !isSet("slow-interval") {
+		o.slow = max(o.slow, o.interval)
+	}
 	if err := o.check(env); err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 		}
 		operands = []string{"-"}
 	}
+	env.Reads(c.String("truth"))
 	out, err := env.Output(cli.OutputOptions{Atomic: true})
 	if err != nil {
 		return err

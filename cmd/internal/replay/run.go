@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"sync"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats/requests"
@@ -79,7 +80,20 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 		return logError(out, err)
 	}
 	stopProgress := env.Progress((&progress{engine: engine}).status)
+	over := make(chan struct{})
+	var told sync.WaitGroup
+	told.Go(func() {
+		select {
+		case <-soft.Done():
+			if n := engine.Progress().InFlight; n > 0 && hard.Err() == nil {
+				env.Summaryf("stopping: %d in flight are waited for; once more gives them up", n)
+			}
+		case <-over:
+		}
+	})
 	res, err := engine.Run(hard, soft.Done(), log)
+	close(over)
+	told.Wait()
 	stopProgress()
 	if err == nil {
 		err = log.w.Close(&requests.Close{
