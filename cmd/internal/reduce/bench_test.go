@@ -16,7 +16,7 @@ import (
 
 // writeRecording writes what record would have: devices polled every 20 ms,
 // whose counters move every 100 ms.
-func writeRecording(tb testing.TB, path string, devices int, length time.Duration) (rows int64) {
+func writeRecording(tb testing.TB, path string, devices int, from, to time.Duration) (rows int64) {
 	tb.Helper()
 	f, err := os.Create(path)
 	if err != nil {
@@ -34,12 +34,15 @@ func writeRecording(tb testing.TB, path string, devices int, length time.Duratio
 	rng := rand.New(rand.NewPCG(1, 2))
 	b := &sample.Batch{Devices: head.Devices}
 	energy := make([]float64, devices)
+	for d := range energy {
+		energy[d] = float64(from/1e6*400) / 1000
+	}
 	const poll = trace.Time(20 * time.Millisecond)
-	for at := trace.Time(0); at < trace.Time(length); at += poll {
+	for at := trace.Time(from); at < trace.Time(to); at += poll {
 		for d := range devices {
 			row := b.Append(d, at+trace.Time(d*30_000), 30*time.Microsecond)
 			if int64(at/poll)%5 == int64(d%5) {
-				energy[d] += float64(rng.IntN(40_000)+20_000) / 1000
+				energy[d] = float64(at/1e6*400+trace.Time(rng.IntN(20_000))) / 1000 // 400 W, less evenly
 			}
 			watts := float64(rng.IntN(300_000)+250_000) / 1000
 			row.Set(sample.EnergyJoules, energy[d])
@@ -72,7 +75,7 @@ func writeRecording(tb testing.TB, path string, devices int, length time.Duratio
 // under 1 s on 2 cores.
 func BenchmarkReduceHour(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "power.arrows")
-	rows := writeRecording(b, path, 8, time.Hour)
+	rows := writeRecording(b, path, 8, 0, time.Hour)
 	info, err := os.Stat(path)
 	if err != nil {
 		b.Fatal(err)

@@ -16,7 +16,7 @@ func TestEveryCutIsSaid(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole.arrows")
-	writeRecording(t, whole, 1, 1200*time.Millisecond)
+	writeRecording(t, whole, 1, 0, 1200*time.Millisecond)
 	content, err := os.ReadFile(whole)
 	if err != nil {
 		t.Fatal(err)
@@ -42,5 +42,40 @@ func TestEveryCutIsSaid(t *testing.T) {
 		default:
 			t.Fatalf("cut at %d of %d: exit %d\n%s%s", n, len(content), code, stdout, stderr)
 		}
+	}
+}
+
+// TestRecordingsInAnyOrder gives one recording in two files, either way round.
+func TestRecordingsInAnyOrder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "b.arrows"), filepath.Join(dir, "a.arrows")
+	writeRecording(t, first, 2, 0, 10*time.Second)
+	writeRecording(t, second, 2, 10*time.Second, 20*time.Second)
+	run := func(args ...string) (code int, stdout, stderr string) {
+		var out, errs bytes.Buffer
+		code = Main(t.Context(), args, nil, &out, &errs)
+		return code, out.String(), errs.String()
+	}
+	code, want, stderr := run(first, second)
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	if !regexp.MustCompile(`recording \(recording\): 19\.[0-9]* s`).MatchString(want) {
+		t.Errorf("not the whole time:\n%s", want)
+	}
+	if code, got, stderr := run(second, first); code != 0 || got != want {
+		t.Errorf("the other way round: exit %d %s\n%s\n%s", code, stderr, got, want)
+	}
+	copied := filepath.Join(dir, "copy.arrows")
+	content, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(copied, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := run(first, copied); code != 1 || !regexp.MustCompile(`copy\.arrows: is the same recording as .*b\.arrows`).MatchString(stderr) {
+		t.Errorf("the same twice: exit %d %s", code, stderr)
 	}
 }
