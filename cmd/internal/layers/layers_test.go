@@ -27,7 +27,7 @@ type rule struct {
 var noIO = []string{"net", "net/http", "os/exec", "os/signal"}
 
 var rules = []rule{
-	{packages: "trace", others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext", "github.com/tidwall/gjson"}, forbidden: noIO},
+	{packages: "trace", others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 
 	{packages: "sample", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix"}, forbidden: noIO},
 	{packages: "sample/nvml", wattrace: []string{"trace", "sample"}, others: []string{"github.com/NVIDIA/go-nvml/pkg/..."}, forbidden: noIO},
@@ -36,19 +36,19 @@ var rules = []rule{
 
 	{packages: "reduce", wattrace: []string{"trace", "sample"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
-	{packages: "replay", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext", "github.com/tidwall/gjson"}},
-	{packages: "replay/simserver", wattrace: []string{"trace"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}},
+	{packages: "replay", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}},
+	{packages: "replay/simserver", wattrace: []string{"trace"}, others: []string{"github.com/go-json-experiment/json/jsontext"}},
 	{packages: "replay/replaytest", wattrace: []string{"trace", "replay"}},
 
 	{packages: "formats", wattrace: []string{"trace"}, others: []string{"github.com/klauspost/compress/...", "golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/telemetry", wattrace: []string{"trace", "sample", "formats"}, others: []string{"github.com/apache/arrow/go/v17/arrow/...", "github.com/google/flatbuffers/go"}, forbidden: noIO},
-	{packages: "formats/requests", wattrace: []string{"trace", "formats", "formats/plan"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/requests", wattrace: []string{"trace", "formats", "formats/plan"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/plan", wattrace: []string{"trace"}, others: []string{"github.com/goccy/go-yaml/..."}, forbidden: noIO},
 	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
 	{packages: "formats/nvidiasmi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
-	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/traces", wattrace: []string{"trace", "formats", "formats/trtllm"}, forbidden: noIO},
-	{packages: "formats/trtllm", wattrace: []string{"trace", "formats"}, others: []string{"github.com/tidwall/gjson", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/trtllm", wattrace: []string{"trace", "formats"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 
 	{packages: "cmd/internal/layers"},
 	{packages: "cmd/internal/script", wattrace: []string{"cmd/internal/...", "sample/sampletest", "replay/replaytest"}},
