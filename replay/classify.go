@@ -3,7 +3,6 @@ package replay
 import (
 	"bytes"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -139,11 +138,9 @@ func (a *answer) learn(data []byte, kind trace.ChunkKind, text span) {
 	a.suffix = append(a.suffix[:0], data[text.end:]...)
 }
 
-// maxReason bounds a finish reason in bytes; a server's own are a word.
-const maxReason = 64
-
-// reason returns a finish reason, given without its quotes, as a string; the
-// usual ones cost nothing.
+// reason returns a finish reason, given without its quotes, as a string: a word
+// as servers give it, and "unknown" for anything that could be a text. The usual
+// ones cost nothing.
 func reason(b []byte) string {
 	for _, s := range []string{"stop", "length", "tool_calls", "content_filter", "abort", "completed"} {
 		if string(b) == s {
@@ -154,5 +151,5 @@ func reason(b []byte) string {
 		// Valid but for its UTF-8, which is repaired.
 		b, _ = jsontext.AppendUnquote(nil, slices.Concat([]byte{'"'}, b, []byte{'"'}))
 	}
-	return strings.ToValidUTF8(string(b[:min(len(b), maxReason)]), "")
+	return printable(string(b))
 }

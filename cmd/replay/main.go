@@ -24,7 +24,8 @@
 //	convert --model llama-8b dataset.jsonl | replay --url http://server:8000 - > requests.jsonl
 //
 // HTTP/1.1, one connection for each request in flight, kept from one to the next.
-// Nothing is retried, redirected or decompressed. A request fails by a class:
+// Nothing is retried, redirected or decompressed. After a request that reached no
+// server its slot rests, 10 ms at first and up to 1 s. A request fails by a class:
 //
 //	dns, connect, tls          no connection
 //	conn_stale, reset          it broke before the answer; conn_stale if it was a kept one
@@ -65,7 +66,7 @@
 //	-o FILE, --force       write to FILE; replace it if it exists
 //	-q, --progress MODE    no progress and no summary; auto, plain or none
 //
-// Ctrl-C stops sending, waits for what is in flight, and closes the log, which
+// Ctrl-C (or SIGTERM, or a terminal that goes away) stops sending, waits for what is in flight, and closes the log, which
 // then says that it was stopped. Pressed again, it cancels what is in flight.
 //
 // Exit status: 0 ok, 1 failed, 2 usage, 3 finished but incomplete (some requests
