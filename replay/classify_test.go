@@ -72,7 +72,7 @@ func TestClassify(t *testing.T) {
 		{"finish with content", chat(`{"content":"!"}`, `,"finish_reason":"length"`), outcome{Kinds: "c", Finish: "length", Known: true}},
 		{"finish of a kind of its own", chat(`{}`, `,"finish_reason":"repetition"`), outcome{Kinds: "f", Finish: "repetition", Known: true}},
 		{"finish with an escape", chat(`{}`, `,"finish_reason":"st\u006fp"`), outcome{Kinds: "f", Finish: "stop", Known: true}},
-		{"finish that is no reason", chat(`{}`, `,"finish_reason":"`+strings.Repeat("é", 40)+`"`), outcome{Kinds: "f", Finish: strings.Repeat("é", 32), Known: true}},
+		{"finish that is no reason", chat(`{}`, `,"finish_reason":"`+strings.Repeat("é", 40)+`"`), outcome{Kinds: "f", Finish: "unknown", Known: true}},
 		{"usage", `{"choices":[],"usage":` + usage + `}`, outcome{Kinds: "u", Usage: usage, Known: true}},
 		{"usage null", `{"choices":[],"usage":null}`, outcome{Kinds: "o", Known: true}},
 		{"usage with content", `{"choices":[{"delta":{"content":"a"}}],"usage":` + usage + `}`, outcome{Kinds: "c", Usage: usage, Known: true}},
