@@ -12,6 +12,7 @@ export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 # RACE=-race runs the tests under the race detector, which needs cgo.
 RACE ?=
 FUZZTIME ?= 20s
+BENCHCOUNT ?= 6
 
 .PHONY: help build test race lint layers bench demo fuzz golden setup ci clean
 
@@ -38,9 +39,9 @@ lint: ## gofmt, go vet, staticcheck
 layers: ## who may import whom
 	$(GO) test -count=1 ./cmd/internal/layers
 
-bench: ## benchmarks, ten runs each, summed up by benchstat
+bench: ## benchmarks, BENCHCOUNT runs each, summed up by benchstat
 	@mkdir -p dist
-	$(GO) test -run '^$$' -bench . -count=10 -benchmem $$($(GO) list ./... | grep -v /cmd) | tee dist/bench.txt
+	$(GO) test -run '^$$' -bench . -count=$(BENCHCOUNT) -benchmem ./... | tee dist/bench.txt
 	$(BENCHSTAT) dist/bench.txt
 
 demo: build ## the whole pipeline against a simulated server and simulated GPUs

@@ -221,3 +221,22 @@ func TestIdlePhaseAsksForNoTokens(t *testing.T) {
 		}
 	}
 }
+
+func TestLagOfTheGauge(t *testing.T) {
+	check := func(architecture string, field sample.MetricID, want time.Duration) {
+		t.Helper()
+		d := device(0)
+		d.Architecture = architecture
+		batches := rows([]sample.Device{d}, 0, 5*sec, 50*ms, func(_ int, _ trace.Time, r sample.Row) { r.Set(field, 300) })
+		s := curveOf(batches, []trace.Time{sec, 2 * sec})
+		if got := s.survey.powerLag(); got != want {
+			t.Errorf("%s %v: lag %v, want %v", architecture, field, got, want)
+		}
+	}
+	check("hopper", sample.PowerAverageWatts, 550*time.Millisecond)
+	check("hopper", sample.PowerInstantWatts, 62500*time.Microsecond)
+	check("ampere", sample.PowerInstantWatts, 62500*time.Microsecond) // GA100: it has no average field
+	check("ada", sample.PowerInstantWatts, 100*time.Millisecond)
+	check("volta", sample.PowerInstantWatts, 15*time.Millisecond)
+	check("", sample.PowerWatts, 0)
+}

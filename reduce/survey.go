@@ -172,7 +172,8 @@ func (s *survey) powerWindow() (window, period time.Duration, known bool) {
 		return averageWindow, powerPeriod, true
 	case id == sample.PowerInstantWatts && s.device.Architecture == "volta":
 		return 10 * time.Millisecond, 20 * time.Millisecond, true
-	case id == sample.PowerInstantWatts && (s.device.Architecture == "hopper" || s.device.Architecture == "ampere-ga100"):
+	case id == sample.PowerInstantWatts && (s.device.Architecture == "hopper" || s.device.Architecture == "ampere"):
+		// Of Ampere, the boards without an average field are GA100.
 		return instantWindow, powerPeriod, true
 	case id == sample.PowerInstantWatts:
 		return 100 * time.Millisecond, powerPeriod, s.device.Architecture != ""

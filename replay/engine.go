@@ -15,9 +15,9 @@ import (
 type Options struct {
 	Turns    []trace.Turn // payloads must stay as they are until Run has returned
 	Plan     trace.Plan
-	Targets  []Target           // conversations go to them in turn
-	Overlays []Overlay          // applied to each body, in order
-	Client   ClientOptions      //
+	Targets  []Target  // conversations go to them in turn
+	Overlays []Overlay // applied to each body, in order
+	Client   ClientOptions
 	Clock    *trace.SteadyClock // stamps everything; nil starts one
 }
 

@@ -17,7 +17,7 @@ const (
 	ScopeBoard      Scope = "board"       // a whole board or node
 )
 
-// Source is the interface that readings come from.
+// SourceName is the API that readings come from.
 type SourceName string
 
 // The sources.
@@ -28,18 +28,18 @@ const (
 
 // Device is what one sensor covers, constant in a recording.
 type Device struct {
-	ID           string     // identity: the UUID, else "source:host:index"
-	Host         string     // host that the device is in
-	Index        int        // the source's number of it, which may change
-	Source       SourceName //
-	Scope        Scope      //
-	RawScope     int        // the source's own number of the scope
-	Name         string     // product name, as the source says it
-	UUID         string     // "" where the source has none
-	PCIBusID     string     // "" where the source has none
-	Architecture string     // "hopper", "ampere", ...; "" is unknown
-	MIG          bool       // the board is partitioned
-	Simulated    bool       // the device is not real; every report says so
+	ID           string // identity: the UUID, else "source:host:index"
+	Host         string // host that the device is in
+	Index        int    // the source's number of it, which may change
+	Source       SourceName
+	Scope        Scope
+	RawScope     int    // the source's own number of the scope
+	Name         string // product name, as the source says it
+	UUID         string // "" where the source has none
+	PCIBusID     string // "" where the source has none
+	Architecture string // "hopper", "ampere", ...; "" is unknown
+	MIG          bool   // the board is partitioned
+	Simulated    bool   // the device is not real; every report says so
 }
 
 // Info is what a source knows about itself, for the head of a recording.

@@ -32,8 +32,8 @@ type Plan struct {
 // Phase is a part of a run with a load of its own. It is [start, end): it
 // drains, and ends when its last request has ended, unless Handover is set.
 type Phase struct {
-	Name        string        // unique in the plan
-	Kind        PhaseKind     //
+	Name        string // unique in the plan
+	Kind        PhaseKind
 	Concurrency int           // requests in flight at once; 0 only when idle
 	Requests    int64         // stop after this many; 0 is no such limit
 	Duration    time.Duration // stop sending after this long; 0 is no such limit
