@@ -16,7 +16,8 @@
 //
 // Flags:
 //
-//	--format text|json   text for a terminal (default), or wattrace.report/1
+//	--format FORM        text for a terminal (default), markdown, csv (a row for
+//	                     each figure), or json: wattrace.report/1, which has all
 //	--expect-devices N   GPUs that should have been seen; missing ones are named
 //	--truth FILE         compare with what simulated devices really drew
 //	--keep-going         use what precedes the fault of a damaged recording

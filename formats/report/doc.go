@@ -1,7 +1,8 @@
 // Package report writes reduce.Report: as the JSON document
-// wattrace.report/1, and as text for a terminal.
+// wattrace.report/1, as text for a terminal, as Markdown and as CSV.
 //
-// The JSON document is the report; every other form is a rendering of it.
+// The JSON document is the report; every other form is a rendering of it. The CSV
+// form is long: a row for each figure, by phase, device, metric and statistic.
 // testdata/example.json is a whole one. Its spine:
 //
 //	{"schema": "wattrace.report/1",

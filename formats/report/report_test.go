@@ -56,6 +56,8 @@ func TestGolden(t *testing.T) {
 	for name, write := range map[string]func(*bytes.Buffer) error{
 		"example.json": func(b *bytes.Buffer) error { return WriteJSON(b, example()) },
 		"example.txt":  func(b *bytes.Buffer) error { return WriteText(b, example()) },
+		"example.md":   func(b *bytes.Buffer) error { return WriteMarkdown(b, example()) },
+		"example.csv":  func(b *bytes.Buffer) error { return WriteCSV(b, example()) },
 	} {
 		var got bytes.Buffer
 		if err := write(&got); err != nil {

@@ -15,9 +15,21 @@ import (
 	"wattrace/reduce"
 )
 
-// WriteText writes the report for people: a section per phase, warnings last.
-func WriteText(w io.Writer, r *reduce.Report) error {
-	b := bufio.NewWriter(w)
+// WriteText writes the report for people at a terminal: a section per phase,
+// warnings last.
+func WriteText(w io.Writer, r *reduce.Report) error { return write(w, r, false) }
+
+// WriteMarkdown writes what WriteText does as Markdown (tables as GitHub's).
+func WriteMarkdown(w io.Writer, r *reduce.Report) error { return write(w, r, true) }
+
+// printer writes a report for people.
+type printer struct {
+	*bufio.Writer
+	markdown bool
+}
+
+func write(w io.Writer, r *reduce.Report, markdown bool) error {
+	b := &printer{bufio.NewWriter(w), markdown}
 	for i := range r.Phases {
 		if i > 0 {
 			b.WriteByte('\n')
@@ -28,25 +40,49 @@ func WriteText(w io.Writer, r *reduce.Report) error {
 		b.WriteString("no phase\n")
 	}
 	if len(r.Warnings) > 0 {
-		b.WriteString("\nwarnings\n")
+		b.heading("\n", "warnings", "")
 		for _, w := range r.Warnings {
 			where := ""
 			if w.Phase != "" {
 				where = w.Phase + ": "
 			}
-			fmt.Fprintf(b, "  %s: %s%s\n", w.Code, where, w.Message)
+			b.item(fmt.Sprintf("%s: %s%s", b.code(string(w.Code)), where, w.Message))
 		}
 	}
 	b.WriteString("\n± is 1.96 standard uncertainties (about 95 %); random is what another run would draw anew.\n")
 	return b.Flush()
 }
 
-func writePhase(b *bufio.Writer, ph *reduce.Phase) {
-	fmt.Fprintf(b, "%s (%s)", ph.Name, ph.Kind)
-	if ph.DurationSeconds != nil {
-		fmt.Fprintf(b, ": %.3f s from %s", *ph.DurationSeconds, ph.Start)
+// heading begins a section.
+func (b *printer) heading(before, title, rest string) {
+	if b.markdown {
+		before, title, rest = before+"## ", title+rest, "\n"
 	}
-	b.WriteByte('\n')
+	b.WriteString(before + title + rest + "\n")
+}
+
+// item writes a line of a list.
+func (b *printer) item(text string) {
+	if b.markdown {
+		b.WriteString("- " + text + "\n")
+		return
+	}
+	b.WriteString("  " + text + "\n")
+}
+
+func (b *printer) code(name string) string {
+	if b.markdown {
+		return "`" + name + "`"
+	}
+	return name
+}
+
+func writePhase(b *printer, ph *reduce.Phase) {
+	duration := ""
+	if ph.DurationSeconds != nil {
+		duration = fmt.Sprintf(": %.3f s from %s", *ph.DurationSeconds, ph.Start)
+	}
+	b.heading("", fmt.Sprintf("%s (%s)", ph.Name, ph.Kind), duration)
 	var facts []string
 	if ph.Concurrency > 0 {
 		facts = append(facts, fmt.Sprintf("concurrency %d", ph.Concurrency))
@@ -54,7 +90,7 @@ func writePhase(b *bufio.Writer, ph *reduce.Phase) {
 	facts = append(facts, requestFacts(ph.Requests)...)
 	facts = append(facts, tokenFacts(ph.Tokens)...)
 	if len(facts) > 0 {
-		fmt.Fprintf(b, "  %s\n", strings.Join(facts, ", "))
+		b.item(strings.Join(facts, ", "))
 	}
 	writeNumbers(b, ph)
 	writeTruth(b, ph)
@@ -134,8 +170,12 @@ func newTable(numbers ...int) table.Writer {
 	return t
 }
 
-func render(b *bufio.Writer, t table.Writer) {
-	if t.Length() > 0 {
+func render(b *printer, t table.Writer) {
+	switch {
+	case t.Length() == 0:
+	case b.markdown:
+		fmt.Fprintf(b, "\n%s\n", t.RenderMarkdown())
+	default:
 		fmt.Fprintf(b, "\n%s\n", t.Render())
 	}
 }
@@ -146,7 +186,7 @@ var comparison = []string{reduce.TrueGPUEnergy, reduce.LastSampleGPUEnergy}
 
 // writeTruth compares the energy with the simulator's truth, and with what the
 // last readings before each end would have said.
-func writeTruth(b *bufio.Writer, ph *reduce.Phase) {
+func writeTruth(b *printer, ph *reduce.Phase) {
 	truth, ok := ph.Metrics[reduce.TrueGPUEnergy]
 	if !ok {
 		return
@@ -165,7 +205,7 @@ func writeTruth(b *bufio.Writer, ph *reduce.Phase) {
 	render(b, t)
 }
 
-func writeNumbers(b *bufio.Writer, ph *reduce.Phase) {
+func writeNumbers(b *printer, ph *reduce.Phase) {
 	t := newTable(2, 5)
 	t.AppendHeader(table.Row{"", "", "", "", "random", "method"})
 	for _, tag := range tags(ph.Metrics) {
@@ -242,7 +282,7 @@ func gpuCount(ph *reduce.Phase, n *reduce.Number) string {
 	return fmt.Sprintf(" (%d GPUs)", n.DevicesCovered)
 }
 
-func writeDistributions(b *bufio.Writer, ph *reduce.Phase) {
+func writeDistributions(b *printer, ph *reduce.Phase) {
 	t := newTable(2, 3, 4, 5, 6, 7, 8, 9)
 	t.AppendHeader(table.Row{"", "mean", "p50", "p90", "p95", "p99", "max", "std", "count", ""})
 	for _, tag := range tags(ph.Metrics) {
@@ -262,7 +302,7 @@ func writeDistributions(b *bufio.Writer, ph *reduce.Phase) {
 	render(b, t)
 }
 
-func writeDevices(b *bufio.Writer, ph *reduce.Phase) {
+func writeDevices(b *printer, ph *reduce.Phase) {
 	t := newTable(1, 3, 6, 9)
 	t.AppendHeader(table.Row{"GPU", "host", "energy", "", "", "power", "", "", "coverage", "device", "name"})
 	for _, d := range ph.PerDevice {

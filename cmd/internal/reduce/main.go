@@ -35,7 +35,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Name: "reduce", Usage: "power and energy of each phase of a run, from its request log and telemetry",
 		Args: "[REQUESTS.jsonl|POWER.arrows|-]...", Manual: manual, Output: true,
 		Flags: []ucli.Flag{
-			&ucli.StringFlag{Name: "format", Value: "text", Usage: "text or json"},
+			&ucli.StringFlag{Name: "format", Value: "text", Usage: "text, json, csv or markdown"},
 			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},
 			&ucli.StringFlag{Name: "truth", Usage: "compare with what simulated devices really drew: `FILE` of simulate --truth"},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "use what precedes the fault of a damaged recording"},
@@ -44,10 +44,15 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	}, args, stdin, stdout, stderr)
 }
 
+// forms are the forms of a report.
+var forms = map[string]func(io.Writer, *reduce.Report) error{
+	"text": report.WriteText, "json": report.WriteJSON, "csv": report.WriteCSV, "markdown": report.WriteMarkdown,
+}
+
 func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
-	format := c.String("format")
-	if format != "text" && format != "json" {
-		return cli.Usagef("--format %q: want text or json", format)
+	write, ok := forms[c.String("format")]
+	if !ok {
+		return cli.Usagef("--format %q: want text, json, csv or markdown", c.String("format"))
 	}
 	if c.Int("expect-devices") < 0 {
 		return cli.Usagef("--expect-devices is negative")
@@ -69,10 +74,6 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	})
 	if err != nil {
 		return err
-	}
-	write := report.WriteText
-	if format == "json" {
-		write = report.WriteJSON
 	}
 	if err := write(out, rep); err != nil {
 		out.Abort()
