@@ -1,0 +1,168 @@
+package reduce
+
+import (
+	"math"
+	"time"
+
+	"wattrace/trace"
+)
+
+// changePoints turns the readings of a power field into its updates.
+//
+// A value that is new at t, and was not yet there at the poll before, t', came
+// with an update in between, and not longer ago than one update period Tu. It is
+// stamped t - min(Tu, t-t')/2, the middle of the two polls where they are faster
+// than the field, or better where the polls before tell when in its period the
+// field is updated.
+//
+// An update that leaves the value as it was cannot be seen. Between two changes
+// further apart than Tu there were some all the same, and they matter: as
+// origins of later averages, and as equations that say that power stayed. They
+// are put back: counted back from the change in steps of Tu, which keeps the
+// origins of the averages that begin before it right; and, of a plateau longer
+// than any average, counted on from its beginning up to there. Where a poll
+// after such an update still read the old value, that was its value.
+//
+// A device at rest may update its averaged field only once every rest, when two
+// changes are that far apart, or a multiple of it where the device was at rest
+// before. No other updates are believed in between, but they are not ruled out
+// either, for a plateau may end by chance after that time: they are doubtful.
+type changePoints struct {
+	period time.Duration // Tu
+	rest   time.Duration // period at rest; 0 is the same as always
+	span   time.Duration // how far back an average reaches at most, when not at rest
+	emit   func(Tick)
+
+	have    bool
+	polled  trace.Time    // the last reading
+	watts   float64       // the field's value
+	changed trace.Time    // middle of the polls around the last change
+	around  time.Duration // between those polls
+	updated trace.Time    // the last update that was put
+	plateau bool          // which came after the last change, or before any
+	atRest  bool          // the last change came after rest
+	phase   tickPhase     // of the updates of a device that is not at rest
+}
+
+const (
+	restSlack = 0.02 // by which time at rest may differ from what it should be, as a share
+	maxRests  = 3    // updates at rest between two changes, the second one's included
+	slowRest  = 4    // polls slower than this part of rest do not show it
+)
+
+// read takes what was read at t; t grows.
+func (c *changePoints) read(t trace.Time, watts float64) {
+	around := t.Sub(c.polled)
+	switch {
+	case !c.have:
+		c.begin(t, watts)
+	case watts == c.watts:
+		c.goOn(t.Add(-c.hold()))
+		c.polled = t
+	default:
+		c.change(t.Add(-around/2), around, watts)
+		c.polled, c.watts = t, watts
+	}
+}
+
+// begin starts a segment. The value was there before the first poll: an update
+// is put half a period before it, and others before that, so that the first
+// averages have an origin.
+func (c *changePoints) begin(t trace.Time, watts float64) {
+	at := t.Add(-c.period / 2)
+	for n := (c.span + c.period - 1) / c.period; n > 0; n-- {
+		c.put(Tick{At: at.Add(-n * c.period), Kind: TickAssumed})
+	}
+	c.have, c.polled, c.watts, c.plateau, c.atRest = true, t, watts, true, false
+	c.put(Tick{At: at, Kind: TickAssumed, Known: true})
+}
+
+// end ends the segment: the value is known up to the last poll.
+func (c *changePoints) end() {
+	if c.have {
+		c.goOn(c.polled)
+	}
+	c.have = false
+}
+
+func (c *changePoints) put(t Tick) {
+	if t.Kind != TickSeen {
+		t.Stamp, t.Watts = evenly(c.period), c.watts
+	}
+	c.emit(t)
+	c.updated = t.At
+}
+
+// evenly is the standard uncertainty, in seconds, of an instant that may be
+// anywhere in d.
+func evenly(d time.Duration) float64 { return d.Seconds() / math.Sqrt(12) }
+
+// hold returns how much of a plateau is held back until it is known how it ends.
+func (c *changePoints) hold() time.Duration {
+	rest := time.Duration(float64(c.rest) * (1 + 1./slowRest))
+	if c.atRest {
+		rest *= maxRests
+	}
+	return max(c.span, rest) + c.period
+}
+
+// goOn puts updates into a plateau up to t.
+func (c *changePoints) goOn(t trace.Time) {
+	for c.updated.Add(c.period) <= t {
+		c.put(Tick{At: c.updated.Add(c.period), Kind: TickAssumed, Known: true})
+		c.plateau, c.atRest = true, false
+	}
+}
+
+// change puts the update that the polls around an instant saw, and those
+// between it and the last one.
+func (c *changePoints) change(middle trace.Time, around time.Duration, watts float64) {
+	n, start := c.rests(middle, around), c.updated
+	at, stamp := middle, evenly(around)
+	if n == 0 {
+		c.phase.period = c.period
+		at, stamp = c.phase.stamp(middle.Add(around/2-min(c.period, around)), middle.Add(around/2))
+	}
+	for i := 1; i < n; i++ {
+		rested := start.Add(at.Sub(start) * time.Duration(i) / time.Duration(n))
+		c.fill(rested, TickDoubtful)
+		c.put(Tick{At: rested, Kind: TickAssumed, Known: true})
+	}
+	kind := TickAssumed
+	if n > 0 {
+		kind = TickDoubtful
+	}
+	c.fill(at, kind)
+	c.put(Tick{At: at, Stamp: stamp, Kind: TickSeen, Known: true, Watts: watts})
+	c.changed, c.around, c.plateau, c.atRest = middle, around, false, n > 0
+}
+
+// fill puts updates between the last one and one at t.
+func (c *changePoints) fill(t trace.Time, kind TickKind) {
+	start := c.updated
+	for m := t.Sub(start) / c.period; m > 0; m-- {
+		if at := t.Add(-m * c.period); at.Sub(start) >= c.period/2 {
+			c.put(Tick{At: at, Kind: kind, Known: kind == TickAssumed && at <= c.polled})
+		}
+	}
+}
+
+// rests returns how many updates of a device at rest there are between two
+// changes, the second one's included; 0 if it was not at rest.
+func (c *changePoints) rests(middle trace.Time, around time.Duration) int {
+	if c.rest <= 0 || c.plateau || around > c.rest/slowRest {
+		return 0
+	}
+	most := 1
+	if c.atRest {
+		most = maxRests
+	}
+	for n := range time.Duration(most) {
+		off := middle.Sub(c.changed) - (n+1)*c.rest
+		slack := time.Duration(float64((n+1)*c.rest)*restSlack) + (around+c.around)/2
+		if off.Abs() <= slack {
+			return int(n + 1)
+		}
+	}
+	return 0
+}
