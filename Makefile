@@ -14,7 +14,7 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench demo fuzz golden setup ci clean
+.PHONY: help build test race lint layers bench meter demo fuzz golden setup ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,9 @@ bench: ## benchmarks, BENCHCOUNT runs each, summed up by benchstat
 	@mkdir -p dist
 	$(GO) test -run '^$$' -bench . -count=$(BENCHCOUNT) -benchmem ./... | tee dist/bench.txt
 	$(BENCHSTAT) dist/bench.txt
+
+meter: ## what the power fields say beside a power meter; WATTRACE_METER_DATA names the recordings
+	$(GO) test -count=1 -v -run 'TestMeter|TestGaugesAgainstTruth' ./reduce
 
 demo: build ## the whole pipeline against a simulated server and simulated GPUs
 	@bash testdata/demo.sh
