@@ -106,7 +106,7 @@ type Deconvolver struct {
 	core, lag time.Duration // 0 is blockCore, blockLag
 
 	ticks  []Tick
-	power  []float64 // between an update and the next, in units
+	power  []float64 // between an update and the next, watts
 	final  int       // the power before this update is final
 	unit   float64   // watts
 	joules float64   // emitted
