@@ -26,7 +26,7 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 	}
 	end, ok := ph.End.Get()
 	if !ok {
-		r.Warn(WarnNoEnd, ph.Name, "", "the log does not say when the phase ended: no energy, power or throughput")
+		r.doubt(ph, WarnNoEnd, "", "the log does not say when the phase ended: no energy, power or throughput")
 		return out
 	}
 	seconds := end.Sub(ph.Start).Seconds()
@@ -38,7 +38,22 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 	if len(r.all) > 0 {
 		r.energies(ph, &out, seconds)
 	}
+	for _, slice := range ph.slices {
+		out.Windows = append(out.Windows, r.phaseReport(slice))
+	}
 	return out
+}
+
+// doubt warns of a phase. A window is asked for in full knowledge of what runs
+// across its ends, and a slice's doubts are its phase's.
+func (r *Reducer) doubt(ph *phase, code Code, device, format string, args ...any) {
+	switch {
+	case ph.quiet:
+		return
+	case ph.window && code != WarnNotBracketed && code != WarnMissing && code != WarnMissingDevice && code != WarnUnexpected:
+		return
+	}
+	r.Warn(code, ph.Name, device, format, args...)
 }
 
 // latencies describes the requests that succeeded.
@@ -57,7 +72,7 @@ func (r *Reducer) latencies(ph *phase, m map[string]Metric) {
 			classes = append(classes, fmt.Sprintf("%s %d", class, n))
 		}
 		slices.Sort(classes)
-		r.Warn(WarnFailed, ph.Name, "", "%d of %s failed (%s): their energy stays in the total, their tokens are not counted",
+		r.doubt(ph, WarnFailed, "", "%d of %s failed (%s): their energy stays in the total, their tokens are not counted",
 			q.Failed, plural(int(q.Sent), "request", "requests"), strings.Join(classes, ", "))
 	}
 	if q.Cancelled > 0 {
@@ -65,13 +80,13 @@ func (r *Reducer) latencies(ph *phase, m map[string]Metric) {
 		if ph.arrivals {
 			fate = "so do the tokens of theirs that arrived"
 		}
-		r.Warn(WarnCancelled, ph.Name, "", "%s given up: their energy stays in the total, %s", plural(int(q.Cancelled), "request was", "requests were"), fate)
+		r.doubt(ph, WarnCancelled, "", "%s given up: their energy stays in the total, %s", plural(int(q.Cancelled), "request was", "requests were"), fate)
 	}
 	if q.Succeeded == 0 && ph.Kind != string(trace.Idle) {
-		r.Warn(WarnNoRequests, ph.Name, "", "no request succeeded: nothing is said per request or token")
+		r.doubt(ph, WarnNoRequests, "", "no request succeeded: nothing is said per request or token")
 	}
 	if ph.inFlight > 0 {
-		r.Warn(WarnWorkInFlight, ph.Name, "", "%s across an end of the phase: tokens are counted where they arrived, and part of the energy is another phase's work",
+		r.doubt(ph, WarnWorkInFlight, "", "%s across an end of the phase: tokens are counted where they arrived, and part of the energy is another phase's work",
 			plural(int(ph.inFlight), "request runs", "requests run"))
 	}
 }
@@ -90,10 +105,10 @@ func (r *Reducer) tokens(ph *phase) *Tokens {
 	if ph.withOutput == n {
 		t.Output = &ph.output
 	} else {
-		r.Warn(WarnNoTokens, ph.Name, "", "%d of %d requests do not say how many tokens they had", n-ph.withOutput, n)
+		r.doubt(ph, WarnNoTokens, "", "%d of %d requests do not say how many tokens they had", n-ph.withOutput, n)
 	}
 	if ph.counted > 0 {
-		r.Warn(WarnTokensCounted, ph.Name, "", "the output tokens of %s were counted from events, which is a lower bound: the server sent no usage",
+		r.doubt(ph, WarnTokensCounted, "", "the output tokens of %s were counted from events, which is a lower bound: the server sent no usage",
 			plural(int(ph.counted), "request", "requests"))
 	}
 	return &t
@@ -120,7 +135,7 @@ func throughput(ph *phase, t *Tokens, seconds float64, m map[string]Metric) {
 func (r *Reducer) energies(ph *phase, out *Phase, seconds float64) {
 	out.Devices = &Devices{Expected: max(len(r.gpus), r.opt.ExpectDevices), Missing: []string{}}
 	if seconds <= 0 {
-		r.Warn(WarnNotBracketed, ph.Name, "", "the phase has no length: no energy and no power")
+		r.doubt(ph, WarnNotBracketed, "", "the phase has no length: no energy and no power")
 		return
 	}
 	var devices []deviceEnergy
@@ -138,10 +153,10 @@ func (r *Reducer) energies(ph *phase, out *Phase, seconds float64) {
 		out.PerDevice = append(out.PerDevice, perDevice(d, seconds))
 	}
 	if unknown := out.Devices.Expected - len(r.gpus); unknown > 0 {
-		r.Warn(WarnMissingDevice, ph.Name, "", "%s in the telemetry, %d expected", plural(len(r.gpus), "GPU is", "GPUs are"), out.Devices.Expected)
+		r.doubt(ph, WarnMissingDevice, "", "%s in the telemetry, %d expected", plural(len(r.gpus), "GPU is", "GPUs are"), out.Devices.Expected)
 	}
 	if n := r.opt.ExpectDevices; n > 0 && len(r.gpus) > n {
-		r.Warn(WarnUnexpected, ph.Name, "", "%s in the telemetry, %d expected: all are counted", plural(len(r.gpus), "GPU is", "GPUs are"), n)
+		r.doubt(ph, WarnUnexpected, "", "%s in the telemetry, %d expected: all are counted", plural(len(r.gpus), "GPU is", "GPUs are"), n)
 	}
 	r.totals(ph, out, devices, seconds)
 	if e, ok := out.Metrics[TotalGPUEnergy]; ok && r.hasLog && !partitioned {
@@ -153,13 +168,13 @@ func (r *Reducer) warnDevice(ph *phase, d deviceEnergy) {
 	device := d.series.survey.device
 	switch {
 	case d.why == WarnNotBracketed:
-		r.Warn(d.why, ph.Name, device.ID, "%s: its telemetry covers %.4g %% of the phase: its energy is not stated", deviceName(device), 100*d.coverage)
+		r.doubt(ph, d.why, device.ID, "%s: its telemetry covers %.4g %% of the phase: its energy is not stated", deviceName(device), 100*d.coverage)
 	case d.why == WarnMissing:
-		r.Warn(d.why, ph.Name, device.ID, "%s: readings are missing for %.4g %% of the phase: its energy is not stated", deviceName(device), 100*(1-d.coverage))
+		r.doubt(ph, d.why, device.ID, "%s: readings are missing for %.4g %% of the phase: its energy is not stated", deviceName(device), 100*(1-d.coverage))
 	case d.why == WarnMissingDevice:
-		r.Warn(d.why, ph.Name, device.ID, "%s: reports neither energy nor power", deviceName(device))
+		r.doubt(ph, d.why, device.ID, "%s: reports neither energy nor power", deviceName(device))
 	case d.coverage < 1:
-		r.Warn(WarnMissing, ph.Name, device.ID, "%s: readings are missing for %.4g %% of the phase", deviceName(device), 100*(1-d.coverage))
+		r.doubt(ph, WarnMissing, device.ID, "%s: readings are missing for %.4g %% of the phase", deviceName(device), 100*(1-d.coverage))
 	}
 }
 
@@ -224,9 +239,9 @@ func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds 
 		}
 		out.Metrics[TotalGPUPower] = Metric{Unit: "W", Number: power.number(systematic(joules, seconds) / seconds)}
 	case slices.ContainsFunc(devices, func(d deviceEnergy) bool { return d.series.power != nil }):
-		r.Warn(WarnNoGauge, ph.Name, "", "the readings of power do not reach over both ends of the phase: total_gpu_power is not stated")
+		r.doubt(ph, WarnNoGauge, "", "the readings of power do not reach over both ends of the phase: total_gpu_power is not stated")
 	default:
-		r.Warn(WarnNoGauge, ph.Name, "", "no GPU reports its power: total_gpu_power is not stated")
+		r.doubt(ph, WarnNoGauge, "", "no GPU reports its power: total_gpu_power is not stated")
 	}
 	if r.opt.Truth != nil {
 		r.compare(ph, out, devices)
@@ -245,7 +260,7 @@ func (r *Reducer) compare(ph *phase, out *Phase, devices []deviceEnergy) {
 		a, okA := r.opt.Truth(id, ph.Start)
 		b, okB := r.opt.Truth(id, ph.End.V)
 		if !okA || !okB {
-			r.Warn(WarnNoTruth, ph.Name, id, "the truth file does not reach over both ends of the phase")
+			r.doubt(ph, WarnNoTruth, id, "the truth file does not reach over both ends of the phase")
 			return
 		}
 		truth.add(float64(b-a)/1e6, 0, "simulator's truth")
@@ -309,7 +324,7 @@ func (r *Reducer) ratios(ph *phase, out *Phase, energy *Number) {
 		how = "tokens arrived"
 	}
 	if t := out.Tokens; t != nil && t.Output != nil && *t.Output == 0 {
-		r.Warn(WarnNoTokens, ph.Name, "", "there are no output tokens: nothing is said per token")
+		r.doubt(ph, WarnNoTokens, "", "there are no output tokens: nothing is said per token")
 	}
 	if t := out.Tokens; t != nil && t.Output != nil && *t.Output > 0 {
 		tokens := *t.Output
@@ -335,6 +350,6 @@ func (r *Reducer) ratios(ph *phase, out *Phase, energy *Number) {
 	case ph.Concurrency > 0:
 		m[EnergyPerUser] = Metric{Unit: "J/user", Number: scaled(energy, 1/float64(ph.Concurrency), "total_gpu_energy / concurrency")}
 	default:
-		r.Warn(WarnNoConcurrency, ph.Name, "", "no concurrency is configured: energy_per_user is not stated")
+		r.doubt(ph, WarnNoConcurrency, "", "no concurrency is configured: energy_per_user is not stated")
 	}
 }

@@ -10,7 +10,10 @@ import (
 // phase gathers the requests of one span.
 type phase struct {
 	Span
-	arrivals bool // tokens are counted where they arrived, since requests cross an end
+	arrivals bool     // tokens are counted where they arrived, since requests cross an end
+	window   bool     // overlaps phases: it has the requests that were sent in it
+	quiet    bool     // a slice, which has no doubts of its own
+	slices   []*phase // of the phase, in order
 
 	requests     Requests
 	ttft         []time.Duration
@@ -29,6 +32,27 @@ type phase struct {
 // moves its times to the common clock.
 func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) {
 	ph := r.phases[phase]
+	ph.take(q)
+	for _, other := range r.phases {
+		if other.window {
+			continue
+		}
+		other.crossing(q, offset, other == ph)
+		if other.arrivals {
+			other.arrived(q, offset)
+		}
+	}
+	sent := q.Sent.Add(offset)
+	for _, w := range r.windows {
+		w.arrived(q, offset)
+		if sent >= w.Start && sent < w.End.V {
+			w.take(q)
+		}
+	}
+}
+
+// take counts a request as the phase's own.
+func (ph *phase) take(q *trace.Request) {
 	ph.requests.Sent++
 	switch q.Outcome {
 	case trace.Succeeded:
@@ -41,14 +65,6 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) {
 		ph.requests.Errors[q.Error.Class]++
 	case trace.Cancelled:
 		ph.requests.Cancelled++
-	}
-	for _, other := range r.phases {
-		other.crossing(q, offset, other == ph)
-	}
-	for _, other := range r.phases {
-		if other.arrivals {
-			other.arrived(q, offset)
-		}
 	}
 	if q.Outcome != trace.Succeeded {
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"wattrace/sample"
@@ -23,7 +24,9 @@ type Span struct {
 
 // Options are the choices of a user. The zero value is the default.
 type Options struct {
-	ExpectDevices int // GPUs that should have been seen; 0 takes those of the recording
+	Windows       []Span        // more windows, which may overlap the phases: of kind "window", with an end
+	Every         time.Duration // cut every phase into slices of this length; 0 does not
+	ExpectDevices int           // GPUs that should have been seen; 0 takes those of the recording
 	// Truth gives what a simulated device has drawn until an instant on the
 	// common clock, in microjoules. With it the report compares itself, and the
 	// difference of the last readings before each end, with the truth.
@@ -37,6 +40,7 @@ type Reducer struct {
 	opt      Options
 	hasLog   bool
 	phases   []*phase
+	windows  []*phase // those of kind window, and the slices of all phases
 	series   map[seriesKey]*series
 	all      []*series // in order of appearance
 	gpus     []*series // the chosen series of scope gpu, in order of host and index
@@ -107,6 +111,7 @@ func (r *Reducer) Start() {
 	if !r.hasLog {
 		r.recording()
 	}
+	r.cut()
 	instants := r.instants()
 	for _, s := range r.all {
 		if !s.chosen {
@@ -165,10 +170,34 @@ func (r *Reducer) recording() {
 	r.phases = []*phase{{Span: Span{Name: "recording", Kind: "recording", Start: from, End: trace.Some(to)}}}
 }
 
+// cut makes the slices of the phases, and the windows that were asked for.
+func (r *Reducer) cut() {
+	for _, ph := range r.phases {
+		end, ok := ph.End.Get()
+		if !ok || r.opt.Every <= 0 {
+			continue
+		}
+		for start := ph.Start; start < end; start = start.Add(r.opt.Every) {
+			slice := &phase{arrivals: true, window: true, quiet: true, Span: Span{
+				Name: strconv.Itoa(len(ph.slices) + 1), Kind: "window", Start: start,
+				End: trace.Some(min(end, start.Add(r.opt.Every))), Concurrency: ph.Concurrency,
+			}}
+			ph.slices = append(ph.slices, slice)
+			r.windows = append(r.windows, slice)
+		}
+	}
+	for _, s := range r.opt.Windows {
+		s.Kind = "window"
+		w := &phase{Span: s, arrivals: true, window: true}
+		r.windows = append(r.windows, w)
+		r.phases = append(r.phases, w)
+	}
+}
+
 // instants returns the ends of all windows, in order, each once.
 func (r *Reducer) instants() []trace.Time {
 	var list []trace.Time
-	for _, ph := range r.phases {
+	for _, ph := range slices.Concat(r.phases, r.windows) {
 		list = append(list, ph.Start)
 		if end, ok := ph.End.Get(); ok {
 			list = append(list, end)
@@ -261,6 +290,9 @@ func (r *Reducer) warnDevices() {
 func (r *Reducer) warnOverlaps() {
 	for i, a := range r.phases {
 		for _, b := range r.phases[:i] {
+			if a.window || b.window {
+				continue
+			}
 			endA, okA := a.End.Get()
 			endB, okB := b.End.Get()
 			if okA && okB && a.Start < endB && b.Start < endA {

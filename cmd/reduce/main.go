@@ -14,8 +14,15 @@
 //
 //	record --for 60s | reduce
 //
+// A phase is cut into slices by --every, whose energies add up to the phase's; a
+// window of one's own, which may overlap the phases, is named by --window:
+//
+//	$ reduce --every 1s --window load=1795454856.25..1795454866 requests.jsonl power.arrows || true
+//
 // Flags:
 //
+//	--every TIME         cut every phase into slices of this length
+//	--window NAME=START..END   one more window, in RFC 3339 or Unix seconds
 //	--format FORM        text for a terminal (default), markdown, csv (a row for
 //	                     each figure), or json: wattrace.report/1, which has all
 //	--expect-devices N   GPUs that should have been seen; missing ones are named

@@ -10,12 +10,13 @@ import (
 
 // csvHeader names the columns of the CSV form.
 var csvHeader = []string{
-	"phase", "kind", "device", "device_index", "metric", "statistic", "value", "unit",
+	"phase", "window", "kind", "device", "device_index", "metric", "statistic", "value", "unit",
 	"uncertainty_random", "uncertainty_systematic", "devices_covered", "method",
 }
 
 // WriteCSV writes the report's metrics as CSV (RFC 4180), a row for each figure:
-// of a phase as a whole, where device is empty, and of each device. A distribution
+// of a phase as a whole, where window and device are empty, of its windows, and of
+// each device. A distribution
 // has a row for each of its statistics. Numbers are the shortest decimals that give
 // the double back; what is unknown is empty. Warnings are not in it.
 func WriteCSV(w io.Writer, r *reduce.Report) error {
@@ -23,20 +24,28 @@ func WriteCSV(w io.Writer, r *reduce.Report) error {
 	c.Write(csvHeader) // an error shows in c.Error
 	for i := range r.Phases {
 		ph := &r.Phases[i]
-		row := []string{ph.Name, ph.Kind, "", ""}
-		if ph.DurationSeconds != nil {
-			csvRow(c, row, "duration", "value", *ph.DurationSeconds, "s", nil)
-		}
-		csvMetrics(c, row, ph.Metrics)
-		for j := range ph.PerDevice {
-			d := &ph.PerDevice[j]
-			row := []string{ph.Name, ph.Kind, d.Device, strconv.Itoa(d.DeviceIndex)}
-			csvRow(c, row, "coverage", "value", d.Coverage, "1", nil)
-			csvMetrics(c, row, d.Metrics)
+		csvPhase(c, ph.Name, "", ph)
+		for j := range ph.Windows {
+			csvPhase(c, ph.Name, ph.Windows[j].Name, &ph.Windows[j])
 		}
 	}
 	c.Flush()
 	return c.Error()
+}
+
+// csvPhase writes a phase, or one of its windows.
+func csvPhase(c *csv.Writer, phase, window string, ph *reduce.Phase) {
+	row := []string{phase, window, ph.Kind, "", ""}
+	if ph.DurationSeconds != nil {
+		csvRow(c, row, "duration", "value", *ph.DurationSeconds, "s", nil)
+	}
+	csvMetrics(c, row, ph.Metrics)
+	for j := range ph.PerDevice {
+		d := &ph.PerDevice[j]
+		row := []string{phase, window, ph.Kind, d.Device, strconv.Itoa(d.DeviceIndex)}
+		csvRow(c, row, "coverage", "value", d.Coverage, "1", nil)
+		csvMetrics(c, row, d.Metrics)
+	}
 }
 
 func csvMetrics(c *csv.Writer, row []string, metrics map[string]reduce.Metric) {

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // example is a report with every kind of content.
 func example() *reduce.Report {
-	seconds := 28.125
+	seconds, slice := 28.125, 10.0
 	in, out := 20113.0, 3215.0
 	number := func(unit string, v, random, systematic float64, devices int, method string) reduce.Metric {
 		return reduce.Metric{Unit: unit, Number: &reduce.Number{Value: v, Method: method, DevicesCovered: devices,
@@ -46,7 +46,15 @@ func example() *reduce.Report {
 					Metrics: map[string]reduce.Metric{reduce.GPUEnergy: number("J", 17144, 3.5, 859, 0, "counter"), reduce.GPUPower: number("W", 609.5, 7, 30, 0, "mean")}},
 				{Device: "GPU-d", DeviceIndex: 3, Host: "node1", Name: "H100", Source: "nvml", Scope: "gpu", Coverage: 0, Metrics: map[string]reduce.Metric{}},
 			},
-			Windows: []reduce.Phase{},
+			Windows: []reduce.Phase{{
+				Name: "1", Kind: "window", Start: "2026-05-28T20:26:40.000000000Z", End: "2026-05-28T20:26:50.000000000Z", DurationSeconds: &slice,
+				Metrics: map[string]reduce.Metric{
+					reduce.TotalGPUEnergy:       number("J", 18000, 6, 902, 3, "counter"),
+					reduce.AverageGPUPower:      number("W", 1800, 0.6, 90.2, 3, "total_gpu_energy / duration"),
+					reduce.OutputTokensPerJoule: number("tokens/J", 0.0625, 0.00001, 0.0031, 3, "output tokens / total_gpu_energy"),
+				},
+				PerDevice: []reduce.PerDevice{}, Windows: []reduce.Phase{},
+			}},
 		}},
 	}
 }

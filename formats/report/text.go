@@ -96,6 +96,32 @@ func writePhase(b *printer, ph *reduce.Phase) {
 	writeTruth(b, ph)
 	writeDistributions(b, ph)
 	writeDevices(b, ph)
+	writeSlices(b, ph)
+}
+
+// writeSlices writes the slices of a phase, a line each.
+func writeSlices(b *printer, ph *reduce.Phase) {
+	t := newTable(1, 3, 4, 7, 8, 9)
+	t.AppendHeader(table.Row{"slice", "start", "seconds", "energy", "", "", "average W", "tokens/s", "tokens/J"})
+	for i := range ph.Windows {
+		w := &ph.Windows[i]
+		row := table.Row{w.Name, w.Start, decimal(*w.DurationSeconds, 3)}
+		if m, ok := w.Metrics[reduce.TotalGPUEnergy]; ok {
+			value, plus, _ := figures(m)
+			row = append(row, value, plus, m.Unit)
+		} else {
+			row = append(row, "-", "", "")
+		}
+		for _, tag := range []string{reduce.AverageGPUPower, reduce.OutputTokenThroughput, reduce.OutputTokensPerJoule} {
+			if m, ok := w.Metrics[tag]; ok && m.Number != nil {
+				row = append(row, significant(m.Value, 4))
+			} else {
+				row = append(row, "-")
+			}
+		}
+		t.AppendRow(row)
+	}
+	render(b, t)
 }
 
 func requestFacts(q *reduce.Requests) []string {

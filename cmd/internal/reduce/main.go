@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -20,6 +21,7 @@ input; it is read to its end before the named files are opened. Without a reques
 log the whole recording is one phase.
 
   reduce requests.jsonl power.arrows
+  reduce --every 10s --window load=1795454856..1795454866.5 requests.jsonl power.arrows
   reduce --format json -o report.json requests.jsonl power.arrows
   record --for 60s | reduce
   record -- replay -o requests.jsonl --url http://server:8000 trace.jsonl | reduce requests.jsonl -
@@ -37,6 +39,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Flags: []ucli.Flag{
 			&ucli.StringFlag{Name: "format", Value: "text", Usage: "text, json, csv or markdown"},
 			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},
+			&ucli.StringSliceFlag{Name: "window", Usage: "one more window, which may overlap the phases: `NAME=START..END`, in RFC 3339 or Unix seconds"},
+			&ucli.DurationFlag{Name: "every", Usage: "cut every phase into slices of this `TIME`"},
 			&ucli.StringFlag{Name: "truth", Usage: "compare with what simulated devices really drew: `FILE` of simulate --truth"},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "use what precedes the fault of a damaged recording"},
 		},
@@ -57,6 +61,18 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	if c.Int("expect-devices") < 0 {
 		return cli.Usagef("--expect-devices is negative")
 	}
+	var windows []window
+	for _, s := range c.StringSlice("window") {
+		w, err := parseWindow(s)
+		if err != nil {
+			return err
+		}
+		windows = append(windows, w)
+	}
+	const least = 10 * time.Millisecond
+	if every := c.Duration("every"); every != 0 && every < least {
+		return cli.Usagef("--every %v: want at least %v", every, least)
+	}
 	operands := env.Operands
 	if len(operands) == 0 {
 		if cli.IsTerminal(env.Stdin) {
@@ -70,7 +86,7 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 		return err
 	}
 	rep, err := run(env, operands, options{
-		expectDevices: c.Int("expect-devices"), truth: c.String("truth"), keepGoing: c.Bool("keep-going"),
+		expectDevices: c.Int("expect-devices"), windows: windows, every: c.Duration("every"), truth: c.String("truth"), keepGoing: c.Bool("keep-going"),
 	})
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ import (
 
 type options struct {
 	expectDevices int
+	windows       []window
+	every         time.Duration
 	truth         string
 	keepGoing     bool
 }
@@ -51,7 +53,10 @@ func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err 
 	if err := s.headTelemetry(); err != nil {
 		return nil, err
 	}
-	ro := reduce.Options{ExpectDevices: opt.expectDevices}
+	ro := reduce.Options{ExpectDevices: opt.expectDevices, Every: opt.every}
+	for _, w := range opt.windows {
+		ro.Windows = append(ro.Windows, w.span(s.clock))
+	}
 	if opt.truth != "" {
 		if ro.Truth, err = s.loadTruth(env); err != nil {
 			return nil, err
