@@ -156,8 +156,6 @@ type integrator struct {
 	shift  time.Duration // the sensor's lag: samples are moved earlier by it
 	maxGap time.Duration // a longer time without a reading breaks the segment
 
-	plausible func(watts float64) bool
-
 	have  bool
 	at    trace.Time
 	watts float64
@@ -166,14 +164,11 @@ type integrator struct {
 }
 
 func newIntegrator(instants []trace.Time, s *survey) *integrator {
-	return &integrator{curve: newCurve(instants, true), shift: s.powerLag(), maxGap: s.maxPowerGap(), plausible: s.plausible}
+	return &integrator{curve: newCurve(instants, true), shift: s.sensor().Lag(), maxGap: s.maxPowerGap()}
 }
 
 // read takes one reading of the gauge, in watts.
 func (g *integrator) read(at trace.Time, took time.Duration, watts float64) {
-	if !g.plausible(watts) {
-		return // the survey has counted it
-	}
 	t := at.Add(took/2 - g.shift)
 	dt := t.Sub(g.at)
 	switch {
@@ -193,4 +188,5 @@ func (g *integrator) read(at trace.Time, took time.Duration, watts float64) {
 	g.have, g.at, g.watts = true, t, watts
 }
 
-func (g *integrator) end() { g.curve.end() }
+func (g *integrator) end()           { g.curve.end() }
+func (g *integrator) result() *curve { return g.curve }

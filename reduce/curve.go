@@ -172,7 +172,7 @@ const (
 func (c *curve) bend(a, b knot, before, after float64, t trace.Time) int64 {
 	span, x := b.at.Sub(a.at).Seconds(), t.Sub(a.at).Seconds()
 	d, y := before-after, span-x
-	grown, least := float64(b.total-a.total)/1e6, min(before, after)*span
+	grown, least := float64(b.total-a.total)/1e6, float64(min(before, after)*span)
 	if !c.steps(d) || grown < least-resolution {
 		return microjoules(rampShare * d * x * y / span)
 	}

@@ -43,7 +43,7 @@ func (s *series) window(from, to trace.Time) deviceEnergy {
 	case s.counter != nil:
 		c = s.counter.curve
 	case s.power != nil:
-		c = s.power.curve
+		c = s.power.result()
 	}
 	if c == nil || length <= 0 {
 		return d
@@ -66,29 +66,32 @@ func (s *series) window(from, to trace.Time) deviceEnergy {
 		d.whole, d.why = true, ""
 	}
 	if s.counter == nil {
-		d.sigma = s.gaugeSigma()
+		d.sigma = s.gaugeSigma(a, b)
 	} else {
 		d.enclosure = enclosure(a, b)
 		d.last = s.counter.lastDifference(from, to)
 	}
 	if s.power != nil {
-		p := s.power.curve
+		p := s.power.result()
 		a, b := p.edgeAt(from), p.edgeAt(to)
 		if a.inside && b.inside && float64(b.covered-a.covered) >= float64((1-maxMissing)*float64(to-from)) {
 			d.watts = trace.Some(float64(b.energy-a.energy) / 1e6 / (float64(b.covered-a.covered) / 1e9))
-			d.wattSigma = s.gaugeSigma() / length
+			d.wattSigma = s.gaugeSigma(a, b) / length
 		}
 	}
 	return d
 }
 
-// gaugeSigma is the random standard uncertainty of an integral of the gauge, in
-// joules: at each end the sensor's lag is known to half its window and period,
-// during which the power may move over its whole range.
-func (s *series) gaugeSigma() float64 {
-	window, period, _ := s.survey.powerWindow()
-	p := s.survey.power[s.gauge]
-	blur := (window + max(period, s.survey.poll())).Seconds()
+// gaugeSigma is the random standard uncertainty of an integral of the gauge
+// between two edges, in joules: the edges' own, where the curve goes by updates;
+// else at each end the sensor's lag is known to half its window and period, during
+// which the power may move over its whole range.
+func (s *series) gaugeSigma(a, b *edge) float64 {
+	if _, fast := s.power.(*fastGauge); fast {
+		return math.Sqrt(float64(a.sigma*a.sigma) + float64(b.sigma*b.sigma))
+	}
+	sensor, p := s.survey.sensor(), s.survey.power[s.gauge]
+	blur := (sensor.Window + max(sensor.Period, s.survey.poll())).Seconds()
 	return (p.max - p.min) * blur / math.Sqrt(12) * math.Sqrt2
 }
 
@@ -129,7 +132,7 @@ func (c *counter) lastDifference(from, to trace.Time) trace.Opt[float64] {
 func systematic(energies []float64, seconds float64) float64 {
 	var sum, units float64
 	for _, e := range energies {
-		sum += e
+		sum += float64(e) // which keeps a caller's product from being fused
 		u := float64(unitGain * e)
 		units += float64(u * u)
 	}

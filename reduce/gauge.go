@@ -129,6 +129,8 @@ func (g *fastGauge) end() {
 	g.curve.flat(math.MaxInt64)
 }
 
+func (g *fastGauge) result() *curve { return g.curve }
+
 // update takes an update of the field.
 func (g *fastGauge) update(t Tick) {
 	if g.sensor.Kind == SensorAverage {

@@ -58,9 +58,16 @@ type seriesKey struct {
 type series struct {
 	survey  survey
 	chosen  bool
-	counter *counter    // nil when the energy is integrated
-	power   *integrator // nil without a gauge
+	counter *counter   // nil when the energy is integrated
+	power   gaugeCurve // nil without a gauge
 	gauge   sample.MetricID
+}
+
+// gaugeCurve makes the curve of a power gauge.
+type gaugeCurve interface {
+	read(at trace.Time, took time.Duration, watts float64)
+	end()
+	result() *curve
 }
 
 // New returns a reducer for spans on the clock, which is the one that all times
@@ -121,7 +128,12 @@ func (r *Reducer) Start() {
 			s.counter = newCounter(instants, &s.survey)
 		}
 		if gauge, ok := s.survey.gauge(); ok {
-			s.gauge, s.power = gauge, newIntegrator(instants, &s.survey)
+			s.gauge = gauge
+			if sensor := s.survey.sensor(); sensor.fast(s.survey.poll()) {
+				s.power = newFastGauge(instants, sensor, s.survey.power[gauge].max, s.survey.maxPowerGap())
+			} else {
+				s.power = newIntegrator(instants, &s.survey)
+			}
 		}
 	}
 }
@@ -222,7 +234,7 @@ func (r *Reducer) Telemetry(b *sample.Batch, offset time.Duration) {
 			}
 		}
 		if s.power != nil {
-			if v, ok := b.Float(s.gauge, i); ok {
+			if v, ok := b.Float(s.gauge, i); ok && s.survey.plausible(v) {
 				s.power.read(at, b.Took[i], v)
 			}
 		}

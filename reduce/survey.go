@@ -16,9 +16,6 @@ import (
 // the counter's 100 ms.
 const (
 	counterPeriod = 100 * time.Millisecond // Tu of the energy counter, where the polls do not show it
-	powerPeriod   = 100 * time.Millisecond // Tu of the power fields
-	averageWindow = time.Second            // of power_average_watts
-	instantWindow = 25 * time.Millisecond  // of power_instant_watts on GA100 and GH100
 )
 
 // survey is what the first pass learns of one series.
@@ -41,6 +38,7 @@ type survey struct {
 	power       [sample.NumMetrics]powerSurvey // of the power gauges
 	limitWatts  float64
 	implausible int64 // readings of power that cannot be
+	refuters    [sample.NumMetrics]*refuter
 }
 
 // powerSurvey is what the first pass learns of one power gauge.
@@ -82,8 +80,20 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 			p.min, p.max, p.first = v, v, mid
 		}
 		p.n++
+		if id != sample.PowerInstantWatts {
+			s.refute(id, mid, v)
+		}
 		p.min, p.max, p.last = min(p.min, v), max(p.max, v), mid
 	}
+}
+
+// refute lets a reading speak against the field's being an average.
+func (s *survey) refute(id sample.MetricID, at trace.Time, watts float64) {
+	if s.refuters[id] == nil {
+		sensor, _ := Sensors().Lookup(fields[id], s.device, "")
+		s.refuters[id] = newRefuter(sensor)
+	}
+	s.refuters[id].read(at, watts)
 }
 
 // plausible reports whether the device can have drawn so many watts.
@@ -164,31 +174,44 @@ func (s *survey) gauge() (sample.MetricID, bool) {
 	return 0, false
 }
 
-// powerWindow returns the averaging window and update period of the gauge, and
-// whether the table knows them.
-func (s *survey) powerWindow() (window, period time.Duration, known bool) {
-	switch id, _ := s.gauge(); {
-	case id == sample.PowerAverageWatts:
-		return averageWindow, powerPeriod, true
-	case id == sample.PowerInstantWatts && s.device.Architecture == "volta":
-		return 10 * time.Millisecond, 20 * time.Millisecond, true
-	case id == sample.PowerInstantWatts && (s.device.Architecture == "hopper" || s.device.Architecture == "ampere"):
-		// Of Ampere, the boards without an average field are GA100.
-		return instantWindow, powerPeriod, true
-	case id == sample.PowerInstantWatts:
-		return 100 * time.Millisecond, powerPeriod, s.device.Architecture != ""
-	}
-	return 0, powerPeriod, false
+// fields are what the sensor table calls the gauges.
+var fields = map[sample.MetricID]PowerField{
+	sample.PowerAverageWatts: FieldAverage, sample.PowerInstantWatts: FieldInstant, sample.PowerWatts: FieldDraw,
 }
 
-// powerLag returns by how much a reading of the gauge is behind: half its
-// window and half its update period.
-func (s *survey) powerLag() time.Duration {
-	window, period, known := s.powerWindow()
-	if !known {
-		return 0
+// sensor returns what the gauge is, by the table. A field that the readings
+// refute to be an average is taken for an instant one.
+func (s *survey) sensor() Sensor {
+	id, ok := s.gauge()
+	if !ok {
+		return Sensor{}
 	}
-	return (window + period) / 2
+	sensor, _ := Sensors().Lookup(fields[id], s.device, "")
+	if r := s.refuters[id]; sensor.Kind == SensorAverage && r != nil && r.refutes() {
+		sensor, _ = Sensors().Lookup(FieldInstant, s.device, "")
+		sensor.Assumed = true
+	}
+	return sensor
+}
+
+// powerHow says how the gauge's readings become energy, for people.
+func (s *survey) powerHow() string {
+	sensor := s.sensor()
+	how := ""
+	switch {
+	case !sensor.fast(s.poll()) && sensor.Lag() > 0:
+		how = fmt.Sprintf(", %v earlier", sensor.Lag())
+	case !sensor.fast(s.poll()):
+		how = ", lag unknown"
+	case sensor.Kind == SensorAverage:
+		how = ", deconvolved"
+	default:
+		how = ", by its updates"
+	}
+	if sensor.Assumed {
+		how += " (assumed)"
+	}
+	return how
 }
 
 // hasCounter reports whether the counter moved often enough to be used.
@@ -202,7 +225,7 @@ func (s *survey) energyMethod() string {
 	case s.hasCounter():
 		return "counter, update period assumed"
 	case ok:
-		return "integrated " + gauge.String() + lagText(s)
+		return "integrated " + gauge.String() + s.powerHow()
 	}
 	return ""
 }
@@ -212,14 +235,7 @@ func (s *survey) powerMethod() string {
 	if !ok {
 		return ""
 	}
-	return "mean of " + gauge.String() + lagText(s)
-}
-
-func lagText(s *survey) string {
-	if lag := s.powerLag(); lag > 0 {
-		return fmt.Sprintf(", %v earlier", lag)
-	}
-	return ", lag unknown"
+	return "mean of " + gauge.String() + s.powerHow()
 }
 
 // span returns the time that the series covers with all the methods that will
@@ -230,10 +246,14 @@ func (s *survey) span() (from, to trace.Time, ok bool) {
 		from, to, ok = s.firstKnot.V, s.finalKnot.V, true
 	}
 	if id, has := s.gauge(); has {
-		lag := s.powerLag()
-		from = max(from, s.power[id].first.Add(-lag))
-		to = min(to, s.power[id].last.Add(-lag))
-		ok = true
+		// The integrator moves readings earlier by the lag; what goes by updates
+		// begins after the first reading and ends before the last by a few periods.
+		p, sensor := s.power[id], s.sensor()
+		first, last := p.first.Add(-sensor.Lag()), p.last.Add(-sensor.Lag())
+		if sensor.fast(s.poll()) {
+			first, last = p.first.Add(sensor.Period), min(last, p.last.Add(-3*sensor.Period))
+		}
+		from, to, ok = max(from, first), min(to, last), true
 	}
 	return from, to, ok && to > from
 }

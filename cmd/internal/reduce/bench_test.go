@@ -33,9 +33,9 @@ func writeRecording(tb testing.TB, path string, devices int, from, to time.Durat
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	b := &sample.Batch{Devices: head.Devices}
-	energy := make([]float64, devices)
+	energy, watts := make([]float64, devices), make([]float64, devices)
 	for d := range energy {
-		energy[d] = float64(from/1e6*400) / 1000
+		energy[d], watts[d] = float64(from/1e6*400)/1000, 400
 	}
 	const poll = trace.Time(20 * time.Millisecond)
 	for at := trace.Time(from); at < trace.Time(to); at += poll {
@@ -43,12 +43,12 @@ func writeRecording(tb testing.TB, path string, devices int, from, to time.Durat
 			row := b.Append(d, at+trace.Time(d*30_000), 30*time.Microsecond)
 			if int64(at/poll)%5 == int64(d%5) {
 				energy[d] = float64(at/1e6*400+trace.Time(rng.IntN(20_000))) / 1000 // 400 W, less evenly
+				watts[d] = float64(rng.IntN(300_000)+250_000) / 1000
 			}
-			watts := float64(rng.IntN(300_000)+250_000) / 1000
 			row.Set(sample.EnergyJoules, energy[d])
-			row.Set(sample.PowerWatts, watts)
-			row.Set(sample.PowerAverageWatts, watts)
-			row.Set(sample.PowerInstantWatts, watts)
+			row.Set(sample.PowerWatts, watts[d])
+			row.Set(sample.PowerAverageWatts, watts[d])
+			row.Set(sample.PowerInstantWatts, watts[d])
 			row.Set(sample.PowerLimitWatts, 700)
 		}
 		if b.Len() >= 50*devices {
