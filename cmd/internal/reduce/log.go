@@ -57,7 +57,7 @@ func eachRecord(l *logFile, use func(*requests.Record) error) error {
 
 // surveyLogs finds the phases of all runs. The first run's clock becomes the
 // common one.
-func (s *session) surveyLogs() ([]reduce.Span, error) {
+func (s *job) surveyLogs() ([]reduce.Span, error) {
 	var spans []reduce.Span
 	names := map[string]int{}
 	seen := map[trace.Clock]bool{} // no two runs have one anchor
@@ -153,7 +153,7 @@ func (l *logFile) phase(rec *requests.Record, spans *[]reduce.Span, names map[st
 
 // readLog passes the requests of a log on, in the second pass, and checks that
 // the log agrees with itself.
-func (s *session) readLog(l *logFile) error {
+func (s *job) readLog(l *logFile) error {
 	p := &logPass{r: s.r, log: l, run: -1, pending: map[int64]int{}}
 	err := eachRecord(l, p.take)
 	p.unended()

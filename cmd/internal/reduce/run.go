@@ -25,8 +25,8 @@ type options struct {
 	keepGoing     bool
 }
 
-// session is the files of one report and what has been learnt of them.
-type session struct {
+// job is the files of one report and what has been learnt of them.
+type job struct {
 	opt    options
 	inputs []*formats.Input
 	logs   []*logFile
@@ -37,7 +37,7 @@ type session struct {
 
 // run makes the report of the operands.
 func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err error) {
-	s := &session{opt: opt}
+	s := &job{opt: opt}
 	defer func() {
 		for _, in := range s.inputs {
 			err = errors.Join(err, in.Close())
@@ -88,7 +88,7 @@ func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err 
 // open opens the operands and sorts them by what they hold. Standard input is
 // read to its end first: in record -- replay -o requests.jsonl | reduce
 // requests.jsonl - the named file is whole only then.
-func (s *session) open(env *cli.Env, operands []string) error {
+func (s *job) open(env *cli.Env, operands []string) error {
 	byArgument := make([]*formats.Input, len(operands))
 	stdinFirst := slices.Clone(operands)
 	slices.SortStableFunc(stdinFirst, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
@@ -139,7 +139,7 @@ func rank(path string) int {
 }
 
 // describeInputs fills in what the report was made from.
-func (s *session) describeInputs(rep *reduce.Report) error {
+func (s *job) describeInputs(rep *reduce.Report) error {
 	for _, in := range s.inputs {
 		sum, err := in.SHA256()
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) { // a layer that is cut: the warnings say so
@@ -158,7 +158,7 @@ func (s *session) describeInputs(rep *reduce.Report) error {
 }
 
 // warnInputs warns of files that are not whole, and of clocks.
-func (s *session) warnInputs() {
+func (s *job) warnInputs() {
 	for _, l := range s.logs {
 		if l.incomplete > 0 {
 			s.r.Warn(reduce.WarnIncompleteLog, "", "", "%s: the log was not ended: its client was killed", l.in.Name())
@@ -194,7 +194,7 @@ type teleFile struct {
 
 // headTelemetry reads the heads, sets the common clock where there is no log,
 // and puts the recordings into the order of time.
-func (s *session) headTelemetry() error {
+func (s *job) headTelemetry() error {
 	for _, t := range s.tele {
 		r, err := t.in.Reader()
 		if err != nil {
@@ -229,7 +229,7 @@ func (s *session) headTelemetry() error {
 
 // readTelemetry passes all batches of a recording on. One that is cut off is
 // used as far as it goes; a damaged one only with --keep-going.
-func (s *session) readTelemetry(t *teleFile, use func(*batch, time.Duration)) error {
+func (s *job) readTelemetry(t *teleFile, use func(*batch, time.Duration)) error {
 	r, err := t.in.Reader()
 	if err != nil {
 		return err
@@ -263,7 +263,7 @@ func (s *session) readTelemetry(t *teleFile, use func(*batch, time.Duration)) er
 }
 
 // loadTruth reads the simulator's truth file.
-func (s *session) loadTruth(env *cli.Env) (func(string, trace.Time) (uint64, bool), error) {
+func (s *job) loadTruth(env *cli.Env) (func(string, trace.Time) (uint64, bool), error) {
 	in, err := formats.Open(s.opt.truth, env.Stdin)
 	if err != nil {
 		return nil, err
