@@ -77,21 +77,34 @@ func (p *tickPhase) begin(at trace.Time) {
 // probable they were, and the mean and the mean square of the time from the
 // first instant to their middles, in seconds.
 func (p *tickPhase) enclose(from, to trace.Time) (inside, mean, square float64) {
+	width := to.Sub(from).Seconds()
 	for i := range p.lengths {
 		l := &p.lengths[i]
 		part := l.period.Seconds() / phaseParts
 		start := ((from.Sub(p.zero)%l.period + l.period) % l.period).Seconds()
 		first := math.Ceil(start/part - 0.5)
-		for j := range phaseParts {
-			middle := float64((first+float64(j)+0.5)*part) - start
-			probability := &l.parts[(int(first)+j)%phaseParts]
-			if middle < to.Sub(from).Seconds() {
-				inside += *probability
-				mean += float64(*probability * middle)
-				square += float64(*probability * float64(middle*middle))
-			} else {
-				*probability *= outOfTurn
+		at := int(first) % phaseParts
+		j := 0
+		next := func() *float64 {
+			probability := &l.parts[at]
+			if at++; at == phaseParts {
+				at = 0
 			}
+			j++
+			return probability
+		}
+		for j < phaseParts {
+			middle := float64((first+float64(j)+0.5)*part) - start
+			if middle >= width {
+				break // and so is every later one
+			}
+			probability := next()
+			inside += *probability
+			mean += float64(*probability * middle)
+			square += float64(*probability * float64(middle*middle))
+		}
+		for j < phaseParts {
+			*next() *= outOfTurn
 		}
 	}
 	total := inside + float64(outOfTurn*(1-inside))
