@@ -18,14 +18,32 @@ import (
 // time, and not after Close.
 type State struct {
 	path    string
+	lock    *os.File // the file, locked while it is published
 	file    os.FileInfo
 	mem     []byte
 	devices int
 }
 
+// errStateInUse is the fault of a path that another publisher has.
+var errStateInUse = errors.New("another simulator publishes its GPUs there")
+
+// inUse reports whether a live publisher has the file.
+func inUse(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // lets go of the lock
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
 // CreateState makes the file path anew and maps it. Until a device is first
-// published, its values are zero.
+// published, its values are zero. A file that a live publisher has is refused;
+// one that a killed publisher left is replaced.
 func CreateState(path string, devices []sample.Device) (*State, error) {
+	if inUse(path) {
+		return nil, fmt.Errorf("%s: %w", path, errStateInUse)
+	}
 	content, err := encodeState(devices)
 	if err != nil {
 		return nil, err
@@ -34,17 +52,20 @@ func CreateState(path string, devices []sample.Device) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() // the mapping stays
 	info, err := f.Stat()
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	var mem []byte
 	if err == nil {
 		mem, err = unix.Mmap(int(f.Fd()), 0, len(content), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	}
 	if err != nil {
 		os.Remove(path)
+		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := &State{path, info, mem, len(devices)}
+	s := &State{path, f, info, mem, len(devices)}
 	s.beat()
 	return s, nil
 }
@@ -106,5 +127,5 @@ func (s *State) Close() error {
 	if info, statErr := os.Stat(s.path); statErr == nil && os.SameFile(info, s.file) {
 		err = errors.Join(err, os.Remove(s.path))
 	}
-	return err
+	return errors.Join(err, s.lock.Close())
 }

@@ -2,12 +2,14 @@ package sim
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"wattrace/sample"
 )
@@ -64,7 +66,15 @@ func TestStateFile(t *testing.T) {
 		t.Error("sequence, fault, delay or heartbeat")
 	}
 
-	// A second simulator takes the path over; the first cannot disturb it.
+	// A second simulator is refused while the first lives.
+	before := len(content())
+	if _, err := CreateState(path, devices[:1]); !errors.Is(err, errStateInUse) || len(content()) != before {
+		t.Errorf("a second publisher: %v", err)
+	}
+	// It takes over what a killed one has left, which then disturbs nothing.
+	if err := unix.Flock(int(s.lock.Fd()), unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
 	other, err := CreateState(path, devices[:1])
 	if err != nil {
 		t.Fatal(err)
