@@ -99,13 +99,17 @@ func (r *Reducer) tokens(ph *phase) *Tokens {
 		return nil
 	}
 	var t Tokens
-	if ph.withInput == n {
+	noInput, noOutput := n-ph.withInput, n-ph.withOutput
+	if ph.arrivals { // other phases' requests count, too
+		noInput, noOutput = ph.noInput, ph.noOutput
+	}
+	if noInput == 0 {
 		t.Input = &ph.input
 	}
-	if ph.withOutput == n {
+	if noOutput == 0 {
 		t.Output = &ph.output
 	} else {
-		r.doubt(ph, WarnNoTokens, "", "%d of %d requests do not say how many tokens they had", n-ph.withOutput, n)
+		r.doubt(ph, WarnNoTokens, "", "%s not say how many tokens they had: nothing is said per token", plural(int(noOutput), "request does", "requests do"))
 	}
 	if ph.counted > 0 {
 		r.doubt(ph, WarnTokensCounted, "", "the output tokens of %s were counted from events, which is a lower bound: the server sent no usage",

@@ -23,7 +23,9 @@ type phase struct {
 	output       float64
 	withInput    int64 // requests that succeeded and know their input tokens
 	withOutput   int64
-	counted      int64   // of those, counted from events
+	counted      int64 // of those, counted from events
+	noInput      int64 // requests whose tokens arrived here, with arrivals, and do not say how many
+	noOutput     int64
 	outputSquare float64 // variance of output, from requests in flight at the ends
 	inFlight     int64   // requests that cross an end
 }
@@ -130,9 +132,14 @@ func (ph *phase) arrived(q *trace.Request, offset time.Duration) {
 	first := q.FirstToken.Or(q.LastToken.V)
 	if n, ok := q.InputTokens.Get(); ok && within(first) {
 		ph.input += float64(n)
+	} else if within(first) && q.Outcome == trace.Succeeded {
+		ph.noInput++
 	}
 	n, ok := q.OutputTokens.Get()
 	if !ok || !q.LastToken.OK {
+		if !ok && q.Outcome == trace.Succeeded && first.Add(offset) < end && q.LastToken.V.Add(offset) >= ph.Start {
+			ph.noOutput++
+		}
 		return
 	}
 	inside, events := 0, 0

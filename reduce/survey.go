@@ -10,13 +10,9 @@ import (
 	"wattrace/trace"
 )
 
-// What the sensor table says of NVIDIA's sensors. Sources: the results file of
-// Yang, Adamek and Armour, "Accurate and Convenient Energy Measurements for
-// GPUs" (SC24), for the power fields; Zeus's documentation and measurements for
-// the counter's 100 ms.
-const (
-	counterPeriod = 100 * time.Millisecond // Tu of the energy counter, where the polls do not show it
-)
+// counterPeriod is Tu of NVIDIA's energy counter, where the polls do not show it
+// (Zeus's documentation: about 100 ms). The power fields are in sensor.go.
+const counterPeriod = 100 * time.Millisecond
 
 // survey is what the first pass learns of one series.
 type survey struct {

@@ -67,3 +67,25 @@ func TestWindowOfARecordingAlone(t *testing.T) {
 	}
 	near(t, "energy", value(t, rep.Phases[1].Metrics, TotalGPUEnergy), 1500, 4)
 }
+
+// A sum that would leave a request out is absent, also where the request was
+// sent elsewhere.
+func TestUnknownTokensAreNotZeroInAWindow(t *testing.T) {
+	g := &gpu{watts: flat(300), period: 100 * ms, until: 31 * sec}
+	q := succeeded("p", 6*sec, 8*sec, 9*sec, 0, 0)
+	q.InputTokens, q.OutputTokens = trace.Opt[int64]{}, trace.Opt[int64]{}
+	rep := reduceAll(t, []Span{phaseSpan("p", 5*sec, 11*sec)}, true, Options{Every: 2 * time.Second}, counterRows([]*gpu{g}, 0, 30*sec, 20*ms), q)
+	ph := rep.Phases[0]
+	absent(t, ph.Metrics, OutputTokensPerJoule)
+	if !warned(rep, WarnNoTokens, "p") {
+		t.Error("no warning")
+	}
+	sent, arrived := ph.Windows[0], ph.Windows[1] // 5 to 7 s, 7 to 9 s
+	if arrived.Tokens.Input != nil || arrived.Tokens.Output != nil {
+		t.Errorf("the slice in which they arrived has %+v", arrived.Tokens)
+	}
+	absent(t, arrived.Metrics, OutputTokenThroughput, OutputTokensPerJoule)
+	if sent.Tokens.Output == nil || *sent.Tokens.Output != 0 {
+		t.Errorf("the slice before: %+v", sent.Tokens)
+	}
+}
