@@ -242,14 +242,18 @@ func TestSignalsAreTheNormalEnd(t *testing.T) {
 }
 
 // waitForFile waits until a file has content.
-func (n *node) waitForFile(name string) {
+func (n *node) waitForFile(name string) int64 { return n.waitForGrowth(name, 0) }
+
+// waitForGrowth waits until a file is longer than size, and returns how long.
+func (n *node) waitForGrowth(name string, size int64) int64 {
 	n.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if info, err := os.Stat(filepath.Join(n.dir, name)); err == nil && info.Size() > 0 {
-			return
+		if info, err := os.Stat(filepath.Join(n.dir, name)); err == nil && info.Size() > size {
+			return info.Size()
 		}
 	}
-	n.t.Fatal("no ", name)
+	n.t.Fatal(name, " does not grow beyond ", size, " bytes")
+	return 0
 }
 
 func TestCommandStatus(t *testing.T) {
@@ -460,9 +464,11 @@ func TestWriteErrorLeavesTheCommand(t *testing.T) {
 func TestLostGPU(t *testing.T) {
 	n := newNode(t)
 	p := n.start("-o", "power.arrows")
-	n.waitForFile("power.arrows")
+	size := n.waitForFile("power.arrows")
 	n.state.SetFault(1, sim.CallFields, 15)
-	time.Sleep(100 * time.Millisecond)
+	for range 2 { // the second batch from here on was read with the fault
+		size = n.waitForGrowth("power.arrows", size)
+	}
 	p.Process.Signal(syscall.SIGINT)
 	n.want(p, 3, `(?s)record: GPU-1: \d+ of \d+ readings failed: energy_joules=GPU_IS_LOST,.*\n$`)
 	c := n.read("power.arrows")
