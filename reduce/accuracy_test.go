@@ -182,8 +182,8 @@ func reduceSim(devices []*sim.Device, load []step, spans []reduce.Span, until tr
 	r := reduce.New(trace.Clock{}, spans, true, reduce.Options{
 		Truth: func(_ string, at trace.Time) (uint64, bool) { return uint64(truth(load, 0, at) * 1e6), true },
 	})
-	r.Survey(b, 0)
+	r.Survey(b, reduce.Recording{})
 	r.Start()
-	r.Telemetry(b, 0)
+	r.Telemetry(b, reduce.Recording{})
 	return r.Report()
 }

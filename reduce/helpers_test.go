@@ -76,11 +76,11 @@ func reduceAll(t *testing.T, spans []Span, hasLog bool, opt Options, batches []*
 	t.Helper()
 	r := New(trace.Clock{Host: "node"}, spans, hasLog, opt)
 	for _, b := range batches {
-		r.Survey(b, 0)
+		r.Survey(b, Recording{})
 	}
 	r.Start()
 	for _, b := range batches {
-		r.Telemetry(b, 0)
+		r.Telemetry(b, Recording{})
 	}
 	for _, q := range requests {
 		for i, s := range spans {

@@ -30,6 +30,20 @@ type phase struct {
 	inFlight     int64   // requests that cross an end
 }
 
+// SurveyRequest takes one request that ended, of the phase with that index, in
+// the first pass over the log. offset moves its times to the common clock.
+func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duration) {
+	ph := r.phases[phase]
+	// A phase that its requests outlast was not drained, whatever its plan says:
+	// its tokens are counted where they arrived.
+	if end, ok := ph.End.Get(); ok && q.Done.Add(offset) > end {
+		ph.arrivals = true
+		if phase+1 < len(r.phases) {
+			r.phases[phase+1].arrivals = true
+		}
+	}
+}
+
 // Request takes one request that ended, of the phase with that index. offset
 // moves its times to the common clock.
 func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) {

@@ -39,14 +39,14 @@ func drawPoll(t *rapid.T) trace.Time {
 func curveOf(batches []*sample.Batch, instants []trace.Time) *series {
 	r := New(trace.Clock{}, nil, true, Options{})
 	for _, b := range batches {
-		r.Survey(b, 0)
+		r.Survey(b, Recording{})
 	}
 	for i := 1; i < len(instants); i++ {
 		r.phases = append(r.phases, &phase{Span: Span{Start: instants[i-1], End: trace.Some(instants[i])}})
 	}
 	r.Start()
 	for _, b := range batches {
-		r.Telemetry(b, 0)
+		r.Telemetry(b, Recording{})
 	}
 	r.Report()
 	return r.gpus[0]

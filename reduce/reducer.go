@@ -22,22 +22,12 @@ type Span struct {
 	Handover    bool                  // ends with requests in flight
 }
 
-// Options are the choices of a user. The zero value is the default.
-type Options struct {
-	Windows       []Span        // more windows, which may overlap the phases: of kind "window", with an end
-	Every         time.Duration // cut every phase into slices of this length; 0 does not
-	ExpectDevices int           // GPUs that should have been seen; 0 takes those of the recording
-	// Truth gives what a simulated device has drawn until an instant on the
-	// common clock, in microjoules. With it the report compares itself, and the
-	// difference of the last readings before each end, with the truth.
-	Truth func(device string, at trace.Time) (microjoules uint64, ok bool)
-}
-
 // A Reducer computes a report in two passes over the telemetry, as the package
 // comment says. It is not safe for concurrent use.
 type Reducer struct {
 	clock    trace.Clock
 	opt      Options
+	sensors  SensorTable
 	hasLog   bool
 	phases   []*phase
 	windows  []*phase // those of kind window, and the slices of all phases
@@ -57,6 +47,7 @@ type seriesKey struct {
 // series is one sensor of one device.
 type series struct {
 	survey  survey
+	spread  time.Duration // the recording's times may be wrong by this, either way
 	chosen  bool
 	counter *counter   // nil when the energy is integrated
 	power   gaugeCurve // nil without a gauge
@@ -75,6 +66,7 @@ type gaugeCurve interface {
 // they must be none, and the whole recording is one phase.
 func New(clock trace.Clock, spans []Span, hasLog bool, opt Options) *Reducer {
 	r := &Reducer{clock: clock, opt: opt, hasLog: hasLog, series: map[seriesKey]*series{}}
+	r.sensors = append(slices.Clone(opt.Sensors), Sensors()...)
 	for i, s := range spans {
 		ph := &phase{Span: s}
 		ph.arrivals = s.Handover || i > 0 && spans[i-1].Handover
@@ -88,12 +80,15 @@ func (r *Reducer) Warn(code Code, phase, device, format string, args ...any) {
 	r.warnings = append(r.warnings, Warning{code, fmt.Sprintf(format, args...), phase, device})
 }
 
-// Survey takes a batch in the first pass. offset moves its times to the common
-// clock.
-func (r *Reducer) Survey(b *sample.Batch, offset time.Duration) {
+// Survey takes a batch in the first pass over the telemetry.
+func (r *Reducer) Survey(b *sample.Batch, from Recording) {
 	r.lookup(b)
+	for _, s := range r.batch {
+		s.survey.driver = from.Driver
+		s.spread = max(s.spread, from.Spread)
+	}
 	for i := range b.Len() {
-		r.batch[b.Device[i]].survey.row(b, i, b.Time[i].Add(offset))
+		r.batch[b.Device[i]].survey.row(b, i, b.Time[i].Add(from.Offset))
 	}
 }
 
@@ -104,7 +99,7 @@ func (r *Reducer) lookup(b *sample.Batch) {
 		key := seriesKey{d.ID, d.Scope, d.Source}
 		s := r.series[key]
 		if s == nil {
-			s = &series{survey: survey{device: d}}
+			s = &series{survey: survey{device: d, sensors: r.sensors}}
 			r.series[key] = s
 			r.all = append(r.all, s)
 		}
@@ -219,15 +214,15 @@ func (r *Reducer) instants() []trace.Time {
 	return slices.Compact(list)
 }
 
-// Telemetry takes a batch in the second pass.
-func (r *Reducer) Telemetry(b *sample.Batch, offset time.Duration) {
+// Telemetry takes a batch in the second pass over the telemetry.
+func (r *Reducer) Telemetry(b *sample.Batch, from Recording) {
 	r.lookup(b)
 	for i := range b.Len() {
 		s := r.batch[b.Device[i]]
 		if !s.chosen {
 			continue
 		}
-		at := b.Time[i].Add(offset)
+		at := b.Time[i].Add(from.Offset)
 		if s.counter != nil {
 			if v, ok := b.Float(sample.EnergyJoules, i); ok {
 				s.counter.read(at, b.Took[i], v)

@@ -16,8 +16,10 @@ const counterPeriod = 100 * time.Millisecond
 
 // survey is what the first pass learns of one series.
 type survey struct {
-	device sample.Device
-	rows   int64
+	device  sample.Device
+	driver  string      // version; "" is unknown
+	sensors SensorTable // what power fields are
+	rows    int64
 
 	polls     histogram // time between readings, nanoseconds
 	last      trace.Time
@@ -86,7 +88,7 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 // refute lets a reading speak against the field's being an average.
 func (s *survey) refute(id sample.MetricID, at trace.Time, watts float64) {
 	if s.refuters[id] == nil {
-		sensor, _ := Sensors().Lookup(fields[id], s.device, "")
+		sensor, _ := s.sensors.Lookup(fields[id], s.device, s.driver)
 		s.refuters[id] = newRefuter(sensor)
 	}
 	s.refuters[id].read(at, watts)
@@ -182,9 +184,9 @@ func (s *survey) sensor() Sensor {
 	if !ok {
 		return Sensor{}
 	}
-	sensor, _ := Sensors().Lookup(fields[id], s.device, "")
+	sensor, _ := s.sensors.Lookup(fields[id], s.device, s.driver)
 	if r := s.refuters[id]; sensor.Kind == SensorAverage && r != nil && r.refutes() {
-		sensor, _ = Sensors().Lookup(FieldInstant, s.device, "")
+		sensor, _ = s.sensors.Lookup(FieldInstant, s.device, s.driver)
 		sensor.Assumed = true
 	}
 	return sensor

@@ -16,6 +16,10 @@ import (
 // Reader reads logs, one or many after another. It is not safe for concurrent
 // use.
 type Reader struct {
+	// SkipRequests passes over the lines of requests, sent and ended, without
+	// looking into them: what else a log holds is a thousandth of it.
+	SkipRequests bool
+
 	lines      lines
 	name       string
 	p          parser
@@ -55,7 +59,7 @@ func (r *Reader) Read(rec *Record) error {
 		if err == errLong {
 			return &trace.SyntaxError{Pos: rec.Pos, Err: err}
 		}
-		if len(bytes.TrimSpace(line)) == 0 {
+		if len(bytes.TrimSpace(line)) == 0 || r.SkipRequests && ended && r.targets >= 0 && isRequest(line) {
 			continue
 		}
 		known, err := r.parse(line, rec)
@@ -73,6 +77,11 @@ func (r *Reader) Read(rec *Record) error {
 			return nil
 		}
 	}
+}
+
+// isRequest reports whether a line is plainly one of a request.
+func isRequest(line []byte) bool {
+	return bytes.HasPrefix(line, []byte(`{"type":"request",`)) || bytes.HasPrefix(line, []byte(`{"type":"sent",`))
 }
 
 // ends notes that a log is over.

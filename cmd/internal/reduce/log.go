@@ -31,12 +31,13 @@ type runPart struct {
 
 // eachRecord reads a log to its end. A last line that was cut off ends it, as
 // killing the client does.
-func eachRecord(l *logFile, use func(*requests.Record) error) error {
+func eachRecord(l *logFile, skipRequests bool, use func(*requests.Record) error) error {
 	r, err := l.in.Reader()
 	if err != nil {
 		return err
 	}
 	reader := requests.NewReader(r, l.in.Name())
+	reader.SkipRequests = skipRequests
 	var rec requests.Record
 	for {
 		switch err := reader.Read(&rec); {
@@ -61,9 +62,8 @@ func (s *job) surveyLogs() ([]reduce.Span, error) {
 	var spans []reduce.Span
 	names := map[string]int{}
 	seen := map[trace.Clock]bool{} // no two runs have one anchor
-	last := map[int]trace.Time{}   // end of the last request, by span
 	for i, l := range s.logs {
-		err := eachRecord(l, func(rec *requests.Record) error {
+		err := eachRecord(l, true, func(rec *requests.Record) error {
 			switch rec.Type {
 			case requests.TypeRun:
 				if i == 0 && len(l.runs) == 0 {
@@ -84,8 +84,6 @@ func (s *job) surveyLogs() ([]reduce.Span, error) {
 				l.interrupted = l.interrupted || !rec.Close.Clean
 			case requests.TypePhase:
 				return l.phase(rec, &spans, names)
-			case requests.TypeRequest:
-				return l.lasts(rec, last)
 			}
 			return nil
 		})
@@ -93,27 +91,7 @@ func (s *job) surveyLogs() ([]reduce.Span, error) {
 			return nil, err
 		}
 	}
-	for i := range spans {
-		// A phase that its requests outlast was not drained, whatever its plan
-		// says: its tokens are counted where they arrived.
-		if end, ok := spans[i].End.Get(); ok && last[i] > end {
-			spans[i].Handover = true
-		}
-	}
 	return spans, nil
-}
-
-// lasts notes when the last request of each phase ended, in the first pass.
-func (l *logFile) lasts(rec *requests.Record, last map[int]trace.Time) error {
-	q := &rec.Request
-	if q.FirstToken.OK && q.FirstToken.V < q.Sent || q.LastToken.OK && q.LastToken.V < q.Sent || q.Done < q.Sent {
-		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("a token, or the end, comes before the request was sent")}
-	}
-	part := l.runs[len(l.runs)-1]
-	if index, ok := part.phases[q.Phase]; ok && index != handover {
-		last[index] = max(last[index], q.Done.Add(part.offset))
-	}
-	return nil
 }
 
 // handover marks a phase that is not known yet as one that ends without a drain.
@@ -151,18 +129,19 @@ func (l *logFile) phase(rec *requests.Record, spans *[]reduce.Span, names map[st
 	return nil
 }
 
-// readLog passes the requests of a log on, in the second pass, and checks that
-// the log agrees with itself.
-func (s *job) readLog(l *logFile) error {
-	p := &logPass{r: s.r, log: l, run: -1, pending: map[int64]int{}}
-	err := eachRecord(l, p.take)
+// readLog passes the requests of a log on, and those that did not end, and
+// checks that the log agrees with itself.
+func (s *job) readLog(l *logFile, ended func(phase int, q *trace.Request, offset time.Duration), unended func(phase int)) error {
+	p := &logPass{ended: ended, lost: unended, log: l, run: -1, pending: map[int64]int{}}
+	err := eachRecord(l, false, p.take)
 	p.unended()
 	return err
 }
 
-// logPass is the second pass over a log.
+// logPass is a pass over the requests of a log.
 type logPass struct {
-	r       *reduce.Reducer
+	ended   func(phase int, q *trace.Request, offset time.Duration)
+	lost    func(phase int)
 	log     *logFile
 	run     int
 	pending map[int64]int // phase of each request that was sent and has not ended
@@ -172,7 +151,7 @@ type logPass struct {
 // unended counts the requests of the run that were sent and have not ended.
 func (p *logPass) unended() {
 	for _, phase := range p.pending {
-		p.r.Unended(phase)
+		p.lost(phase)
 	}
 	clear(p.pending)
 	p.count = requests.Close{}
@@ -217,6 +196,9 @@ func (p *logPass) take(rec *requests.Record) error {
 
 func (p *logPass) request(rec *requests.Record) error {
 	q := &rec.Request
+	if q.FirstToken.OK && q.FirstToken.V < q.Sent || q.LastToken.OK && q.LastToken.V < q.Sent || q.Done < q.Sent {
+		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("a token, or the end, comes before the request was sent")}
+	}
 	phase, err := p.phase(rec, q.Phase)
 	if err != nil {
 		return err
@@ -233,6 +215,6 @@ func (p *logPass) request(rec *requests.Record) error {
 	case trace.Cancelled:
 		p.count.Cancelled++
 	}
-	p.r.Request(phase, q, p.log.runs[p.run].offset)
+	p.ended(phase, q, p.log.runs[p.run].offset)
 	return nil
 }

@@ -68,6 +68,11 @@ func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err 
 			return nil, err
 		}
 	}
+	for _, l := range s.logs {
+		if err := s.readLog(l, s.r.SurveyRequest, func(int) {}); err != nil {
+			return nil, err
+		}
+	}
 	s.r.Start()
 	for _, t := range s.tele {
 		if err := s.readTelemetry(t, s.r.Telemetry); err != nil {
@@ -75,7 +80,7 @@ func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err 
 		}
 	}
 	for _, l := range s.logs {
-		if err := s.readLog(l); err != nil {
+		if err := s.readLog(l, s.r.Request, s.r.Unended); err != nil {
 			return nil, err
 		}
 	}
@@ -229,7 +234,7 @@ func (s *job) headTelemetry() error {
 
 // readTelemetry passes all batches of a recording on. One that is cut off is
 // used as far as it goes; a damaged one only with --keep-going.
-func (s *job) readTelemetry(t *teleFile, use func(*batch, time.Duration)) error {
+func (s *job) readTelemetry(t *teleFile, use func(*batch, reduce.Recording)) error {
 	r, err := t.in.Reader()
 	if err != nil {
 		return err
@@ -258,7 +263,7 @@ func (s *job) readTelemetry(t *teleFile, use func(*batch, time.Duration)) error 
 			t.fault = err
 			return nil
 		}
-		use(&b, t.offset)
+		use(&b, reduce.Recording{Offset: t.offset, Driver: t.head.Info.Driver})
 	}
 }
 
