@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"wattrace/sample"
 	"wattrace/trace"
 )
 
@@ -33,13 +34,13 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 	out.End, out.DurationSeconds = r.clock.Wall(end).Format(timeFormat), &seconds
 	if r.hasLog {
 		out.Tokens = r.tokens(ph)
-		throughput(ph, out.Tokens, seconds, out.Metrics)
+		r.throughput(ph, out.Tokens, seconds, out.Metrics)
 	}
 	if len(r.all) > 0 {
 		r.energies(ph, &out, seconds)
 	}
-	for _, slice := range ph.slices {
-		out.Windows = append(out.Windows, r.phaseReport(slice))
+	for _, w := range slices.Concat(ph.windows, ph.slices) {
+		out.Windows = append(out.Windows, r.phaseReport(w))
 	}
 	return out
 }
@@ -104,10 +105,12 @@ func (r *Reducer) tokens(ph *phase) *Tokens {
 		noInput, noOutput = ph.noInput, ph.noOutput
 	}
 	if noInput == 0 {
-		t.Input = &ph.input
+		n := ph.inputTokens()
+		t.Input = &n
 	}
 	if noOutput == 0 {
-		t.Output = &ph.output
+		n := ph.outputTokens()
+		t.Output = &n
 	} else {
 		r.doubt(ph, WarnNoTokens, "", "%s not say how many tokens they had: nothing is said per token", plural(int(noOutput), "request does", "requests do"))
 	}
@@ -118,54 +121,45 @@ func (r *Reducer) tokens(ph *phase) *Tokens {
 	return &t
 }
 
-func throughput(ph *phase, t *Tokens, seconds float64, m map[string]Metric) {
-	rate := func(tag, unit string, n float64) {
-		if seconds > 0 {
-			m[tag] = Metric{Unit: unit, Number: &Number{Value: n / seconds, Method: "count / duration"}}
-		}
-	}
-	if ph.requests.Succeeded > 0 {
-		rate(RequestThroughput, "requests/s", float64(ph.requests.Succeeded))
-	}
-	if t != nil && t.Output != nil {
-		rate(OutputTokenThroughput, "tokens/s", *t.Output)
-		if t.Input != nil {
-			rate(TotalTokenThroughput, "tokens/s", *t.Input+*t.Output)
-		}
-	}
-}
-
 // energies fills in the devices and what follows from their energy.
 func (r *Reducer) energies(ph *phase, out *Phase, seconds float64) {
-	out.Devices = &Devices{Expected: max(len(r.gpus), r.opt.ExpectDevices), Missing: []string{}}
+	out.Devices = &Devices{Expected: r.expected(""), Missing: r.absentMembers("")}
 	if seconds <= 0 {
 		r.doubt(ph, WarnNotBracketed, "", "the phase has no length: no energy and no power")
 		return
 	}
 	var devices []deviceEnergy
-	partitioned := false
 	for _, s := range r.gpus {
 		d := s.window(ph.Start, ph.End.V)
 		devices = append(devices, d)
 		if d.whole {
 			out.Devices.Seen++
-			partitioned = partitioned || s.survey.device.MIG
 		} else {
 			out.Devices.Missing = append(out.Devices.Missing, s.survey.device.ID)
 		}
 		r.warnDevice(ph, d)
-		out.PerDevice = append(out.PerDevice, perDevice(d, seconds))
+		out.PerDevice = append(out.PerDevice, r.perDevice(d))
 	}
-	if unknown := out.Devices.Expected - len(r.gpus); unknown > 0 {
-		r.doubt(ph, WarnMissingDevice, "", "%s in the telemetry, %d expected", plural(len(r.gpus), "GPU is", "GPUs are"), out.Devices.Expected)
+	r.warnMembers(ph, out.Devices.Seen)
+	r.warnIdleDevices(ph, devices)
+	r.conditions(ph, out, r.gpus)
+	gross := r.totals(ph, out, devices, seconds)
+	r.otherScopes(ph, out, seconds)
+	r.roleReports(ph, out, devices, seconds)
+	if gross.n() == 0 {
+		return
 	}
-	if n := r.opt.ExpectDevices; n > 0 && len(r.gpus) > n {
-		r.doubt(ph, WarnUnexpected, "", "%s in the telemetry, %d expected: all are counted", plural(len(r.gpus), "GPU is", "GPUs are"), n)
+	r.powerOverTime(ph, out)
+	r.idleMetrics(ph, out, devices, gross)
+	if r.hasLog && r.perToken(devices) {
+		r.ratios(ph, out, out.Metrics[TotalGPUEnergy].Number, seconds)
 	}
-	r.totals(ph, out, devices, seconds)
-	if e, ok := out.Metrics[TotalGPUEnergy]; ok && r.hasLog && !partitioned {
-		r.ratios(ph, out, e.Number)
-	}
+}
+
+// perToken reports whether the energy is that of the server: a partitioned board's may
+// be another's, too.
+func (r *Reducer) perToken(devices []deviceEnergy) bool {
+	return r.opt.MIG || !slices.ContainsFunc(devices, func(d deviceEnergy) bool { return d.whole && d.series.survey.device.MIG })
 }
 
 func (r *Reducer) warnDevice(ph *phase, d deviceEnergy) {
@@ -175,6 +169,8 @@ func (r *Reducer) warnDevice(ph *phase, d deviceEnergy) {
 		r.doubt(ph, d.why, device.ID, "%s: its telemetry covers %.4g %% of the phase: its energy is not stated", deviceName(device), 100*d.coverage)
 	case d.why == WarnMissing:
 		r.doubt(ph, d.why, device.ID, "%s: readings are missing for %.4g %% of the phase: its energy is not stated", deviceName(device), 100*(1-d.coverage))
+	case d.why == WarnMissingDevice && r.opt.EnergySource != SourceAuto:
+		r.doubt(ph, d.why, device.ID, "%s: has no energy by %s", deviceName(device), r.opt.EnergySource)
 	case d.why == WarnMissingDevice:
 		r.doubt(ph, d.why, device.ID, "%s: reports neither energy nor power", deviceName(device))
 	case d.coverage < 1:
@@ -183,39 +179,63 @@ func (r *Reducer) warnDevice(ph *phase, d deviceEnergy) {
 }
 
 // perDevice writes up one device.
-func perDevice(d deviceEnergy, seconds float64) PerDevice {
+func (r *Reducer) perDevice(d deviceEnergy) PerDevice {
 	s := d.series
 	device := s.survey.device
 	out := PerDevice{
 		Device: device.ID, DeviceIndex: device.Index, Host: device.Host, Name: device.Name,
 		Source: string(device.Source), Scope: string(device.Scope), Coverage: d.coverage, Metrics: map[string]Metric{},
 	}
-	number := func(v float64, method string, u *Uncertainty) *Number {
-		return &Number{Value: v, Method: method, Uncertainty: u}
+	if s.member != nil {
+		out.Role, out.Worker = s.member.Role, s.member.Worker
 	}
-	switch {
-	case d.whole:
-		n := number(d.joules, s.survey.energyMethod(), &Uncertainty{d.sigma, systematic([]float64{d.joules}, seconds)})
-		n.Enclosure = d.enclosure
-		out.Metrics[GPUEnergy] = Metric{Unit: "J", Number: n}
-	case d.coverage > 0:
-		out.Metrics[GPUEnergyCovered] = Metric{Unit: "J", Number: number(d.joules, s.survey.energyMethod(), nil)}
+	single := func(tag, unit string, by EnergySource, joules estimate, scale float64, method string) *Number {
+		t := total{seconds: d.seconds, scale: scale}
+		t.add(s, by, joules, method)
+		n := t.number()
+		n.DevicesCovered = 0
+		out.Metrics[tag] = Metric{Unit: unit, Number: n}
+		return n
+	}
+	if d.why != WarnMissingDevice {
+		tag := GPUEnergy
+		if !d.whole {
+			tag = GPUEnergyCovered
+		}
+		n := single(tag, "J", s.source, estimate{d.joules, d.sigma}, 1, s.method(s.source))
+		n.Enclosure, n.ClockRange = d.enclosure, d.clock
 	}
 	if w, ok := d.watts.Get(); ok {
-		out.Metrics[GPUPower] = Metric{Unit: "W", Number: number(w, s.survey.powerMethod(),
-			&Uncertainty{d.wattSigma, systematic([]float64{w * seconds}, seconds) / seconds})}
+		single(GPUPower, "W", SourcePower, estimate{w.value * d.seconds, w.sigma * d.seconds}, 1/d.seconds, s.survey.powerMethod())
+	}
+	if c, ok := d.check.Get(); ok {
+		single(CrossCheckEnergy, "J", s.other(), c, 1, s.method(s.other()))
+		if c.value > 0 {
+			out.Metrics[CrossCheckRatio] = ratio(estimate{d.joules, d.sigma}, c)
+		}
 	}
 	return out
 }
 
+// ratio relates the energy to what the other method says, with its random uncertainty:
+// both come from one sensor, so that what is systematic is in both.
+func ratio(a, b estimate) Metric {
+	x, y := a.sigma/b.value, float64(a.value*b.sigma)/b.value/b.value
+	return Metric{Unit: "1", Number: &Number{
+		Value: a.value / b.value, Method: "energy / crosscheck_gpu_energy",
+		Uncertainty: &Uncertainty{Random: math.Sqrt(float64(x*x) + float64(y*y))},
+	}}
+}
+
 // totals adds up the devices. Sums are taken before any rounding.
-func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds float64) {
-	var energy, power total
+func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds float64) *total {
+	energy, power := &total{seconds: seconds}, &total{seconds: seconds, scale: 1 / seconds}
 	var bounds Enclosure
 	enclosed := true
 	for _, d := range devices {
 		if d.whole {
-			energy.add(d.joules, d.sigma, d.series.survey.energyMethod())
+			energy.add(d.series, d.series.source, estimate{d.joules, d.sigma}, d.series.method(d.series.source))
+			energy.addClock(d.joules, d.clock)
 			if d.enclosure != nil {
 				bounds.Low += d.enclosure.Low
 				bounds.High += d.enclosure.High
@@ -224,11 +244,12 @@ func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds 
 			}
 		}
 		if w, ok := d.watts.Get(); ok {
-			power.add(w, d.wattSigma, d.series.survey.powerMethod())
+			power.add(d.series, SourcePower, estimate{w.value * seconds, w.sigma * seconds}, d.series.survey.powerMethod())
 		}
 	}
 	if energy.n() > 0 {
-		n := energy.number(systematic(energy.values, seconds))
+		r.crossCheck(ph, out, devices, energy)
+		n := energy.number()
 		if enclosed {
 			n.Enclosure = &bounds
 		}
@@ -237,11 +258,7 @@ func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds 
 	}
 	switch {
 	case power.n() > 0:
-		joules := make([]float64, len(power.values))
-		for i, w := range power.values {
-			joules[i] = w * seconds
-		}
-		out.Metrics[TotalGPUPower] = Metric{Unit: "W", Number: power.number(systematic(joules, seconds) / seconds)}
+		out.Metrics[TotalGPUPower] = Metric{Unit: "W", Number: power.number()}
 	case slices.ContainsFunc(devices, func(d deviceEnergy) bool { return d.series.power != nil }):
 		r.doubt(ph, WarnNoGauge, "", "the readings of power do not reach over both ends of the phase: total_gpu_power is not stated")
 	default:
@@ -249,6 +266,100 @@ func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds 
 	}
 	if r.opt.Truth != nil {
 		r.compare(ph, out, devices)
+	}
+	return energy
+}
+
+// How far two methods may differ before a report doubts them: as a share, and in
+// random standard uncertainties of the difference.
+const (
+	checkShare  = 0.01
+	checkSigmas = 3
+)
+
+// crossCheck compares the energy with what the other method says of the devices that
+// have both. Both come from the same sensor: agreement says that nothing went wrong on
+// the way, not that the sensor is right. A disagreement beyond what is random is a
+// systematic uncertainty: the truth may be anywhere between both, or beyond.
+func (r *Reducer) crossCheck(ph *phase, out *Phase, devices []deviceEnergy, energy *total) {
+	var one, other total
+	for _, d := range devices {
+		c, ok := d.check.Get()
+		if !ok || !d.whole {
+			continue
+		}
+		s := d.series
+		one.add(s, s.source, estimate{d.joules, d.sigma}, s.method(s.source))
+		other.add(s, s.other(), c, s.method(s.other()))
+		if by, limit := disagreement(estimate{d.joules, d.sigma}, c); by > limit {
+			r.doubt(ph, WarnDisagree, s.survey.device.ID, "%s: its energy is %.6g J by its %s and %.6g J by its %s, %+.2f %%, where %.2f %% would be random",
+				deviceName(s.survey.device), d.joules, s.method(s.source), c.value, s.method(s.other()), 100*(d.joules/c.value-1), 100*limit/c.value)
+		}
+	}
+	if other.n() == 0 {
+		return
+	}
+	a, b := estimate{one.joules(), one.random()}, estimate{other.joules(), other.random()}
+	other.seconds = energy.seconds
+	out.Metrics[CrossCheckEnergy] = Metric{Unit: "J", Number: other.number()}
+	if b.value > 0 {
+		m := ratio(a, b)
+		m.DevicesCovered = other.n()
+		out.Metrics[CrossCheckRatio] = m
+	}
+	if by, limit := disagreement(a, b); by > limit {
+		energy.extra = by / 2
+	}
+}
+
+// disagreement returns by how much two figures differ, and by how much they may.
+func disagreement(a, b estimate) (by, limit float64) {
+	sigma := math.Sqrt(float64(a.sigma*a.sigma) + float64(b.sigma*b.sigma))
+	return math.Abs(a.value - b.value), max(float64(checkShare*b.value), float64(checkSigmas*sigma))
+}
+
+// otherScopes adds the totals of what is no GPU, a figure for each scope: scopes that
+// contain each other are never added.
+func (r *Reducer) otherScopes(ph *phase, out *Phase, seconds float64) {
+	sums := map[sample.Scope]*total{}
+	var scopes []sample.Scope
+	for _, s := range r.others {
+		d := s.window(ph.Start, ph.End.V)
+		out.PerDevice = append(out.PerDevice, r.perDevice(d))
+		scope := s.survey.device.Scope
+		if sums[scope] == nil {
+			sums[scope] = &total{seconds: seconds}
+			scopes = append(scopes, scope)
+		}
+		if d.whole {
+			sums[scope].add(s, s.source, estimate{d.joules, d.sigma}, s.method(s.source))
+			sums[scope].addClock(d.joules, d.clock)
+		}
+	}
+	for _, scope := range scopes {
+		if t := sums[scope]; t.n() > 0 {
+			n := t.number()
+			out.Metrics["total_"+string(scope)+"_energy"] = Metric{Unit: "J", Number: n}
+			out.Metrics["average_"+string(scope)+"_power"] = Metric{Unit: "W", Number: scaled(n, 1/seconds, "total_"+string(scope)+"_energy / duration")}
+		}
+	}
+}
+
+// powerOverTime adds how power was distributed over the window, its peak, and its share
+// of the limit.
+func (r *Reducer) powerOverTime(ph *phase, out *Phase) {
+	if ph.slice || r.cells == nil {
+		return
+	}
+	if d, ok := describeFloats(r.cells.means(ph.Start, ph.End.V)); ok {
+		method := fmt.Sprintf("means of %v of the power of all GPUs", powerStep)
+		d.Of = method
+		out.Metrics[GPUPowerOverTime] = Metric{Unit: "W", Distribution: &d}
+		out.Metrics[PeakGPUPower] = Metric{Unit: "W", Number: &Number{Value: d.Max, Method: "highest of the " + method, DevicesCovered: len(r.gpus)}}
+	}
+	limit, ok := out.Metrics[GPUPowerLimit]
+	if average := out.Metrics[AverageGPUPower]; ok && limit.Value > 0 && limit.DevicesCovered == average.DevicesCovered {
+		out.Metrics[PowerLimitShare] = Metric{Unit: "1", Number: scaled(average.Number, 1/limit.Value, "average_gpu_power / gpu_power_limit")}
 	}
 }
 
@@ -267,93 +378,16 @@ func (r *Reducer) compare(ph *phase, out *Phase, devices []deviceEnergy) {
 			r.doubt(ph, WarnNoTruth, id, "the truth file does not reach over both ends of the phase")
 			return
 		}
-		truth.add(float64(b-a)/1e6, 0, "simulator's truth")
+		truth.add(d.series, d.series.source, estimate{value: float64(b-a) / 1e6}, "simulator's truth")
 		if v, ok := d.last.Get(); ok {
-			last.add(v, 0, "last counter reading before each end")
+			last.add(d.series, SourceCounter, estimate{value: v}, "last counter reading before each end")
 		}
 	}
 	for tag, t := range map[string]*total{TrueGPUEnergy: &truth, LastSampleGPUEnergy: &last} {
 		if t.n() > 0 {
-			n := t.number(0)
+			n := t.number()
 			n.Uncertainty = nil
 			out.Metrics[tag] = Metric{Unit: "J", Number: n}
 		}
-	}
-}
-
-// total is a sum over devices.
-type total struct {
-	values  []float64
-	squares float64 // of the random uncertainties
-	sigmas  float64 // their sum
-	methods []string
-}
-
-func (t *total) add(v, sigma float64, method string) {
-	t.values = append(t.values, v)
-	t.squares += float64(sigma * sigma)
-	t.sigmas += sigma
-	if !slices.Contains(t.methods, method) {
-		t.methods = append(t.methods, method)
-	}
-}
-
-func (t *total) n() int { return len(t.values) }
-
-func (t *total) number(systematic float64) *Number {
-	var sum float64
-	for _, v := range t.values {
-		sum += v
-	}
-	random := math.Sqrt(float64((1-sharedEdges)*t.squares) + float64(sharedEdges*float64(t.sigmas*t.sigmas)))
-	return &Number{
-		Value: sum, Method: strings.Join(t.methods, " + "), DevicesCovered: len(t.values),
-		Uncertainty: &Uncertainty{random, systematic},
-	}
-}
-
-// scaled returns n times an exact factor.
-func scaled(n *Number, factor float64, method string) *Number {
-	return &Number{
-		Value: n.Value * factor, Method: method, DevicesCovered: n.DevicesCovered,
-		Uncertainty: &Uncertainty{n.Uncertainty.Random * factor, n.Uncertainty.Systematic * factor},
-	}
-}
-
-// ratios relates the energy to tokens, users and requests.
-func (r *Reducer) ratios(ph *phase, out *Phase, energy *Number) {
-	m := out.Metrics
-	how := "tokens"
-	if ph.arrivals {
-		how = "tokens arrived"
-	}
-	if t := out.Tokens; t != nil && t.Output != nil && *t.Output == 0 {
-		r.doubt(ph, WarnNoTokens, "", "there are no output tokens: nothing is said per token")
-	}
-	if t := out.Tokens; t != nil && t.Output != nil && *t.Output > 0 {
-		tokens := *t.Output
-		relative := math.Sqrt(ph.outputSquare) / tokens
-		perToken := scaled(energy, 1/tokens, "total_gpu_energy / output "+how)
-		edges, inFlight := perToken.Uncertainty.Random, perToken.Value*relative
-		perToken.Uncertainty.Random = math.Sqrt(float64(edges*edges) + float64(inFlight*inFlight))
-		m[EnergyPerOutputToken] = Metric{Unit: "J/token", Number: perToken}
-		if energy.Value > 0 {
-			perJoule := scaled(perToken, tokens/energy.Value*tokens/energy.Value, "output "+how+" / total_gpu_energy")
-			perJoule.Value = tokens / energy.Value
-			m[OutputTokensPerJoule] = Metric{Unit: "tokens/J", Number: perJoule}
-		}
-		if t.Input != nil {
-			m[EnergyPerTotalToken] = Metric{Unit: "J/token", Number: scaled(energy, 1/(*t.Input+tokens), "total_gpu_energy / all "+how)}
-		}
-	}
-	if n := ph.requests.Succeeded; n > 0 {
-		m[EnergyPerRequest] = Metric{Unit: "J/request", Number: scaled(energy, 1/float64(n), "total_gpu_energy / requests")}
-	}
-	switch {
-	case ph.Kind == string(trace.Idle):
-	case ph.Concurrency > 0:
-		m[EnergyPerUser] = Metric{Unit: "J/user", Number: scaled(energy, 1/float64(ph.Concurrency), "total_gpu_energy / concurrency")}
-	default:
-		r.doubt(ph, WarnNoConcurrency, "", "no concurrency is configured: energy_per_user is not stated")
 	}
 }

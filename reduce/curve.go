@@ -34,9 +34,10 @@ type bounds struct {
 // A curve is E(t) and C(t) of one device, evaluated at given instants while
 // its knots stream by. It holds no more than its edges and three knots.
 type curve struct {
-	edges     []edge // in order of time
-	next      int    // the first edge that is not evaluated yet
-	trapezoid bool   // power is linear between knots; else constant
+	edges     []edge  // in order of time
+	next      int     // the first edge that is not evaluated yet
+	trapezoid bool    // power is linear between knots; else constant
+	fill      *filler // where the curve goes on the way; nil is nowhere
 	recent    [3]knot
 	n         int // how many of recent are valid
 	energy    int64
@@ -97,6 +98,7 @@ func (c *curve) cut() {
 		c.next++
 	}
 	c.n = 0
+	c.fill.cut()
 }
 
 // end evaluates what is left.
@@ -115,14 +117,17 @@ func (c *curve) flat(t trace.Time) {
 // span evaluates the edges in [a, b), with the knots around where there are
 // any, and moves C(t) on to b.
 func (c *curve) span(a, b knot, before, after *knot) {
+	c.fill.to(a.at, a.total, c.covered)
 	for ; c.next < len(c.edges) && c.edges[c.next].at < b.at; c.next++ {
 		e := &c.edges[c.next]
 		e.inside = true
 		e.energy = c.between(a, b, before, after, e.at)
 		e.covered = c.covered + int64(e.at-a.at)
 		e.sigma = c.sigmaAt(a, b, before, after, e.at)
+		c.fill.to(e.at, e.energy, e.covered)
 	}
 	c.covered += int64(b.at - a.at)
+	c.fill.to(b.at, b.total, c.covered)
 }
 
 // between returns E(t) for t in [a, b], with the knots around where there are

@@ -7,79 +7,95 @@ import (
 	"wattrace/trace"
 )
 
-// The systematic standard uncertainties of a GPU's own sensor. Their sources
-// are in the package comment.
-const (
-	modelGain  = 0.05  // relative; shared by all devices of a run
-	unitGain   = 0.015 // relative; each device its own
-	zeroOffset = 5.0   // watts, shared
-	// sharedEdges is how far the random errors of devices go together: those of one
-	// server share its load, and with it how the power moves at the ends of a
-	// phase. Found by simulation (accuracy_test.go).
-	sharedEdges = 0.3
-	maxMissing  = 0.01 // share of a phase that may be missing inside it before its energy is withheld
-)
+// maxMissing is the share of a window that may be missing inside it before its
+// energy is withheld.
+const maxMissing = 0.01
 
 // deviceEnergy is one device's energy in one window.
 type deviceEnergy struct {
 	series    *series
+	seconds   float64 // of the window
 	joules    float64 // of the covered part
 	coverage  float64 // 0 to 1
 	whole     bool    // joules stands for the window
+	why       Code    // when not
 	sigma     float64 // random standard uncertainty, joules
 	enclosure *Enclosure
-	last      trace.Opt[float64] // the last-sample difference, joules
-	watts     trace.Opt[float64] // mean of the gauge
-	wattSigma float64
-	why       Code // when not whole
+	clock     *Enclosure          // joules if the clocks are off; nil where they are not
+	last      trace.Opt[float64]  // the last-sample difference, joules
+	check     trace.Opt[estimate] // by the other method
+	watts     trace.Opt[estimate] // mean of the gauge
 }
+
+// estimate is a figure with its random standard uncertainty.
+type estimate struct{ value, sigma float64 }
 
 // window evaluates one device between two instants.
 func (s *series) window(from, to trace.Time) deviceEnergy {
-	d := deviceEnergy{series: s, why: WarnMissingDevice}
-	length := to.Sub(from).Seconds()
-	var c *curve
-	switch {
-	case s.counter != nil:
-		c = s.counter.curve
-	case s.power != nil:
-		c = s.power.result()
-	}
-	if c == nil || length <= 0 {
+	d := deviceEnergy{series: s, seconds: to.Sub(from).Seconds(), why: WarnMissingDevice}
+	c, _ := s.curve(s.source)
+	if c == nil || d.seconds <= 0 {
 		return d
 	}
 	a, b := c.edgeAt(from), c.edgeAt(to)
 	d.joules = float64(b.energy-a.energy) / 1e6
 	d.coverage = float64(b.covered-a.covered) / float64(to-from)
-	missing := float64((1 - d.coverage) * length)
-	lost := 0.0
-	if covered := length - missing; covered > 0 {
-		lost = d.joules / covered * missing
-	}
-	d.sigma = math.Sqrt(float64(a.sigma*a.sigma) + float64(b.sigma*b.sigma) + float64(lost*lost))
+	missing := float64((1 - d.coverage) * d.seconds)
 	switch {
 	case !a.inside || !b.inside:
 		d.why = WarnNotBracketed
-	case missing > float64(maxMissing*length):
+	case missing > float64(maxMissing*d.seconds):
 		d.why = WarnMissing
 	default:
 		d.whole, d.why = true, ""
 	}
-	if s.counter == nil {
-		d.sigma = s.gaugeSigma(a, b)
-	} else {
+	d.sigma = s.sigma(s.source, a, b, missing)
+	if s.source == SourceCounter {
 		d.enclosure = enclosure(a, b)
+	}
+	if s.counter != nil {
 		d.last = s.counter.lastDifference(from, to)
 	}
-	if s.power != nil {
-		p := s.power.result()
-		a, b := p.edgeAt(from), p.edgeAt(to)
-		if a.inside && b.inside && float64(b.covered-a.covered) >= float64((1-maxMissing)*float64(to-from)) {
-			d.watts = trace.Some(float64(b.energy-a.energy) / 1e6 / (float64(b.covered-a.covered) / 1e9))
-			d.wattSigma = s.gaugeSigma(a, b) / length
-		}
+	if o, ok := s.estimate(s.other(), from, to); ok && d.whole {
+		d.check = trace.Some(o)
+	}
+	if p, ok := s.estimate(SourcePower, from, to); ok {
+		d.watts = trace.Some(estimate{p.value / d.seconds, p.sigma / d.seconds})
+	}
+	if s.spread > 0 && d.whole {
+		d.clock = clockRange(c, from, to, s)
 	}
 	return d
+}
+
+// estimate returns the energy by one method, where that covers the window.
+func (s *series) estimate(by EnergySource, from, to trace.Time) (estimate, bool) {
+	c, _ := s.curve(by)
+	if c == nil {
+		return estimate{}, false
+	}
+	a, b := c.edgeAt(from), c.edgeAt(to)
+	covered := b.covered - a.covered
+	if !a.inside || !b.inside || float64(covered) < float64((1-maxMissing)*float64(to-from)) || covered == 0 {
+		return estimate{}, false
+	}
+	whole := float64(to-from) / float64(covered) // of a mean over what is covered
+	missing := to.Sub(from).Seconds() - float64(covered)/1e9
+	return estimate{float64(b.energy-a.energy) / 1e6 * whole, s.sigma(by, a, b, missing)}, true
+}
+
+// sigma is the random standard uncertainty of an energy between two edges, of which
+// some seconds are missing: those may have held nothing, or as much again as the rest.
+func (s *series) sigma(by EnergySource, a, b *edge, missing float64) float64 {
+	lost := 0.0
+	if covered := float64(b.covered-a.covered) / 1e9; covered > 0 && missing > 0 {
+		lost = float64(b.energy-a.energy) / 1e6 / covered * missing
+	}
+	edges := math.Sqrt(float64(a.sigma*a.sigma) + float64(b.sigma*b.sigma))
+	if by == SourcePower {
+		edges = s.fixes[1].sigma(s.gaugeSigma(a, b))
+	}
+	return math.Sqrt(float64(edges*edges) + float64(lost*lost))
 }
 
 // gaugeSigma is the random standard uncertainty of an integral of the gauge
@@ -95,10 +111,50 @@ func (s *series) gaugeSigma(a, b *edge) float64 {
 	return (p.max - p.min) * blur / math.Sqrt(12) * math.Sqrt2
 }
 
-// edgeAt returns the edge at an instant that the curve was made with.
+// clockRange returns the energies of a window whose place is known to the spread of
+// the clocks: the least and the most over the shifts that are tried. Shifts that lead
+// out of what the readings cover say nothing.
+func clockRange(c *curve, from, to trace.Time, s *series) *Enclosure {
+	at := func(t trace.Time) *edge {
+		if e := c.edgeAt(t); e.at == t && e.inside {
+			return e
+		}
+		return nil
+	}
+	a, b := at(from), at(to)
+	if a == nil || b == nil {
+		return nil
+	}
+	joules := float64(b.energy-a.energy) / 1e6
+	r := &Enclosure{joules, joules}
+	for _, d := range shifts(s.spread) {
+		if a, b := at(from.Add(d)), at(to.Add(d)); a != nil && b != nil {
+			joules := float64(b.energy-a.energy) / 1e6
+			r.Low, r.High = min(r.Low, joules), max(r.High, joules)
+		}
+	}
+	return r
+}
+
+// edgeAt returns the edge at an instant that the curve was made with; at another one,
+// the next.
 func (c *curve) edgeAt(t trace.Time) *edge {
 	i, _ := slices.BinarySearchFunc(c.edges, t, func(e edge, t trace.Time) int { return int(min(max(e.at-t, -1), 1)) })
-	return &c.edges[i]
+	return &c.edges[min(i, len(c.edges)-1)]
+}
+
+// fix turns what a calibrated sensor shows into what the device drew. That is linear
+// in energy and in time, so that windows add up as before.
+func (c *curve) fix(f fix) {
+	if f.gain == 0 {
+		return
+	}
+	for i := range c.edges {
+		e := &c.edges[i]
+		e.energy = f.energy(e.energy, e.covered)
+		e.sigma = f.sigma(e.sigma)
+		e.bounds.low, e.bounds.high = f.energy(e.bounds.low, e.covered), f.energy(e.bounds.high, e.covered)
+	}
 }
 
 // enclosure bounds the energy between two edges by the counter's monotony.
@@ -117,7 +173,7 @@ func enclosure(a, b *edge) *Enclosure {
 // compared with.
 func (c *counter) lastDifference(from, to trace.Time) trace.Opt[float64] {
 	at := func(t trace.Time) trace.Opt[float64] {
-		i := slices.IndexFunc(c.curve.edges, func(e edge) bool { return e.at == t })
+		i, _ := slices.BinarySearchFunc(c.curve.edges, t, func(e edge, t trace.Time) int { return int(min(max(e.at-t, -1), 1)) })
 		return c.lastBefore[i]
 	}
 	a, b := at(from), at(to)
@@ -125,17 +181,4 @@ func (c *counter) lastDifference(from, to trace.Time) trace.Opt[float64] {
 		return trace.Opt[float64]{}
 	}
 	return trace.Some(float64(microjoules(b.V)-microjoules(a.V)) / 1e6)
-}
-
-// systematic returns the systematic standard uncertainty of the sum of
-// energies over a window of that length, in joules.
-func systematic(energies []float64, seconds float64) float64 {
-	var sum, units float64
-	for _, e := range energies {
-		sum += float64(e) // which keeps a caller's product from being fused
-		u := float64(unitGain * e)
-		units += float64(u * u)
-	}
-	model, zero := float64(modelGain*sum), zeroOffset*seconds*float64(len(energies))
-	return math.Sqrt(float64(model*model) + units + float64(zero*zero))
 }

@@ -121,6 +121,7 @@ func (g *fastGauge) cut() {
 		c.next++
 	}
 	g.knots, g.sent = g.knots[:0], 0
+	g.curve.fill.cut()
 }
 
 // end ends the series.
@@ -181,11 +182,15 @@ func (g *fastGauge) send() {
 		c.flat(b.at)
 	} else {
 		a := &g.knots[g.sent-1]
+		c.fill.to(a.at, c.energy, c.covered)
 		for ; c.next < len(c.edges) && c.edges[c.next].at < b.at; c.next++ {
-			g.between(a, b, &c.edges[c.next])
+			e := &c.edges[c.next]
+			g.between(a, b, e)
+			c.fill.to(e.at, e.energy, e.covered)
 		}
 		c.energy += b.grown
 		c.covered += int64(b.at - a.at)
+		c.fill.to(b.at, c.energy, c.covered)
 	}
 	c.knots++
 	g.sent++

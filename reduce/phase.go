@@ -10,65 +10,64 @@ import (
 // phase gathers the requests of one span.
 type phase struct {
 	Span
-	arrivals bool     // tokens are counted where they arrived, since requests cross an end
-	window   bool     // overlaps phases: it has the requests that were sent in it
-	quiet    bool     // a slice, which has no doubts of its own
-	slices   []*phase // of the phase, in order
+	arrivals bool      // tokens are counted where they arrived, since requests cross an end
+	window   bool      // overlaps phases: it has the requests that were sent in it
+	quiet    bool      // a part of a phase, which has no doubts of its own
+	slice    bool      // one of slices
+	slices   []*phase  // of the phase, in order
+	windows  []*phase  // that follow from its load, in order
+	activity *activity // of a log's phase that has a length
+
+	surveyed int64        // requests of the first pass
+	firsts   []trace.Time // of their first tokens, for ML.ENERGY's rule
+	dones    []trace.Time // of their ends, likewise
 
 	requests     Requests
 	ttft         []time.Duration
 	itl          []time.Duration
 	e2e          []time.Duration
-	input        float64 // tokens of the requests that succeeded
-	output       float64
+	input        int64 // microtokens of the requests that succeeded
+	output       int64
 	withInput    int64 // requests that succeeded and know their input tokens
 	withOutput   int64
 	counted      int64 // of those, counted from events
 	noInput      int64 // requests whose tokens arrived here, with arrivals, and do not say how many
 	noOutput     int64
-	outputSquare float64 // variance of output, from requests in flight at the ends
-	inFlight     int64   // requests that cross an end
+	outputSquare int64 // variance of output, from requests in flight at the ends, in millionths
+	inFlight     int64 // requests that cross an end
+	busy         int64 // nanoseconds of requests in flight
+	good         int64 // requests that kept the latencies asked for
 }
 
-// SurveyRequest takes one request that ended, of the phase with that index, in
-// the first pass over the log. offset moves its times to the common clock.
-func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duration) {
-	ph := r.phases[phase]
-	// A phase that its requests outlast was not drained, whatever its plan says:
-	// its tokens are counted where they arrived.
-	if end, ok := ph.End.Get(); ok && q.Done.Add(offset) > end {
-		ph.arrivals = true
-		if phase+1 < len(r.phases) {
-			r.phases[phase+1].arrivals = true
-		}
-	}
-}
+// inputTokens and outputTokens return sums in tokens.
+func (ph *phase) inputTokens() float64  { return float64(ph.input) / microtokens }
+func (ph *phase) outputTokens() float64 { return float64(ph.output) / microtokens }
 
-// Request takes one request that ended, of the phase with that index. offset
-// moves its times to the common clock.
+// Request takes one request that ended, of the phase with that index, in the second
+// pass over the log. offset moves its times to the common clock.
 func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) {
-	ph := r.phases[phase]
-	ph.take(q)
-	for _, other := range r.phases {
-		if other.window {
+	r.settle()
+	own := r.phases[phase]
+	own.take(q, r.opt.SLO)
+	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
+	for ph := range r.timeline.overlapping(sent, done) {
+		ph.busy += max(0, int64(min(done, ph.End.V)-max(sent, ph.Start)))
+		if ph.window {
+			ph.arrived(q, offset)
+			if sent >= ph.Start && sent < ph.End.V {
+				ph.take(q, r.opt.SLO)
+			}
 			continue
 		}
-		other.crossing(q, offset, other == ph)
-		if other.arrivals {
-			other.arrived(q, offset)
-		}
-	}
-	sent := q.Sent.Add(offset)
-	for _, w := range r.windows {
-		w.arrived(q, offset)
-		if sent >= w.Start && sent < w.End.V {
-			w.take(q)
+		ph.crossing(q, offset, ph == own)
+		if ph.arrivals {
+			ph.arrived(q, offset)
 		}
 	}
 }
 
 // take counts a request as the phase's own.
-func (ph *phase) take(q *trace.Request) {
+func (ph *phase) take(q *trace.Request, slo SLO) {
 	ph.requests.Sent++
 	switch q.Outcome {
 	case trace.Succeeded:
@@ -85,6 +84,9 @@ func (ph *phase) take(q *trace.Request) {
 	if q.Outcome != trace.Succeeded {
 		return
 	}
+	if slo.keeps(q) {
+		ph.good++
+	}
 	if d, ok := q.TTFT(); ok {
 		ph.ttft = append(ph.ttft, d)
 	}
@@ -97,7 +99,7 @@ func (ph *phase) take(q *trace.Request) {
 	if n, ok := q.InputTokens.Get(); ok {
 		ph.withInput++
 		if !ph.arrivals {
-			ph.input += float64(n)
+			ph.input += n * microtokens
 		}
 	}
 	if n, ok := q.OutputTokens.Get(); ok {
@@ -106,9 +108,26 @@ func (ph *phase) take(q *trace.Request) {
 			ph.counted++
 		}
 		if !ph.arrivals {
-			ph.output += float64(n)
+			ph.output += n * microtokens
 		}
 	}
+}
+
+// any reports whether a latency is asked for.
+func (s SLO) any() bool { return s != SLO{} }
+
+// keeps reports whether a request that succeeded kept the latencies asked for. One of
+// a single token has no inter-token latency to keep; a request whose latency is not
+// known has not kept it.
+func (s SLO) keeps(q *trace.Request) bool {
+	within := func(limit time.Duration, d time.Duration, ok bool) bool { return limit <= 0 || ok && d <= limit }
+	ttft, okTTFT := q.TTFT()
+	itl, okITL := q.ITL()
+	e2e, okE2E := q.E2E()
+	if n, ok := q.OutputTokens.Get(); ok && n < 2 {
+		okITL = true
+	}
+	return within(s.TTFT, ttft, okTTFT) && within(s.ITL, itl, okITL) && within(s.E2E, e2e, okE2E)
 }
 
 // Unended counts a request that was sent in the phase and of which the log says
@@ -120,12 +139,8 @@ func (r *Reducer) Unended(phase int) {
 
 // crossing notes a request in flight at an end of the phase.
 func (ph *phase) crossing(q *trace.Request, offset time.Duration, own bool) {
-	end, ok := ph.End.Get()
-	if !ok {
-		return
-	}
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
-	if own && done > end || !own && sent < ph.Start && done > ph.Start {
+	if own && done > ph.End.V || !own && sent < ph.Start && done > ph.Start {
 		ph.inFlight++
 	}
 }
@@ -135,17 +150,14 @@ func (ph *phase) crossing(q *trace.Request, offset time.Duration, own bool) {
 // the output by the times of its events, each with an equal share, else spread
 // evenly from the first token to the last; of the input all, at the first token.
 func (ph *phase) arrived(q *trace.Request, offset time.Duration) {
-	end, ok := ph.End.Get()
-	if !ok {
-		return
-	}
+	end := ph.End.V
 	within := func(t trace.Time) bool { t = t.Add(offset); return t >= ph.Start && t < end }
 	if !q.FirstToken.OK && !q.LastToken.OK {
 		return // nothing arrived
 	}
 	first := q.FirstToken.Or(q.LastToken.V)
 	if n, ok := q.InputTokens.Get(); ok && within(first) {
-		ph.input += float64(n)
+		ph.input += n * microtokens
 	} else if within(first) && q.Outcome == trace.Succeeded {
 		ph.noInput++
 	}
@@ -156,7 +168,7 @@ func (ph *phase) arrived(q *trace.Request, offset time.Duration) {
 		}
 		return
 	}
-	inside, events := 0, 0
+	inside, events := int64(0), int64(0)
 	for _, c := range q.Chunks {
 		if c.Kind.Output() {
 			events++
@@ -165,16 +177,17 @@ func (ph *phase) arrived(q *trace.Request, offset time.Duration) {
 			}
 		}
 	}
-	share, grain := 0.0, float64(n)
+	grain := float64(n)
 	if events > 0 {
-		share, grain = float64(inside)/float64(events), float64(n)/float64(events)
+		grain = float64(n) / float64(events)
+		ph.output += mulDiv(n*microtokens, inside, events)
 	} else {
-		share = overlap(first.Add(offset), q.LastToken.V.Add(offset), ph.Start, end)
+		share := overlap(first.Add(offset), q.LastToken.V.Add(offset), ph.Start, end)
+		ph.output += int64(math.Round(share * float64(n*microtokens)))
 	}
-	ph.output += float64(share * float64(n))
 	for _, edge := range []trace.Time{ph.Start, end} {
 		if first.Add(offset) < edge && q.LastToken.V.Add(offset) > edge {
-			ph.outputSquare += float64(grain*grain) / 12
+			ph.outputSquare += int64(math.Round(float64(grain*grain) / 12 * microtokens))
 		}
 	}
 }

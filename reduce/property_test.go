@@ -231,11 +231,11 @@ func TestCounterAndIntegralAgree(t *testing.T) {
 		})
 		a, b := 5*sec, 14*sec
 		d := curveOf(batches, []trace.Time{a, b}).window(a, b)
-		if math.Abs(d.joules-d.watts.V*9) > 1+w*0.2 { // two edges, each within an update
-			t.Fatalf("counter %v J, integral %v J", d.joules, d.watts.V*9)
+		if math.Abs(d.joules-d.watts.V.value*9) > 1+w*0.2 { // two edges, each within an update
+			t.Fatalf("counter %v J, integral %v J", d.joules, d.watts.V.value*9)
 		}
-		if math.Abs(d.watts.V-w) > 1e-5 {
-			t.Fatalf("mean power %v W of %v W", d.watts.V, w)
+		if math.Abs(d.watts.V.value-w) > 1e-5 {
+			t.Fatalf("mean power %v W of %v W", d.watts.V.value, w)
 		}
 	})
 }

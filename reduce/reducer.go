@@ -1,7 +1,6 @@
 package reduce
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -22,18 +21,25 @@ type Span struct {
 	Handover    bool                  // ends with requests in flight
 }
 
-// A Reducer computes a report in two passes over the telemetry, as the package
-// comment says. It is not safe for concurrent use.
+// A Reducer computes a report in two passes over the telemetry and two over the
+// requests, as the package comment says. It is not safe for concurrent use.
 type Reducer struct {
 	clock    trace.Clock
 	opt      Options
 	sensors  SensorTable
 	hasLog   bool
+	settled  bool
 	phases   []*phase
-	windows  []*phase // those of kind window, and the slices of all phases
+	windows  []*phase // those of kind window, and the windows of all phases
+	head     *phase   // of the recording, at rest; nil is not asked for
+	timeline timeline // phases and windows, for requests
+	edges    []trace.Time
+	cells    *cells // nil without GPUs
 	series   map[seriesKey]*series
 	all      []*series // in order of appearance
 	gpus     []*series // the chosen series of scope gpu, in order of host and index
+	others   []*series // the chosen series of other scopes, likewise
+	twins    twins     // module sensors that may be one
 	batch    []*series // by device of the batch at hand
 	warnings []Warning
 }
@@ -48,10 +54,15 @@ type seriesKey struct {
 type series struct {
 	survey  survey
 	spread  time.Duration // the recording's times may be wrong by this, either way
+	member  *Member       // what the topology says of it; nil is nothing
 	chosen  bool
-	counter *counter   // nil when the energy is integrated
+	counter *counter   // nil without one
 	power   gaugeCurve // nil without a gauge
 	gauge   sample.MetricID
+	source  EnergySource  // which of both gives the energy
+	fixes   [2]calibrated // of the counter and of the gauge
+	alike   []int         // numbers of the devices that report the same sensor
+	slow    slow
 }
 
 // gaugeCurve makes the curve of a power gauge.
@@ -70,8 +81,12 @@ func New(clock trace.Clock, spans []Span, hasLog bool, opt Options) *Reducer {
 	for i, s := range spans {
 		ph := &phase{Span: s}
 		ph.arrivals = s.Handover || i > 0 && spans[i-1].Handover
+		if end, ok := s.End.Get(); ok && end > s.Start {
+			ph.activity = newActivity(s.Start, end)
+		}
 		r.phases = append(r.phases, ph)
 	}
+	r.timeline = newTimeline(r.phases)
 	return r
 }
 
@@ -88,7 +103,12 @@ func (r *Reducer) Survey(b *sample.Batch, from Recording) {
 		s.spread = max(s.spread, from.Spread)
 	}
 	for i := range b.Len() {
-		r.batch[b.Device[i]].survey.row(b, i, b.Time[i].Add(from.Offset))
+		s := r.batch[b.Device[i]]
+		at := b.Time[i].Add(from.Offset)
+		s.survey.row(b, i, at)
+		if s.survey.device.Scope == sample.ScopeModule {
+			r.twins.row(s, b, i, at)
+		}
 	}
 }
 
@@ -107,74 +127,135 @@ func (r *Reducer) lookup(b *sample.Batch) {
 	}
 }
 
-// Start ends the first pass: it chooses the source and method of each device.
+// SurveyRequest takes one request that ended, of the phase with that index, in
+// the first pass over the log. offset moves its times to the common clock.
+func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duration) {
+	ph := r.phases[phase]
+	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
+	// A phase that its requests outlast was not drained, whatever its plan says:
+	// its tokens are counted where they arrived.
+	if end, ok := ph.End.Get(); ok && done > end {
+		ph.arrivals = true
+		if phase+1 < len(r.phases) {
+			r.phases[phase+1].arrivals = true
+		}
+	}
+	for other := range r.timeline.overlapping(sent, done) {
+		if other.activity != nil {
+			other.activity.add(q, offset)
+		}
+	}
+	ph.surveyed++
+	if r.opt.Steady == SteadyMLEnergy {
+		if q.FirstToken.OK {
+			ph.firsts = append(ph.firsts, q.FirstToken.V.Add(offset))
+		}
+		ph.dones = append(ph.dones, done)
+	}
+}
+
+// Start ends the first passes: it chooses the source and method of each device,
+// and all windows but the steady ones.
 func (r *Reducer) Start() {
 	r.choose()
 	if !r.hasLog {
 		r.recording()
 	}
+	r.headAtRest()
+	for _, ph := range r.phases {
+		if ph.activity != nil {
+			ph.activity.settle()
+			r.loadWindows(ph)
+		}
+	}
 	r.cut()
-	instants := r.instants()
-	for _, s := range r.all {
-		if !s.chosen {
-			continue
+	r.edges = r.instants()
+	if len(r.gpus) > 0 {
+		r.cells = newCells(r.edges)
+	}
+	for _, s := range slices.Concat(r.gpus, r.others) {
+		r.start(s)
+	}
+	r.covers()
+}
+
+// start makes the curves of one series.
+func (r *Reducer) start(s *series) {
+	instants := r.edges
+	if s.survey.hasCounter() {
+		s.counter = newCounter(instants, &s.survey)
+		s.fixes[0] = r.calibration(s, sample.EnergyJoules)
+	}
+	if gauge, ok := s.survey.gauge(); ok {
+		s.gauge = gauge
+		s.fixes[1] = r.calibration(s, gauge)
+		if sensor := s.survey.sensor(); sensor.fast(s.survey.poll()) {
+			s.power = newFastGauge(instants, sensor, s.survey.power[gauge].max, s.survey.maxPowerGap())
+		} else {
+			s.power = newIntegrator(instants, &s.survey)
 		}
-		if s.survey.hasCounter() {
-			s.counter = newCounter(instants, &s.survey)
+	}
+	s.source = r.opt.EnergySource
+	if s.source == SourceAuto {
+		s.source = SourceCounter
+		if s.counter == nil {
+			s.source = SourcePower
 		}
-		if gauge, ok := s.survey.gauge(); ok {
-			s.gauge = gauge
-			if sensor := s.survey.sensor(); sensor.fast(s.survey.poll()) {
-				s.power = newFastGauge(instants, sensor, s.survey.power[gauge].max, s.survey.maxPowerGap())
-			} else {
-				s.power = newIntegrator(instants, &s.survey)
-			}
-		}
+	}
+	if c, f := s.curve(s.source); c != nil && s.survey.device.Scope == sample.ScopeGPU {
+		c.fill = &filler{cells: r.cells, fix: f.fix}
+		r.cells.devices++
 	}
 }
 
-// choose picks one source of every device and scope: the one that was read
-// most often, then nvml before dcgm before others.
-func (r *Reducer) choose() {
-	rank := func(s *series) int {
-		return slices.Index([]sample.SourceName{sample.DCGM, sample.NVML}, s.survey.device.Source)
+// curve returns the curve of one method, and how its figures are to be read; nil
+// where the device does not have it.
+func (s *series) curve(by EnergySource) (*curve, calibrated) {
+	switch {
+	case by == SourceCounter && s.counter != nil:
+		return s.counter.curve, s.fixes[0]
+	case by == SourcePower && s.power != nil:
+		return s.power.result(), s.fixes[1]
 	}
-	best := map[seriesKey]*series{}
-	for _, s := range r.all {
-		key := seriesKey{id: s.survey.device.ID, scope: s.survey.device.Scope}
-		old := best[key]
-		if old == nil || s.survey.poll() < old.survey.poll() && s.survey.rows > 1 ||
-			s.survey.poll() == old.survey.poll() && rank(s) > rank(old) {
-			best[key] = s
-		}
+	return nil, calibrated{}
+}
+
+// method says how the device's energy is had by a method.
+func (s *series) method(by EnergySource) string {
+	if by == SourceCounter {
+		return s.survey.energyMethod()
 	}
-	for _, s := range r.all {
-		key := seriesKey{id: s.survey.device.ID, scope: s.survey.device.Scope}
-		s.chosen = best[key] == s
-		if s.chosen && key.scope == sample.ScopeGPU {
-			r.gpus = append(r.gpus, s)
-		}
+	return s.survey.integralMethod()
+}
+
+// other returns the method that does not give the energy.
+func (s *series) other() EnergySource {
+	if s.source == SourceCounter {
+		return SourcePower
 	}
-	slices.SortStableFunc(r.gpus, func(a, b *series) int {
-		x, y := a.survey.device, b.survey.device
-		return cmp.Or(cmp.Compare(x.Host, y.Host), cmp.Compare(x.Index, y.Index), cmp.Compare(x.ID, y.ID))
-	})
+	return SourceCounter
 }
 
 // recording makes the whole recording one phase: as far as every device that
 // has any energy at all is covered.
 func (r *Reducer) recording() {
-	from, to, any := trace.Time(math.MinInt64), trace.Time(math.MaxInt64), false
-	for _, s := range r.gpus {
-		if a, b, ok := s.survey.span(); ok {
-			from, to, any = max(from, a), min(to, b), true
-		}
-	}
-	if !any || to <= from {
+	from, to, ok := r.covered()
+	if !ok {
 		r.Warn(WarnNotBracketed, "", "", "the recording is too short for any energy: no GPU shows two changes of its counter, or two readings of power that span its lag")
 		return
 	}
 	r.phases = []*phase{{Span: Span{Name: "recording", Kind: "recording", Start: from, End: trace.Some(to)}}}
+}
+
+// covered returns the time that every GPU that has any energy covers.
+func (r *Reducer) covered() (from, to trace.Time, ok bool) {
+	from, to = math.MinInt64, math.MaxInt64
+	for _, s := range r.gpus {
+		if a, b, any := s.survey.span(); any {
+			from, to, ok = max(from, a), min(to, b), true
+		}
+	}
+	return from, to, ok && to > from
 }
 
 // cut makes the slices of the phases, and the windows that were asked for.
@@ -185,7 +266,7 @@ func (r *Reducer) cut() {
 			continue
 		}
 		for start := ph.Start; start < end; start = start.Add(r.opt.Every) {
-			slice := &phase{arrivals: true, window: true, quiet: true, Span: Span{
+			slice := &phase{arrivals: true, window: true, quiet: true, slice: true, Span: Span{
 				Name: strconv.Itoa(len(ph.slices) + 1), Kind: "window", Start: start,
 				End: trace.Some(min(end, start.Add(r.opt.Every))), Concurrency: ph.Concurrency,
 			}}
@@ -201,7 +282,8 @@ func (r *Reducer) cut() {
 	}
 }
 
-// instants returns the ends of all windows, in order, each once.
+// instants returns the ends of all windows, of those that may become windows, and
+// those ends moved by what the clocks may be wrong, in order, each once.
 func (r *Reducer) instants() []trace.Time {
 	var list []trace.Time
 	for _, ph := range slices.Concat(r.phases, r.windows) {
@@ -210,8 +292,36 @@ func (r *Reducer) instants() []trace.Time {
 			list = append(list, end)
 		}
 	}
+	if r.head != nil {
+		list = append(list, r.head.Start, r.head.End.V)
+	}
+	var spreads []time.Duration
+	for _, s := range slices.Concat(r.gpus, r.others) {
+		if s.spread > 0 && !slices.Contains(spreads, s.spread) {
+			spreads = append(spreads, s.spread)
+		}
+	}
+	ends := list
+	for _, spread := range spreads {
+		for _, t := range ends {
+			for _, d := range shifts(spread) {
+				list = append(list, t.Add(d))
+			}
+		}
+	}
+	for _, ph := range r.phases {
+		if ph.activity != nil && ph.Kind == string(trace.Measure) {
+			list = append(list, ph.activity.bounds()...)
+		}
+	}
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// shifts are the offsets at which a window is tried whose clock may be wrong by
+// spread: power between two of them has moved little enough.
+func shifts(spread time.Duration) []time.Duration {
+	return []time.Duration{-spread, -spread / 2, spread / 2, spread}
 }
 
 // Telemetry takes a batch in the second pass over the telemetry.
@@ -233,19 +343,41 @@ func (r *Reducer) Telemetry(b *sample.Batch, from Recording) {
 				s.power.read(at, b.Took[i], v)
 			}
 		}
+		s.slow.read(b, i, at, r.edges)
 	}
 }
 
-// Report ends the second pass.
-func (r *Reducer) Report() *Report {
-	for _, s := range r.all {
+// settle ends the second pass over the telemetry, once: with the energy known, the
+// steady windows are found, before the requests come for the second time.
+func (r *Reducer) settle() {
+	if r.settled {
+		return
+	}
+	r.settled = true
+	for _, s := range slices.Concat(r.gpus, r.others) {
 		if s.counter != nil {
 			s.counter.end()
+			s.counter.curve.fix(s.fixes[0].fix)
 		}
 		if s.power != nil {
 			s.power.end()
+			s.power.result().fix(s.fixes[1].fix)
 		}
+		s.slow.end()
 	}
+	for _, ph := range r.phases {
+		r.steady(ph)
+	}
+	var all []*phase
+	for _, ph := range r.phases {
+		all = append(append(append(all, ph), ph.windows...), ph.slices...)
+	}
+	r.timeline = newTimeline(all)
+}
+
+// Report ends the second passes.
+func (r *Reducer) Report() *Report {
+	r.settle()
 	rep := &Report{Schema: Schema, Inputs: []Input{}, Phases: []Phase{}}
 	r.warnDevices()
 	r.warnOverlaps()
@@ -262,12 +394,12 @@ func (r *Reducer) Report() *Report {
 // warnDevices warns of what holds for the whole recording.
 func (r *Reducer) warnDevices() {
 	simulated := 0
-	for _, s := range r.gpus {
+	for _, s := range slices.Concat(r.gpus, r.others) {
 		d := s.survey.device
-		if d.Simulated {
+		if d.Simulated && d.Scope == sample.ScopeGPU {
 			simulated++
 		}
-		if d.MIG {
+		if d.MIG && !r.opt.MIG {
 			r.Warn(WarnMIG, "", d.ID, "%s is partitioned (MIG): its energy is the whole board's, so nothing is said per token", deviceName(d))
 		}
 		if n := s.survey.implausible; n > 0 {

@@ -65,6 +65,12 @@ const (
 	WarnImplausible    Code = "implausible"          // readings that cannot be were left out
 	WarnNoTelemetry    Code = "no_telemetry"         // no recording was given
 	WarnUnexpected     Code = "unexpected_device"    // more devices were seen than expected
+	WarnOutside        Code = "not_in_topology"      // a device is left out that the topology does not list
+	WarnIdleDevice     Code = "idle_device"          // a device did nothing while the others served
+	WarnNotSteady      Code = "not_steady"           // no part of the phase is steady
+	WarnNoIdle         Code = "no_idle_power"        // what was asked for at rest cannot be had
+	WarnDisagree       Code = "disagreement"         // counter and integrated power differ by more than is random
+	WarnShifted        Code = "shifted"              // power and requests agree best when moved against each other
 )
 
 // Incomplete returns the codes of the warnings, each once, that say that
@@ -95,6 +101,7 @@ type Phase struct {
 	Devices         *Devices          `json:"devices,omitempty"` // absent without telemetry
 	Metrics         map[string]Metric `json:"metrics"`
 	PerDevice       []PerDevice       `json:"per_device"`
+	Roles           []Role            `json:"roles,omitempty"` // of the topology
 	Windows         []Phase           `json:"windows"`
 }
 
@@ -129,8 +136,19 @@ type PerDevice struct {
 	Name        string            `json:"name"`
 	Source      string            `json:"source"`
 	Scope       string            `json:"scope"`
-	Coverage    float64           `json:"coverage"` // share of the phase that readings cover
+	Role        string            `json:"role,omitempty"`   // of the topology
+	Worker      string            `json:"worker,omitempty"` // of the topology
+	Coverage    float64           `json:"coverage"`         // share of the phase that readings cover
 	Metrics     map[string]Metric `json:"metrics"`
+}
+
+// Role is the share of a phase of the devices of one role, as a disaggregated server
+// has them for prefill and for decode. Its energy is theirs over the whole phase,
+// whatever they did, and not that of a stage of the requests.
+type Role struct {
+	Role    string            `json:"role"`
+	Devices Devices           `json:"devices"`
+	Metrics map[string]Metric `json:"metrics"`
 }
 
 // Metric is one number or one distribution, with its unit.
@@ -149,6 +167,11 @@ type Number struct {
 	// Enclosure holds the energy for certain, as far as the counters are right:
 	// it follows from their being monotone alone.
 	Enclosure *Enclosure `json:"enclosure,omitempty"`
+	// ClockRange holds what the figure would be if the recordings' clocks were off
+	// by what is not known of them.
+	ClockRange *Enclosure `json:"clock_range,omitempty"`
+	// Bounds hold what a figure that is modelled may be, by all models.
+	Bounds *Enclosure `json:"bounds,omitempty"`
 }
 
 // Uncertainty holds standard uncertainties in the metric's unit.
@@ -180,6 +203,7 @@ type Distribution struct {
 	Max   float64 `json:"max"`
 	Std   float64 `json:"std"`
 	Count int64   `json:"count"`
+	Of    string  `json:"of,omitempty"` // what the values are, where the tag does not say it
 }
 
 // Tags of metrics: what a report calls them. For each the formula.
@@ -200,6 +224,26 @@ const (
 	EnergyPerTotalToken = "energy_per_total_token" // J/token
 	// total_gpu_energy / requests that succeeded.
 	EnergyPerRequest = "energy_per_request" // J/request
+	// total_gpu_energy / input tokens.
+	EnergyPerInputToken = "energy_per_input_token" // J/token
+	// energy_per_request times the mean of request_latency.
+	EnergyDelayProduct = "energy_delay_product" // J*s
+	// total_gpu_energy / time-weighted mean of the requests in flight.
+	EnergyPerUserMeasured = "energy_per_user_measured" // J/user
+	// average_gpu_power / time-weighted mean of the requests in flight.
+	WattsPerUser = "watts_per_user" // W/user
+	// total_gpu_energy / 3600.
+	TotalGPUEnergyWh = "total_gpu_energy_watt_hours" // Wh
+	// energy_per_output_token times a price, and times a carbon intensity.
+	CostPerMillionTokens   = "energy_cost_per_million_output_tokens" // in the price's currency
+	CarbonPerMillionTokens = "carbon_per_million_output_tokens"      // gCO2e/Mtok
+	// Requests that succeeded and kept the latencies asked for / duration, and
+	// / total_gpu_energy.
+	Goodput        = "goodput"          // requests/s
+	GoodputPerWatt = "goodput_per_watt" // requests/s/W
+	// Time-weighted mean of the requests that were sent and had not ended.
+	RequestsInFlight = "requests_in_flight"
+
 	// First output event - sent, per request.
 	TimeToFirstToken = "time_to_first_token" // s
 	// (Last output event - first) / (output tokens - 1), per request.
@@ -212,6 +256,43 @@ const (
 	TotalTokenThroughput = "total_token_throughput" // tokens/s
 	// Requests that succeeded / duration.
 	RequestThroughput = "request_throughput" // requests/s
+
+	// What the GPUs draw at rest, over the phase, and what is left: total_gpu_energy -
+	// idle_gpu_energy.
+	IdleGPUPower            = "idle_gpu_power"              // W
+	IdleGPUEnergy           = "idle_gpu_energy"             // J
+	NetGPUEnergy            = "net_gpu_energy"              // J
+	NetEnergyPerOutputToken = "net_energy_per_output_token" // J/token
+
+	// The distribution over time of the power of all GPUs, its maximum, and
+	// average_gpu_power / sum of the limits.
+	GPUPowerOverTime = "gpu_power_over_time" // W
+	PeakGPUPower     = "peak_gpu_power"      // W
+	PowerLimitShare  = "power_limit_share"
+
+	// Energy by the method that is not the headline's, of the devices that have both,
+	// and the headline's of the same devices / that.
+	CrossCheckEnergy = "crosscheck_gpu_energy" // J
+	CrossCheckRatio  = "crosscheck_ratio"
+
+	// Time-weighted means over the phase, of a device or over the devices; of memory
+	// and limits the sums.
+	GPUUtilization     = "gpu_utilization"
+	MemoryUtilization  = "memory_utilization"
+	GPUTemperature     = "gpu_temperature"      // Cel
+	PeakGPUTemperature = "peak_gpu_temperature" // Cel
+	SMClock            = "sm_clock"             // Hz
+	MemoryClock        = "memory_clock"         // Hz
+	MemoryUsed         = "memory_used"          // By
+	GPUPowerLimit      = "gpu_power_limit"      // W
+	// For how long clocks were held down, and with _REASON appended by what.
+	ThrottledTime = "throttled_time" // s
+
+	// Of the devices of one role, over the whole phase.
+	RoleEnergy               = "role_energy"                  // J
+	RolePower                = "average_role_power"           // W
+	RoleEnergyPerInputToken  = "role_energy_per_input_token"  // J/token
+	RoleEnergyPerOutputToken = "role_energy_per_output_token" // J/token
 
 	// Per device: its E(end)-E(start), and of the part of the phase that
 	// readings cover where they do not cover all of it.

@@ -35,7 +35,7 @@ func Describe(values []time.Duration) (Distribution, bool) {
 
 // percentile is type 7 of Hyndman and Fan (The American Statistician 50, 1996),
 // numpy's default: linear between the order statistics around (n-1)q.
-func percentile(sorted []time.Duration, percent float64) float64 {
+func percentile[T time.Duration | float64](sorted []T, percent float64) float64 {
 	h := float64(len(sorted)-1) * percent / 100
 	i := int(h)
 	if i+1 >= len(sorted) {

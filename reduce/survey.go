@@ -228,6 +228,15 @@ func (s *survey) energyMethod() string {
 	return ""
 }
 
+// integralMethod describes how the integral of power is had.
+func (s *survey) integralMethod() string {
+	gauge, ok := s.gauge()
+	if !ok {
+		return ""
+	}
+	return "integrated " + gauge.String() + s.powerHow()
+}
+
 func (s *survey) powerMethod() string {
 	gauge, ok := s.gauge()
 	if !ok {

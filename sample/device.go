@@ -38,6 +38,7 @@ type Device struct {
 	UUID         string // "" where the source has none
 	PCIBusID     string // "" where the source has none
 	Architecture string // "hopper", "ampere", ...; "" is unknown
+	Module       string // identity of the module that it is on, shared by all that is on it; "" is unknown
 	MIG          bool   // the board is partitioned
 	Simulated    bool   // the device is not real; every report says so
 }

@@ -39,8 +39,8 @@
 //	                   strings, as in package requests
 //	wattrace.info      JSON: {"driver","api","interval_nanos","slow_interval_nanos"}
 //	wattrace.devices   JSON: array of {"id","host","index","source","scope",
-//	                   "raw_scope","name","uuid","pci_bus_id","architecture",
-//	                   "mig","simulated"}
+//	                   "raw_scope","name","uuid","pci_bus_id","architecture","module",
+//	                   "mig","simulated"}; "module" is left out where it is unknown
 //	wattrace.snapshot  JSON: {"at_nanos","boot_nanos","monotonic_nanos",
 //	                   "unix_nanos","spread_nanos"}: clocks when this stream began
 //	wattrace.end       only in the last stream: JSON {"rows","ticks","missed",

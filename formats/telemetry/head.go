@@ -86,6 +86,7 @@ type deviceJSON struct {
 	UUID         string `json:"uuid"`
 	PCIBusID     string `json:"pci_bus_id"`
 	Architecture string `json:"architecture"`
+	Module       string `json:"module,omitempty"`
 	MIG          bool   `json:"mig"`
 	Simulated    bool   `json:"simulated"`
 }
@@ -109,7 +110,7 @@ func encodeHead(h *Head, snapshot trace.ClockSnapshot, end *End) (keys, values [
 	for i, d := range h.Devices {
 		devices[i] = deviceJSON{
 			d.ID, d.Host, d.Index, string(d.Source), string(d.Scope), d.RawScope, d.Name, d.UUID,
-			d.PCIBusID, d.Architecture, d.MIG, d.Simulated,
+			d.PCIBusID, d.Architecture, d.Module, d.MIG, d.Simulated,
 		}
 	}
 	add := func(key string, value any) {
@@ -171,7 +172,7 @@ func decodeHead(value func(key string) (string, bool)) (h Head, end *End, err er
 	for _, d := range devices {
 		h.Devices = append(h.Devices, sample.Device{
 			ID: d.ID, Host: d.Host, Index: d.Index, Source: sample.SourceName(d.Source), Scope: sample.Scope(d.Scope),
-			RawScope: d.RawScope, Name: d.Name, UUID: d.UUID, PCIBusID: d.PCIBusID, Architecture: d.Architecture,
+			RawScope: d.RawScope, Name: d.Name, UUID: d.UUID, PCIBusID: d.PCIBusID, Architecture: d.Architecture, Module: d.Module,
 			MIG: d.MIG, Simulated: d.Simulated,
 		})
 	}
