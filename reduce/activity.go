@@ -24,12 +24,17 @@ const (
 
 // newActivity returns the activity of a phase, all at rest.
 func newActivity(start, end trace.Time) *activity {
-	a := &activity{start: start, end: end, step: activityStep}
-	length := end.Sub(start)
-	if least := (length + activityCells - 1) / activityCells; a.step < least {
-		a.step = (least + activityStep - 1) / activityStep * activityStep
+	step, length := activityStep, end.Sub(start)
+	if least := (length + activityCells - 1) / activityCells; step < least {
+		step = (least + activityStep - 1) / activityStep * activityStep
 	}
-	n := int((length + a.step - 1) / a.step)
+	return activityOf(start, end, step)
+}
+
+// activityOf returns an activity with cells of a given length, all at rest.
+func activityOf(start, end trace.Time, step time.Duration) *activity {
+	a := &activity{start: start, end: end, step: step}
+	n := int((end.Sub(start) + step - 1) / step)
 	a.busy, a.whole, a.tokens = make([]int64, n), make([]int64, n+1), make([]int64, n)
 	return a
 }

@@ -78,17 +78,21 @@ func reduceAll(t *testing.T, spans []Span, hasLog bool, opt Options, batches []*
 	for _, b := range batches {
 		r.Survey(b, Recording{})
 	}
+	each := func(use func(phase int, q *trace.Request, offset time.Duration)) {
+		for _, q := range requests {
+			for i, s := range spans {
+				if s.Name == q.Phase {
+					use(i, q, 0)
+				}
+			}
+		}
+	}
+	each(r.SurveyRequest)
 	r.Start()
 	for _, b := range batches {
 		r.Telemetry(b, Recording{})
 	}
-	for _, q := range requests {
-		for i, s := range spans {
-			if s.Name == q.Phase {
-				r.Request(i, q, 0)
-			}
-		}
-	}
+	each(r.Request)
 	rep := r.Report()
 	checkFinite(t, rep)
 	return rep

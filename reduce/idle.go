@@ -15,7 +15,8 @@ import (
 type resting struct {
 	watts  map[*series]float64 // of each device; nil where only the sum is known
 	sum    float64             // of all
-	sigma  float64             // standard uncertainty of sum, watts
+	sigma  float64             // random standard uncertainty of sum, watts
+	sys    float64             // systematic one
 	method string
 }
 
@@ -54,6 +55,7 @@ func (r *Reducer) resting(ph *phase) (resting, bool) {
 			a.watts[s] = (a.watts[s] + b.watts[s]) / 2
 		}
 		a.sigma = math.Abs(a.sum-b.sum) / 2
+		a.sys = (a.sys + b.sys) / 2
 		a.sum = (a.sum + b.sum) / 2
 		a.method += " and " + b.method
 		return a, len(a.watts) == len(b.watts)
@@ -85,9 +87,12 @@ func (r *Reducer) restsIn(idle *phase, when string) (resting, bool) {
 	if idle == nil {
 		return resting{}, false
 	}
-	var energy total
 	out := resting{watts: map[*series]float64{}}
 	seconds := idle.End.V.Sub(idle.Start).Seconds()
+	if seconds <= 0 {
+		return out, false
+	}
+	energy := total{seconds: seconds}
 	for _, s := range r.gpus {
 		d := s.window(idle.Start, idle.End.V)
 		if !d.whole {
@@ -99,7 +104,7 @@ func (r *Reducer) restsIn(idle *phase, when string) (resting, bool) {
 	if energy.n() == 0 {
 		return resting{}, false
 	}
-	out.sum, out.sigma = energy.joules()/seconds, energy.random()/seconds
+	out.sum, out.sigma, out.sys = energy.joules()/seconds, energy.random()/seconds, energy.systematic(true)/seconds
 	out.method = fmt.Sprintf("%s (%v", when, time.Duration(seconds*1e9).Round(time.Millisecond))
 	if c := r.meanTemperature(idle.Start, idle.End.V); !math.IsNaN(c) {
 		out.method += fmt.Sprintf(", %.0f °C", c)
@@ -142,17 +147,19 @@ func (r *Reducer) idleMetrics(ph *phase, out *Phase, devices []deviceEnergy, gro
 			}
 		}
 	}
-	out.Metrics[IdleGPUPower] = Metric{Unit: "W", Number: &Number{
-		Value: rest.sum, Method: rest.method, DevicesCovered: net.n(), Uncertainty: &Uncertainty{Random: rest.sigma},
-	}}
-	out.Metrics[IdleGPUEnergy] = Metric{Unit: "J", Number: &Number{
-		Value: rest.sum * gross.seconds, Method: "idle_gpu_power * duration", DevicesCovered: net.n(),
-		Uncertainty: &Uncertainty{Random: rest.sigma * gross.seconds},
-	}}
+	power := &Number{Value: rest.sum, Method: rest.method, DevicesCovered: net.n(), Uncertainty: &Uncertainty{rest.sigma, rest.sys}}
+	out.Metrics[IdleGPUPower] = Metric{Unit: "W", Number: power}
+	out.Metrics[IdleGPUEnergy] = Metric{Unit: "J", Number: scaled(power, gross.seconds, "idle_gpu_power * duration")}
 	n := net.number()
 	idle := float64(rest.sigma * gross.seconds)
 	n.Uncertainty.Random = math.Sqrt(float64(n.Uncertainty.Random*n.Uncertainty.Random) + float64(idle*idle))
-	n.Uncertainty.Systematic = net.systematic(false)
+	if rest.watts != nil { // else idle is not the sensors' own
+		n.Uncertainty.Systematic = net.systematic(false)
+	} else {
+		n.Uncertainty.Systematic = gross.systematic(true)
+		power.Uncertainty = nil
+		out.Metrics[IdleGPUEnergy].Number.Uncertainty = nil
+	}
 	if c := energy.ClockRange; c != nil {
 		shift := n.Value - energy.Value
 		n.ClockRange = &Enclosure{c.Low + shift, c.High + shift}

@@ -30,9 +30,10 @@ type Reducer struct {
 	hasLog   bool
 	settled  bool
 	phases   []*phase
-	windows  []*phase // those of kind window, and the windows of all phases
-	head     *phase   // of the recording, at rest; nil is not asked for
-	timeline timeline // phases and windows, for requests
+	windows  []*phase  // those of kind window, and the windows of all phases
+	head     *phase    // of the recording, at rest; nil is not asked for
+	timeline timeline  // phases and windows, for requests
+	load     *activity // of the whole run; nil without a log, or for a very long one
 	edges    []trace.Time
 	cells    *cells // nil without GPUs
 	series   map[seriesKey]*series
@@ -87,6 +88,7 @@ func New(clock trace.Clock, spans []Span, hasLog bool, opt Options) *Reducer {
 		r.phases = append(r.phases, ph)
 	}
 	r.timeline = newTimeline(r.phases)
+	r.load = newLoad(r.phases)
 	return r
 }
 
@@ -145,6 +147,9 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 			other.activity.add(q, offset)
 		}
 	}
+	if r.load != nil {
+		r.load.add(q, offset)
+	}
 	ph.surveyed++
 	if r.opt.Steady == SteadyMLEnergy {
 		if q.FirstToken.OK {
@@ -167,6 +172,9 @@ func (r *Reducer) Start() {
 			ph.activity.settle()
 			r.loadWindows(ph)
 		}
+	}
+	if r.load != nil {
+		r.load.settle()
 	}
 	r.cut()
 	r.edges = r.instants()
@@ -381,6 +389,7 @@ func (r *Reducer) Report() *Report {
 	rep := &Report{Schema: Schema, Inputs: []Input{}, Phases: []Phase{}}
 	r.warnDevices()
 	r.warnOverlaps()
+	r.warnShifted()
 	for _, ph := range r.phases {
 		rep.Phases = append(rep.Phases, r.phaseReport(ph))
 	}

@@ -25,7 +25,8 @@ import (
 // when as many requests as may be in flight have their first token, and end when all
 // but as many and one have ended.
 const (
-	steadyShare  = 0.9 // of the plateau
+	steadyShare  = 0.9                    // of the plateau
+	partLength   = 500 * time.Millisecond // a shorter ramp or drain is none
 	steadyLength = 30 * time.Second
 	steadyParts  = 10    // means that a line is put through
 	steadyT      = 2.306 // Student's t, 95 % two-sided, 8 degrees of freedom
@@ -60,10 +61,10 @@ func (r *Reducer) loadWindows(ph *phase) {
 			last = i
 		}
 	}
-	if first > 0 {
+	if a.bound(first).Sub(a.start) >= partLength {
 		r.window(ph, WindowRamp, a.start, a.bound(first))
 	}
-	if last+1 < len(a.busy) {
+	if a.end.Sub(a.bound(last+1)) >= partLength {
 		r.window(ph, WindowDrain, a.bound(last+1), a.end)
 	}
 	if r.opt.Steady == SteadyMLEnergy {

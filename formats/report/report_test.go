@@ -25,6 +25,10 @@ func example() *reduce.Report {
 	}
 	energy := number("J", 51432.25, 6.1, 2577.4, 3, "counter")
 	energy.Enclosure = &reduce.Enclosure{Low: 51388.5, High: 51475.125}
+	energy.ClockRange = &reduce.Enclosure{Low: 51290, High: 51440.5}
+	plain := func(unit string, v float64, method string) reduce.Metric {
+		return reduce.Metric{Unit: unit, Number: &reduce.Number{Value: v, Method: method, DevicesCovered: 3}}
+	}
 	return &reduce.Report{
 		Schema: reduce.Schema, Producer: "wattrace 0.1.0",
 		Inputs:   []reduce.Input{{Path: "requests.jsonl", Schema: "wattrace.requests/1", SHA256: "9f86"}},
@@ -34,18 +38,29 @@ func example() *reduce.Report {
 			Concurrency: 8, Requests: &reduce.Requests{Sent: 200, Succeeded: 199, Failed: 1}, Tokens: &reduce.Tokens{Input: &in, Output: &out},
 			Devices: &reduce.Devices{Expected: 4, Seen: 3, Missing: []string{"GPU-d"}},
 			Metrics: map[string]reduce.Metric{
-				reduce.TotalGPUEnergy:       energy,
-				reduce.TotalGPUPower:        number("W", 1828.7, 12, 91.4, 3, "mean of power_average_watts, 550ms earlier"),
-				reduce.OutputTokensPerJoule: number("tokens/J", 0.06250942, 0.0000074, 0.0031, 3, "output tokens / total_gpu_energy"),
-				reduce.RequestThroughput:    {Unit: "requests/s", Number: &reduce.Number{Value: 7.0755, Method: "count / duration"}},
+				reduce.TotalGPUEnergy:                  energy,
+				reduce.TotalGPUPower:                   number("W", 1828.7, 12, 91.4, 3, "mean of power_average_watts, 550ms earlier"),
+				reduce.OutputTokensPerJoule:            number("tokens/J", 0.06250942, 0.0000074, 0.0031, 3, "output tokens / total_gpu_energy"),
+				reduce.GPUUtilization:                  plain("1", 0.931, "mean over the GPUs"),
+				reduce.GPUPowerLimit:                   plain("W", 2100, "sum over the GPUs"),
+				reduce.PowerLimitShare:                 plain("1", 0.87, "average_gpu_power / gpu_power_limit"),
+				reduce.ThrottledTime:                   plain("s", 12.5, "time that clock_event_reasons hold clocks down, added over the GPUs"),
+				reduce.ThrottledTime + "_sw_power_cap": plain("s", 12.5, "time of that reason"),
+				"total_module_energy":                  number("J", 80123, 20, 4010, 2, "counter"),
+				reduce.RequestThroughput:               {Unit: "requests/s", Number: &reduce.Number{Value: 7.0755, Method: "count / duration"}},
 				reduce.TimeToFirstToken: {Unit: "s", Distribution: &reduce.Distribution{Mean: 0.0912, Min: 0.02, P1: 0.021, P5: 0.03, P10: 0.04, P25: 0.06,
 					P50: 0.09, P75: 0.11, P90: 0.14, P95: 0.15, P99: 0.2, Max: 0.31, Std: 0.04, Count: 199}},
 			},
 			PerDevice: []reduce.PerDevice{
 				{Device: "GPU-a", DeviceIndex: 0, Host: "node1", Name: "H100", Source: "nvml", Scope: "gpu", Coverage: 1,
-					Metrics: map[string]reduce.Metric{reduce.GPUEnergy: number("J", 17144, 3.5, 859, 0, "counter"), reduce.GPUPower: number("W", 609.5, 7, 30, 0, "mean")}},
+					Metrics: map[string]reduce.Metric{reduce.GPUEnergy: number("J", 17144, 3.5, 859, 0, "counter"), reduce.GPUPower: number("W", 609.5, 7, 30, 0, "mean"),
+						reduce.CrossCheckRatio: plain("1", 1.0042, "energy / crosscheck_gpu_energy")}, Role: "decode", Worker: "d0"},
 				{Device: "GPU-d", DeviceIndex: 3, Host: "node1", Name: "H100", Source: "nvml", Scope: "gpu", Coverage: 0, Metrics: map[string]reduce.Metric{}},
 			},
+			Roles: []reduce.Role{{Role: "decode", Devices: reduce.Devices{Expected: 4, Seen: 3, Missing: []string{"GPU-d"}}, Metrics: map[string]reduce.Metric{
+				reduce.RoleEnergy: number("J", 151432.25, 6.1, 7577.4, 3, "counter, whole window"), reduce.RolePower: number("W", 1828.7, 0.2, 91.6, 3, "role_energy / duration"),
+				reduce.RoleEnergyPerOutputToken: number("J/token", 16.1, 0.002, 0.8, 3, "role_energy / output tokens"),
+			}}},
 			Windows: []reduce.Phase{{
 				Name: "1", Kind: "window", Start: "2026-05-28T20:26:40.000000000Z", End: "2026-05-28T20:26:50.000000000Z", DurationSeconds: &slice,
 				Metrics: map[string]reduce.Metric{

@@ -92,27 +92,67 @@ func writePhase(b *printer, ph *reduce.Phase) {
 	if len(facts) > 0 {
 		b.item(strings.Join(facts, ", "))
 	}
-	writeNumbers(b, ph)
+	writeConditions(b, ph)
+	for _, list := range groups {
+		writeNumbers(b, ph, list)
+	}
+	writeNumbers(b, ph, rest(ph))
 	writeTruth(b, ph)
 	writeDistributions(b, ph)
+	writeRoles(b, ph)
 	writeDevices(b, ph)
-	writeSlices(b, ph)
+	writeWindows(b, ph)
 }
 
-// writeSlices writes the slices of a phase, a line each.
-func writeSlices(b *printer, ph *reduce.Phase) {
-	t := newTable(1, 3, 4, 7, 8, 9)
-	t.AppendHeader(table.Row{"slice", "start", "seconds", "energy", "", "", "average W", "tokens/s", "tokens/J"})
+// writeConditions says what the GPUs were like meanwhile.
+func writeConditions(b *printer, ph *reduce.Phase) {
+	var facts []string
+	fact := func(tag, format string, scale float64) {
+		if m, ok := ph.Metrics[tag]; ok {
+			facts = append(facts, fmt.Sprintf(format, m.Value*scale))
+		}
+	}
+	fact(reduce.GPUUtilization, "GPUs used %.0f %%", 100)
+	fact(reduce.MemoryUtilization, "memory used %.0f %%", 100)
+	fact(reduce.GPUTemperature, "%.0f °C", 1)
+	fact(reduce.PeakGPUTemperature, "at most %.0f °C", 1)
+	fact(reduce.SMClock, "SM clock %.0f MHz", 1e-6)
+	fact(reduce.MemoryUsed, "%.0f GiB in use", 1./(1<<30))
+	fact(reduce.GPUPowerLimit, "power limit %.0f W", 1)
+	fact(reduce.PowerLimitShare, "of which %.0f %% drawn", 100)
+	if m, ok := ph.Metrics[reduce.ThrottledTime]; ok && m.Value > 0 {
+		fact(reduce.ThrottledTime, "clocks held down for %.1f GPU seconds"+throttledBy(ph), 1)
+	}
+	if len(facts) > 0 {
+		b.item(strings.Join(facts, ", "))
+	}
+}
+
+// throttledBy names what held clocks down.
+func throttledBy(ph *reduce.Phase) string {
+	var list []string
+	for _, tag := range tags(ph.Metrics) {
+		if reason, ok := strings.CutPrefix(tag, reduce.ThrottledTime+"_"); ok {
+			list = append(list, strings.ReplaceAll(reason, "_", " ")+fmt.Sprintf(" %.1f", ph.Metrics[tag].Value))
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(list, ", ") + ")"
+}
+
+// writeWindows writes the windows of a phase, a line each.
+func writeWindows(b *printer, ph *reduce.Phase) {
+	t := newTable(3, 4, 5, 6, 7, 8, 9)
+	energy, watts := columnScale(ph.Windows, reduce.TotalGPUEnergy), columnScale(ph.Windows, reduce.AverageGPUPower)
+	t.AppendHeader(table.Row{"window", "start", "seconds", energy.title("energy"), "", watts.title("average"), "requests/s", "tokens/s", "tokens/J"})
 	for i := range ph.Windows {
 		w := &ph.Windows[i]
 		row := table.Row{w.Name, w.Start, decimal(*w.DurationSeconds, 3)}
-		if m, ok := w.Metrics[reduce.TotalGPUEnergy]; ok {
-			value, plus, _ := figures(m)
-			row = append(row, value, plus, m.Unit)
-		} else {
-			row = append(row, "-", "", "")
-		}
-		for _, tag := range []string{reduce.AverageGPUPower, reduce.OutputTokenThroughput, reduce.OutputTokensPerJoule} {
+		row = append(row, energy.cells(w.Metrics[reduce.TotalGPUEnergy])...)
+		row = append(row, watts.cells(w.Metrics[reduce.AverageGPUPower])[0])
+		for _, tag := range []string{reduce.RequestThroughput, reduce.OutputTokenThroughput, reduce.OutputTokensPerJoule} {
 			if m, ok := w.Metrics[tag]; ok && m.Number != nil {
 				row = append(row, significant(m.Value, 4))
 			} else {
@@ -122,6 +162,102 @@ func writeSlices(b *printer, ph *reduce.Phase) {
 		t.AppendRow(row)
 	}
 	render(b, t)
+}
+
+// scale is the one unit of a column.
+type scale struct {
+	factor float64
+	unit   string
+}
+
+// scaleOf returns the scale for values up to most of a unit.
+func scaleOf(unit string, most float64) scale {
+	switch {
+	case (unit == "J" || unit == "W") && most >= 1e7:
+		return scale{1e-6, "M" + unit}
+	case (unit == "J" || unit == "W") && most >= 1e5:
+		return scale{1e-3, "k" + unit}
+	}
+	return scale{1, unit}
+}
+
+// columnScale returns the scale for a metric of windows.
+func columnScale(windows []reduce.Phase, tag string) scale {
+	most, unit := 0.0, ""
+	for i := range windows {
+		if m, ok := windows[i].Metrics[tag]; ok {
+			most, unit = max(most, m.Value), m.Unit
+		}
+	}
+	return scaleOf(unit, most)
+}
+
+func (s scale) title(name string) string {
+	if s.unit == "" {
+		return name
+	}
+	return name + " " + s.unit
+}
+
+// cells formats a number and its interval in the column's unit.
+func (s scale) cells(m reduce.Metric) []any {
+	if m.Number == nil {
+		return []any{"-", ""}
+	}
+	value, plus, _ := figures(s.apply(m))
+	return []any{value, plus}
+}
+
+// apply returns a number in the column's unit.
+func (s scale) apply(m reduce.Metric) reduce.Metric {
+	n := *m.Number
+	n.Value *= s.factor
+	if u := n.Uncertainty; u != nil {
+		n.Uncertainty = &reduce.Uncertainty{Random: u.Random * s.factor, Systematic: u.Systematic * s.factor}
+	}
+	return reduce.Metric{Unit: s.unit, Number: &n}
+}
+
+// writeRoles writes the devices of each role together.
+func writeRoles(b *printer, ph *reduce.Phase) {
+	t := newTable(2, 3, 5)
+	energy, watts := scale{1, "J"}, scale{1, "W"}
+	for _, r := range ph.Roles {
+		if m, ok := r.Metrics[reduce.RoleEnergy]; ok {
+			energy = scaleOf("J", max(m.Value, energy.top()))
+		}
+	}
+	t.AppendHeader(table.Row{"role", "GPUs", energy.title("role energy"), "", watts.title("average"), "", "per token of its own"})
+	for _, r := range ph.Roles {
+		row := table.Row{r.Role, count(r.Devices)}
+		row = append(row, energy.cells(r.Metrics[reduce.RoleEnergy])...)
+		row = append(row, watts.cells(r.Metrics[reduce.RolePower])...)
+		own := ""
+		for tag, what := range map[string]string{reduce.RoleEnergyPerInputToken: "input", reduce.RoleEnergyPerOutputToken: "output"} {
+			if m, ok := r.Metrics[tag]; ok {
+				value, plus, _ := figures(m)
+				own = fmt.Sprintf("%s %s J/%s token", value, plus, what)
+			}
+		}
+		t.AppendRow(append(row, own))
+	}
+	render(b, t)
+}
+
+// top returns the highest value that the scale is for.
+func (s scale) top() float64 {
+	if s.factor == 1 {
+		return 0
+	}
+	return 1e2 / s.factor
+}
+
+// count says how many of the expected devices were seen.
+func count(d reduce.Devices) string {
+	if d.Seen == d.Expected {
+		return strconv.Itoa(d.Seen)
+	}
+	return fmt.Sprintf("%d of %d", d.Seen, d.Expected)
 }
 
 func requestFacts(q *reduce.Requests) []string {
@@ -150,12 +286,39 @@ func tokenFacts(t *reduce.Tokens) (facts []string) {
 	return facts
 }
 
-// order is that of the text; what it does not name follows by name.
-var order = []string{
-	reduce.TotalGPUEnergy, reduce.TotalGPUPower, reduce.AverageGPUPower,
-	reduce.OutputTokensPerJoule, reduce.EnergyPerOutputToken, reduce.EnergyPerTotalToken, reduce.EnergyPerRequest, reduce.EnergyPerUser,
-	reduce.OutputTokenThroughput, reduce.TotalTokenThroughput, reduce.RequestThroughput,
-	reduce.TimeToFirstToken, reduce.InterTokenLatency, reduce.RequestLatency,
+// groups are the tables of the text, and the order of metrics everywhere; what they do
+// not name follows by name.
+var groups = [][]string{
+	{
+		reduce.TotalGPUEnergy, reduce.IdleGPUEnergy, reduce.NetGPUEnergy, reduce.CrossCheckEnergy, reduce.CrossCheckRatio,
+		reduce.TotalGPUPower, reduce.AverageGPUPower, reduce.PeakGPUPower, reduce.IdleGPUPower,
+	},
+	{
+		reduce.OutputTokensPerJoule, reduce.EnergyPerOutputToken, reduce.NetEnergyPerOutputToken, reduce.EnergyPerInputToken, reduce.EnergyPerTotalToken,
+		reduce.EnergyPerRequest, reduce.EnergyPerUser, reduce.EnergyPerUserMeasured, reduce.WattsPerUser, reduce.EnergyDelayProduct, reduce.GoodputPerWatt,
+		reduce.CostPerMillionTokens, reduce.CarbonPerMillionTokens,
+	},
+	{
+		reduce.OutputTokenThroughput, reduce.TotalTokenThroughput, reduce.RequestThroughput, reduce.Goodput, reduce.RequestsInFlight,
+	},
+	{reduce.TimeToFirstToken, reduce.InterTokenLatency, reduce.RequestLatency, reduce.GPUPowerOverTime},
+}
+
+// elsewhere holds the tags that the text has in other places than its tables.
+var elsewhere = []string{
+	reduce.GPUUtilization, reduce.MemoryUtilization, reduce.GPUTemperature, reduce.PeakGPUTemperature, reduce.SMClock, reduce.MemoryClock,
+	reduce.MemoryUsed, reduce.GPUPowerLimit, reduce.PowerLimitShare, reduce.ThrottledTime, reduce.TotalGPUEnergyWh,
+	reduce.TrueGPUEnergy, reduce.LastSampleGPUEnergy,
+}
+
+// order is groups, one after another.
+var order = slices.Concat(groups...)
+
+// rest returns the tags that have no place of their own in the text.
+func rest(ph *reduce.Phase) []string {
+	return slices.DeleteFunc(tags(ph.Metrics), func(tag string) bool {
+		return slices.Contains(order, tag) || slices.Contains(elsewhere, tag) || strings.HasPrefix(tag, reduce.ThrottledTime+"_")
+	})
 }
 
 // tags returns the metrics' tags in the order of the text.
@@ -206,10 +369,6 @@ func render(b *printer, t table.Writer) {
 	}
 }
 
-// comparison holds the tags that only --truth brings; they have a table of
-// their own.
-var comparison = []string{reduce.TrueGPUEnergy, reduce.LastSampleGPUEnergy}
-
 // writeTruth compares the energy with the simulator's truth, and with what the
 // last readings before each end would have said.
 func writeTruth(b *printer, ph *reduce.Phase) {
@@ -231,16 +390,22 @@ func writeTruth(b *printer, ph *reduce.Phase) {
 	render(b, t)
 }
 
-func writeNumbers(b *printer, ph *reduce.Phase) {
+func writeNumbers(b *printer, ph *reduce.Phase, list []string) {
 	t := newTable(2, 5)
 	t.AppendHeader(table.Row{"", "", "", "", "random", "method"})
-	for _, tag := range tags(ph.Metrics) {
+	for _, tag := range list {
 		m := ph.Metrics[tag]
-		if m.Number == nil || slices.Contains(comparison, tag) {
+		if m.Number == nil {
 			continue
 		}
 		value, plus, random := figures(m)
-		t.AppendRow(table.Row{Title(tag) + gpuCount(ph, m.Number), value, plus, m.Unit, random, m.Method})
+		t.AppendRow(table.Row{Title(tag) + covered(ph, tag, m.Number), value, plus, m.Unit, random, m.Method})
+		if c := m.ClockRange; c != nil {
+			t.AppendRow(table.Row{"  if the clocks are off", significant(c.Low, 5), "to " + significant(c.High, 5), m.Unit, "", ""})
+		}
+		if c := m.Bounds; c != nil {
+			t.AppendRow(table.Row{"  by other models", significant(c.Low, 5), "to " + significant(c.High, 5), m.Unit, "", ""})
+		}
 	}
 	render(b, t)
 }
@@ -295,17 +460,35 @@ func Title(tag string) string {
 	return strings.Join(words, " ")
 }
 
-// gpuCount says how many GPUs a figure covers, and of how many if not of all.
-func gpuCount(ph *reduce.Phase, n *reduce.Number) string {
+// covered says how many GPUs a figure covers, and of how many if not of all; of
+// another scope's total, how many of its devices.
+func covered(ph *reduce.Phase, tag string, n *reduce.Number) string {
+	scope, other := scopeOf(tag)
 	switch {
 	case n.DevicesCovered == 0 || ph.Devices == nil:
 		return ""
+	case other && n.DevicesCovered == 1:
+		return fmt.Sprintf(" (1 %s)", scope)
+	case other:
+		return fmt.Sprintf(" (%d %ss)", n.DevicesCovered, scope)
 	case n.DevicesCovered < ph.Devices.Expected:
 		return fmt.Sprintf(" (%d of %d GPUs)", n.DevicesCovered, ph.Devices.Expected)
 	case n.DevicesCovered == 1:
 		return " (1 GPU)"
 	}
 	return fmt.Sprintf(" (%d GPUs)", n.DevicesCovered)
+}
+
+// scopeOf returns the scope of a total that is not the GPUs', as people write it.
+func scopeOf(tag string) (scope string, other bool) {
+	for _, form := range [][2]string{{"total_", "_energy"}, {"average_", "_power"}} {
+		rest, ok := strings.CutPrefix(tag, form[0])
+		rest, end := strings.CutSuffix(rest, form[1])
+		if ok && end && rest != "gpu" {
+			return strings.ReplaceAll(rest, "_", " "), true
+		}
+	}
+	return "", false
 }
 
 func writeDistributions(b *printer, ph *reduce.Phase) {
@@ -329,19 +512,39 @@ func writeDistributions(b *printer, ph *reduce.Phase) {
 }
 
 func writeDevices(b *printer, ph *reduce.Phase) {
-	t := newTable(1, 3, 6, 9)
-	t.AppendHeader(table.Row{"GPU", "host", "energy", "", "", "power", "", "", "coverage", "device", "name"})
+	t := newTable(2, 4, 6, 8, 9)
+	most, roles := map[string]float64{}, false
 	for _, d := range ph.PerDevice {
-		row := table.Row{d.DeviceIndex, d.Host}
-		for _, tag := range []string{reduce.GPUEnergy, reduce.GPUPower} {
-			if m, ok := d.Metrics[tag]; ok {
-				value, plus, _ := figures(m)
-				row = append(row, value, plus, m.Unit)
-			} else {
-				row = append(row, "-", "", "")
+		for tag, m := range d.Metrics {
+			if m.Number != nil {
+				most[tag] = max(most[tag], m.Value)
 			}
 		}
-		t.AppendRow(append(row, significant(100*d.Coverage, 4)+" %", d.Device, d.Name))
+		roles = roles || d.Role != ""
+	}
+	energy, watts := scaleOf("J", most[reduce.GPUEnergy]), scaleOf("W", most[reduce.GPUPower])
+	header := table.Row{"scope", "", "host", energy.title("energy"), "", watts.title("power"), "", "coverage", "check", "device", "name"}
+	if roles {
+		header = append(header, "role")
+	}
+	t.AppendHeader(header)
+	for _, d := range ph.PerDevice {
+		scope := d.Scope
+		if scope == "gpu" {
+			scope = "GPU"
+		}
+		row := table.Row{scope, d.DeviceIndex, d.Host}
+		row = append(row, energy.cells(d.Metrics[reduce.GPUEnergy])...)
+		row = append(row, watts.cells(d.Metrics[reduce.GPUPower])...)
+		check := ""
+		if m, ok := d.Metrics[reduce.CrossCheckRatio]; ok {
+			check = decimal(m.Value, 4)
+		}
+		row = append(row, significant(100*d.Coverage, 4)+" %", check, d.Device, d.Name)
+		if roles {
+			row = append(row, d.Role)
+		}
+		t.AppendRow(row)
 	}
 	render(b, t)
 }

@@ -36,6 +36,8 @@ var rules = []rule{
 
 	{packages: "reduce", wattrace: []string{"trace", "sample", "reduce/attribute"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
+	{packages: "reduce/attribute", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+
 	{packages: "replay", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}},
 	{packages: "replay/simserver", wattrace: []string{"trace"}, others: []string{"github.com/go-json-experiment/json/jsontext"}},
 	{packages: "replay/replaytest", wattrace: []string{"trace", "replay"}},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -41,6 +40,14 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},
 			&ucli.StringSliceFlag{Name: "window", Usage: "one more window, which may overlap the phases: `NAME=START..END`, in RFC 3339 or Unix seconds"},
 			&ucli.DurationFlag{Name: "every", Usage: "cut every phase into slices of this `TIME`"},
+			&ucli.StringFlag{Name: "energy-source", Usage: "which method gives the energy: `auto|counter|power`", Value: "auto"},
+			&ucli.Float64Flag{Name: "idle-watts", Usage: "all GPUs together draw `W` watts at rest"},
+			&ucli.DurationFlag{Name: "idle-head", Usage: "the recording's first `TIME` was at rest"},
+			&ucli.StringFlag{Name: "steady", Usage: "rule of the steady window: `wattrace|mlenergy`", Value: "wattrace"},
+			&ucli.StringSliceFlag{Name: "slo", Usage: "a good request has `ttft=TIME`, itl=TIME or latency=TIME at most"},
+			&ucli.Float64Flag{Name: "price", Usage: "of energy, per kWh, in any currency: `N`"},
+			&ucli.Float64Flag{Name: "carbon", Usage: "of energy, `GRAMS` of CO2e per kWh"},
+			&ucli.BoolFlag{Name: "mig-board", Usage: "a partitioned board's energy is the server's: say it per token"},
 			&ucli.StringFlag{Name: "truth", Usage: "compare with what simulated devices really drew: `FILE` of simulate --truth"},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "use what precedes the fault of a damaged recording"},
 		},
@@ -58,20 +65,9 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	if !ok {
 		return cli.Usagef("--format %q: want text, json, csv or markdown", c.String("format"))
 	}
-	if c.Int("expect-devices") < 0 {
-		return cli.Usagef("--expect-devices is negative")
-	}
-	var windows []window
-	for _, s := range c.StringSlice("window") {
-		w, err := parseWindow(s)
-		if err != nil {
-			return err
-		}
-		windows = append(windows, w)
-	}
-	const least = 10 * time.Millisecond
-	if every := c.Duration("every"); every != 0 && every < least {
-		return cli.Usagef("--every %v: want at least %v", every, least)
+	opt, err := parseOptions(c)
+	if err != nil {
+		return err
 	}
 	operands := env.Operands
 	if len(operands) == 0 {
@@ -85,9 +81,7 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	rep, err := run(env, operands, options{
-		expectDevices: c.Int("expect-devices"), windows: windows, every: c.Duration("every"), truth: c.String("truth"), keepGoing: c.Bool("keep-going"),
-	})
+	rep, err := run(env, operands, opt)
 	if err != nil {
 		return err
 	}

@@ -17,14 +17,6 @@ import (
 	"wattrace/trace"
 )
 
-type options struct {
-	expectDevices int
-	windows       []window
-	every         time.Duration
-	truth         string
-	keepGoing     bool
-}
-
 // job is the files of one report and what has been learnt of them.
 type job struct {
 	opt    options
@@ -53,7 +45,7 @@ func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err 
 	if err := s.headTelemetry(); err != nil {
 		return nil, err
 	}
-	ro := reduce.Options{ExpectDevices: opt.expectDevices, Every: opt.every}
+	ro := opt.reduce
 	for _, w := range opt.windows {
 		ro.Windows = append(ro.Windows, w.span(s.clock))
 	}

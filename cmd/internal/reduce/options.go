@@ -1,0 +1,91 @@
+package reduce
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/reduce"
+	"wattrace/trace"
+)
+
+// options are what the flags say.
+type options struct {
+	reduce    reduce.Options // without Windows, which need the clock, and Truth
+	windows   []window
+	truth     string
+	keepGoing bool
+}
+
+// leastEvery is the shortest slice: shorter ones no sensor sees.
+const leastEvery = 10 * time.Millisecond
+
+// parseOptions checks the flags.
+func parseOptions(c *ucli.Context) (options, error) {
+	o := options{truth: c.String("truth"), keepGoing: c.Bool("keep-going")}
+	r := &o.reduce
+	r.ExpectDevices, r.Every, r.MIG, r.Idle.Head = c.Int("expect-devices"), c.Duration("every"), c.Bool("mig-board"), c.Duration("idle-head")
+	if r.ExpectDevices < 0 {
+		return o, cli.Usagef("--expect-devices is negative")
+	}
+	for _, s := range c.StringSlice("window") {
+		w, err := parseWindow(s)
+		if err != nil {
+			return o, err
+		}
+		o.windows = append(o.windows, w)
+	}
+	if r.Every != 0 && r.Every < leastEvery {
+		return o, cli.Usagef("--every %v: want at least %v", r.Every, leastEvery)
+	}
+	if r.Idle.Head < 0 {
+		return o, cli.Usagef("--idle-head is negative")
+	}
+	var ok bool
+	if r.EnergySource, ok = energySources[c.String("energy-source")]; !ok {
+		return o, cli.Usagef("--energy-source %q: want auto, counter or power", c.String("energy-source"))
+	}
+	if r.Steady, ok = steadyRules[c.String("steady")]; !ok {
+		return o, cli.Usagef("--steady %q: want wattrace or mlenergy", c.String("steady"))
+	}
+	for flag, to := range map[string]*trace.Opt[float64]{"idle-watts": &r.Idle.Watts, "price": &r.Price, "carbon": &r.Carbon} {
+		if !c.IsSet(flag) {
+			continue
+		}
+		v := c.Float64(flag)
+		if !(v >= 0) || math.IsInf(v, 0) {
+			return o, cli.Usagef("--%s %v: want a number from 0", flag, v)
+		}
+		*to = trace.Some(v)
+	}
+	if r.Idle.Head > 0 && r.Idle.Watts.OK {
+		return o, cli.Usagef("--idle-watts and --idle-head exclude each other")
+	}
+	return o, parseSLO(c.StringSlice("slo"), &r.SLO)
+}
+
+var energySources = map[string]reduce.EnergySource{
+	"auto": reduce.SourceAuto, "counter": reduce.SourceCounter, "power": reduce.SourcePower,
+}
+
+var steadyRules = map[string]reduce.SteadyRule{"wattrace": reduce.SteadyDefault, "mlenergy": reduce.SteadyMLEnergy}
+
+// parseSLO reads the latencies that a good request keeps.
+func parseSLO(list []string, slo *reduce.SLO) error {
+	for _, s := range list {
+		name, text, _ := strings.Cut(s, "=")
+		limit, err := time.ParseDuration(text)
+		to := map[string]*time.Duration{"ttft": &slo.TTFT, "itl": &slo.ITL, "latency": &slo.E2E}[name]
+		if to == nil || err != nil || limit <= 0 {
+			return cli.Usagef("--slo %q: want ttft=TIME, itl=TIME or latency=TIME, as in ttft=500ms", s)
+		}
+		if *to != 0 {
+			return cli.Usagef("--slo: %s is given twice", name)
+		}
+		*to = limit
+	}
+	return nil
+}
