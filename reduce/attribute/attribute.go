@@ -219,8 +219,8 @@ func (a *Attributor) poolGroup(active []int64, from, to int, m model, late bool)
 			continue
 		}
 		each := 0.0
-		if busy, served := served(&a.weights[k], a.length(k), late); served > 0 {
-			each = float64(m[shared]*busy) / float64(served) * scale
+		if steps, served := steps(&a.weights[k], a.length(k), late); served > 0 {
+			each = float64(m[shared]*steps) / float64(served) * scale
 		}
 		if late {
 			a.rates[k].fitLate, a.rates[k].eachLate = scale, each

@@ -9,7 +9,7 @@ import (
 // The terms of the fitted model.
 const (
 	perPrompt  = iota // microjoules per unit of prompt tokens
-	shared            // microjoules per nanosecond in which anything is served: what a batch shares
+	shared            // microjoules per unit of steps: what a batch shares
 	perOutput         // microjoules per unit of output tokens
 	perContext        // microjoules per unit of output tokens times context
 )
@@ -25,10 +25,11 @@ type Fit struct {
 	Cell          time.Duration // their length
 	Condition     float64       // of the scaled normal matrix
 	R2            float64       // share of the variance of the cells' energy that the fit explains
+	Residual      float64       // root of the mean square of what it leaves, by the mean energy of a cell
 	PromptJoules  float64       // per prompt token that was not cached
 	OutputJoules  float64       // per output token
 	ContextJoules float64       // per output token and token of its context
-	SharedWatts   float64       // drawn while anything is served, shared by those that are
+	SharedJoules  float64       // per step, shared by the requests that are served
 
 	early, late model
 }
@@ -40,24 +41,29 @@ func (f *Fit) model(late bool) model {
 	return f.early
 }
 
-// served returns in how many nanoseconds of a cell anything is served, and how
-// many nanoseconds of requests that makes.
-func served(w *row, length int64, late bool) (busy float64, sum int64) {
+// steps returns how many steps of the server a cell has, in units of tokens, as
+// far as decoding shows: each makes a token for every request that is decoded, or
+// as many as the server guesses. It also returns how many nanoseconds of requests
+// share them.
+func steps(w *row, length int64, late bool) (n float64, sum int64) {
 	sum = w[decode] + w[prefill]
 	if late {
 		sum = w[decode] + w[latePrefill]
 	}
-	return float64(min(sum, length)), sum
+	if w[decode] > 0 {
+		n = float64(w[output]) * (float64(min(w[decode], length)) / float64(w[decode]))
+	}
+	return n, sum
 }
 
-// terms returns the columns of the fit in a cell.
+// termsOf returns the columns of the fit in a cell.
 func termsOf(w *row, length int64, late bool) [terms]float64 {
 	tokens := w[prompt]
 	if late {
 		tokens = w[latePrompt]
 	}
-	busy, _ := served(w, length, late)
-	return [terms]float64{perPrompt: float64(tokens), shared: busy, perOutput: float64(w[output]), perContext: float64(w[context])}
+	n, _ := steps(w, length, late)
+	return [terms]float64{perPrompt: float64(tokens), shared: n, perOutput: float64(w[output]), perContext: float64(w[context])}
 }
 
 // predict returns the energy of a cell in microjoules.
@@ -114,7 +120,7 @@ func (a *Attributor) fitAll(active []int64) Fit {
 	best.PromptJoules = m[perPrompt] * tokenUnit / 1e6
 	best.OutputJoules = m[perOutput] * tokenUnit / 1e6
 	best.ContextJoules = m[perContext] * tokenUnit / contextUnit / 1e6
-	best.SharedWatts = m[shared] * 1e3
+	best.SharedJoules = m[shared] * tokenUnit / 1e6
 	return best
 }
 
@@ -128,7 +134,7 @@ func (a *Attributor) fitOne(active []int64, late bool) Fit {
 	}
 	for i, use := range attempts {
 		var why string
-		f.early, f.Condition, f.R2, why = m.try(use, sum, mean)
+		f.early, f.Condition, f.R2, f.Residual, why = m.try(use, sum, mean)
 		if why == "" {
 			f.Refused = ""
 			return f
@@ -173,7 +179,7 @@ func (a *Attributor) observe(active []int64, late bool) (m normal, sum [terms]fl
 }
 
 // try fits some of the terms and says why not, if it cannot be trusted.
-func (m *normal) try(use [terms]bool, sum [terms]float64, total float64) (c model, condition, r2 float64, why string) {
+func (m *normal) try(use [terms]bool, sum [terms]float64, total float64) (c model, condition, r2, rest float64, why string) {
 	part := *m
 	for i, u := range use {
 		if !u {
@@ -191,6 +197,9 @@ func (m *normal) try(use [terms]bool, sum [terms]float64, total float64) (c mode
 	if spread := m.squares - float64(total*total)/count; spread > 0 {
 		r2 = 1 - left/spread
 	}
+	if total > 0 {
+		rest = math.Sqrt(left/count) / (total / count)
+	}
 	for i := range c {
 		if free[i] {
 			c[i] = x[i] / length[i]
@@ -198,9 +207,9 @@ func (m *normal) try(use [terms]bool, sum [terms]float64, total float64) (c mode
 	}
 	switch {
 	case x == [terms]float64{}:
-		return c, condition, r2, "no term explains the energy"
+		return c, condition, r2, rest, "no term explains the energy"
 	case condition > mostBadness:
-		return c, condition, r2, fmt.Sprintf("the load does not tell its terms apart: condition number %.2g", condition)
+		return c, condition, r2, rest, fmt.Sprintf("the load does not tell its terms apart: condition number %.2g", condition)
 	}
 	inv, _ := part.inverse(free)
 	variance := left / max(count-terms, 1)
@@ -210,8 +219,8 @@ func (m *normal) try(use [terms]bool, sum [terms]float64, total float64) (c mode
 		}
 		half := 2 * math.Sqrt(float64(variance*max(inv[i][i], 0))) / length[i] * sum[i]
 		if half > mostDoubt*total {
-			return c, condition, r2, fmt.Sprintf("a term's 95 %% interval is ±%.0f %% of the active energy", 100*half/total)
+			return c, condition, r2, rest, fmt.Sprintf("a term's 95 %% interval is ±%.0f %% of the active energy", 100*half/total)
 		}
 	}
-	return c, condition, r2, ""
+	return c, condition, r2, rest, ""
 }

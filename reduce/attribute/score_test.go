@@ -81,7 +81,7 @@ func TestAttributionAgainstShapley(t *testing.T) {
 		name  string
 		loads []load
 	}{{"choosing", choosing}, {"judging", judging}} {
-		t.Logf("%-30s %5s %9s %9s %9s %9s  %7s %7s %5s %5s %5s %5s", set.name, "n", "time", "tokens", "fitted", "headline", "R2", "cond", "all", "pre", "dec", "width")
+		t.Logf("%-30s %5s %9s %9s %9s %9s  %7s %7s %5s %5s %5s %5s", set.name, "n", "time", "tokens", "fitted", "headline", "resid", "cond", "all", "pre", "dec", "width")
 		for i, l := range set.loads {
 			s := simulate(l, uint64(100+i))
 			a, shares := s.attribute(100 * time.Millisecond)
@@ -92,9 +92,9 @@ func TestAttributionAgainstShapley(t *testing.T) {
 				args = append(args, cell(m)...)
 			}
 			f := a.Fit()
-			args = append(args, f.R2, f.Condition, 100*r.covered, 100*r.prefillIn, 100*r.decodeIn, 100*r.width)
+			args = append(args, f.Residual, f.Condition, 100*r.covered, 100*r.prefillIn, 100*r.decodeIn, 100*r.width)
 			t.Logf("%-30s %5d %4.0f %4.0f %4.0f %4.0f %4.0f %4.0f %4.0f %4.0f  %7.3f %7.0f %5.1f %5.1f %5.1f %5.1f", args...)
-			t.Logf("    %v late=%v %q J/tok %.4f %.4f %.2g shared %.0f W", f.early, f.Late, f.Refused, f.PromptJoules, f.OutputJoules, f.ContextJoules, f.SharedWatts)
+			t.Logf("    %v late=%v %q J/tok %.4f %.4f %.2g shared %.2f J", f.early, f.Late, f.Refused, f.PromptJoules, f.OutputJoules, f.ContextJoules, f.SharedJoules)
 		}
 	}
 }

@@ -37,8 +37,10 @@ type row [columns]int64
 // the common clock.
 type life struct {
 	sent, start  trace.Time // start: of the prefill, where the server's queue is known; else sent
-	late         trace.Time // the latest start of the prefill
-	first, end   trace.Time // first token, last output or the end
+	early        trace.Time // where the prefill ends, if it ran from start
+	late         trace.Time // where it begins and ends at the other extreme
+	lateEnd      trace.Time
+	first, end   trace.Time // first token; last output or the end
 	streamed     bool       // first is known
 	queue        bool       // start is known
 	input        int64      // tokens of the prompt, those in the cache too
@@ -70,12 +72,24 @@ func (a *Attributor) life(q *trace.Request, offset time.Duration) life {
 	if wait, ok := a.queue(q); ok && wait >= 0 && wait <= l.first.Sub(l.sent) {
 		l.start, l.queue = l.sent.Add(wait), true
 	}
-	l.late = l.start
-	if l.streamed && !l.queue {
-		takes := lateBase + time.Duration(float64(l.uncached)/a.rate*1e9)
-		l.late = max(l.start, l.first.Add(-takes))
-	}
+	l.place(lateBase + time.Duration(float64(l.uncached)/a.rate*1e9))
 	return l
+}
+
+// place says where a prefill that takes so long ran at the other extreme: at
+// the end of the time to first token, after a wait. Of a request that was not
+// streamed neither is known; it has no prefill stage, and its other extreme is
+// that it did not wait.
+func (l *life) place(takes time.Duration) {
+	l.early, l.late = l.first, l.start
+	switch {
+	case !l.streamed:
+		l.early, l.first, l.lateEnd = l.end, l.start, min(l.start.Add(takes), l.end)
+	case l.queue:
+		l.lateEnd = l.first
+	default:
+		l.late, l.lateEnd = max(l.start, l.first.Add(-takes)), l.first
+	}
 }
 
 // tokens fills in the counts of tokens. A request that the server refused has
@@ -128,9 +142,9 @@ func (a *Attributor) weigh(q *trace.Request, l *life, offset time.Duration) (fir
 	s := spreader{a.bounds, a.rows, 0}
 	s.span(flight, l.sent, l.first)
 	s.span(prefill, l.start, l.first)
-	s.span(latePrefill, l.late, l.first)
-	s.tokens(prompt, l.start, l.first, l.uncached*tokenUnit)
-	s.tokens(latePrompt, l.late, l.first, l.uncached*tokenUnit)
+	s.span(latePrefill, min(l.late, l.first), l.first)
+	s.tokens(prompt, l.start, l.early, l.uncached*tokenUnit)
+	s.tokens(latePrompt, l.late, l.lateEnd, l.uncached*tokenUnit)
 	s.span(decode, l.first, l.end)
 	s.outputs(q, l, offset)
 	return first, a.rows
