@@ -87,6 +87,7 @@ func (m *model) stages(tokens, prefill int64, w *row, scale, each float64) [2]in
 const (
 	leastCells   = 30   // cells
 	mostBadness  = 1e5  // condition number of the scaled normal matrix
+	mostLeft     = 0.25 // residual, by the mean energy of a cell
 	mostDoubt    = 0.15 // of the active energy: half the 95 % interval of one term's sum
 	fitCell      = 500 * time.Millisecond
 	fitCellTimes = 3 // and no shorter than so many times what the sensor resolves
@@ -98,7 +99,6 @@ const (
 var attempts = [][terms]bool{
 	{true, true, true, true},
 	{true, true, true, false},
-	{true, true, false, true},
 	{true, true, false, false},
 }
 
@@ -210,6 +210,13 @@ func (m *normal) try(use [terms]bool, sum [terms]float64, total float64) (c mode
 		return c, condition, r2, rest, "no term explains the energy"
 	case condition > mostBadness:
 		return c, condition, r2, rest, fmt.Sprintf("the load does not tell its terms apart: condition number %.2g", condition)
+	}
+	// Where power grows less than the batch, context may take the place of tokens.
+	if free[perContext] && !free[perOutput] {
+		return c, condition, r2, rest, "the context of tokens is charged, but not the tokens"
+	}
+	if rest > mostLeft {
+		return c, condition, r2, rest, fmt.Sprintf("it leaves %.0f %% of the energy of a cell unexplained", 100*rest)
 	}
 	inv, _ := part.inverse(free)
 	variance := left / max(count-terms, 1)

@@ -13,6 +13,8 @@ var choosing = []load{
 	{name: "closed 4", engine: "flat", closed: 4, input: [2]float64{1500, 6}, output: [2]float64{120, 6}, seconds: 90},
 	{name: "Poisson 2/s cached", engine: "saturating", rate: 2, input: [2]float64{3000, 4}, output: [2]float64{250, 4}, cached: 0.6, seconds: 90},
 	{name: "bursts of 40", engine: "linear", rate: 4, burst: 10, input: [2]float64{900, 4}, output: [2]float64{150, 4}, seconds: 90},
+	{name: "cheap prefill closed", engine: "cheap prefill", closed: 24, input: [2]float64{1500, 5}, output: [2]float64{180, 5}, seconds: 90},
+	{name: "dear prefill open", engine: "dear prefill", rate: 1, input: [2]float64{900, 5}, output: [2]float64{150, 5}, seconds: 120},
 	{name: "overload", engine: "flat", rate: 10, input: [2]float64{1500, 4}, output: [2]float64{200, 4}, seconds: 45},
 }
 
@@ -29,6 +31,8 @@ var judging = []load{
 	{name: "agents, cache not told", engine: "root", closed: 12, input: [2]float64{8000, 4}, output: [2]float64{150, 5}, cached: 0.8, hideCache: true, seconds: 120},
 	{name: "overload", engine: "root", rate: 9, input: [2]float64{2000, 4}, output: [2]float64{200, 4}, seconds: 45},
 	{name: "overload of a small batch", engine: "flat", closed: 150, input: [2]float64{900, 4}, output: [2]float64{160, 4}, seconds: 60},
+	{name: "cheap prefill", engine: "cheap prefill", rate: 4, input: [2]float64{2500, 5}, output: [2]float64{180, 5}, cached: 0.3, seconds: 90},
+	{name: "dear prefill", engine: "dear prefill", closed: 12, input: [2]float64{600, 5}, output: [2]float64{150, 5}, seconds: 120},
 }
 
 // score is how the shares of a run compare with the truth.
@@ -53,6 +57,8 @@ func scoreOf(s *simulation, shares []Share) score {
 		if v, ok := sh.Fitted.Get(); ok {
 			errs[ModeFitted] = append(errs[ModeFitted], rel(v))
 		}
+		errs["pre"] = append(errs["pre"], math.Abs(float64(sh.Prefill.Energy)/1e6-s.answers[i].prefill)/s.answers[i].prefill)
+		errs["dec"] = append(errs["dec"], math.Abs(float64(sh.Decode.Energy)/1e6-s.answers[i].decode)/s.answers[i].decode)
 		in := func(x float64, low, high int64) float64 {
 			if x*1e6 >= float64(low) && x*1e6 <= float64(high) {
 				return 1
@@ -81,20 +87,27 @@ func TestAttributionAgainstShapley(t *testing.T) {
 		name  string
 		loads []load
 	}{{"choosing", choosing}, {"judging", judging}} {
-		t.Logf("%-30s %5s %9s %9s %9s %9s  %7s %7s %5s %5s %5s %5s", set.name, "n", "time", "tokens", "fitted", "headline", "resid", "cond", "all", "pre", "dec", "width")
-		for i, l := range set.loads {
-			s := simulate(l, uint64(100+i))
-			a, shares := s.attribute(100 * time.Millisecond)
-			r := scoreOf(s, shares)
-			cell := func(m Mode) []any { return []any{100 * r.median[m], 100 * r.p95[m]} }
-			args := []any{l.name, len(shares)}
-			for _, m := range []Mode{ModeTime, ModeTokens, ModeFitted, "headline"} {
-				args = append(args, cell(m)...)
+		for _, c := range []struct {
+			tick   time.Duration
+			refuse bool
+		}{{100 * time.Millisecond, false}, {100 * time.Millisecond, true}, {time.Second, false}} {
+			t.Logf("%-30s %v %v", set.name, c.tick, c.refuse)
+			for i, l := range set.loads {
+				s := simulate(l, uint64(100+i))
+				a, shares := s.attribute(c.tick, c.refuse)
+				r := scoreOf(s, shares)
+				cell := func(m Mode) []any { return []any{100 * r.median[m], 100 * r.p95[m]} }
+				args := []any{l.name, len(shares)}
+				for _, m := range []Mode{ModeTime, ModeTokens, ModeFitted, "headline", "pre", "dec"} {
+					args = append(args, cell(m)...)
+				}
+				f := a.Fit()
+				args = append(args, f.Residual, f.Condition, 100*r.covered, 100*r.prefillIn, 100*r.decodeIn, 100*r.width)
+				t.Logf("%-30s %5d %4.0f %4.0f %4.0f %4.0f %4.0f %4.0f %4.0f %4.0f  %4.0f %4.0f %4.0f %4.0f %7.3f %7.0f %5.1f %5.1f %5.1f %5.1f", args...)
+				if f.Refused != "" && !c.refuse {
+					t.Logf("    %v late=%v %q J/tok %.4f %.4f %.2g shared %.0f W", f.early, f.Late, f.Refused, f.PromptJoules, f.OutputJoules, f.ContextJoules, f.SharedJoules)
+				}
 			}
-			f := a.Fit()
-			args = append(args, f.Residual, f.Condition, 100*r.covered, 100*r.prefillIn, 100*r.decodeIn, 100*r.width)
-			t.Logf("%-30s %5d %4.0f %4.0f %4.0f %4.0f %4.0f %4.0f %4.0f %4.0f  %7.3f %7.0f %5.1f %5.1f %5.1f %5.1f", args...)
-			t.Logf("    %v late=%v %q J/tok %.4f %.4f %.2g shared %.2f J", f.early, f.Late, f.Refused, f.PromptJoules, f.OutputJoules, f.ContextJoules, f.SharedJoules)
 		}
 	}
 }

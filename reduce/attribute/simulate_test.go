@@ -31,6 +31,10 @@ var engines = map[string]engine{
 		func(u float64) float64 { return 250 + min(u, 160)*2 }, 1024, 96},
 	"flat": {"flat", 0.016, 40e-6, 60e-6, 80e-9, 1. / 12,
 		func(u float64) float64 { return 300 + 250*u/(u+4) }, 4096, 48},
+	"cheap prefill": {"cheap prefill", 0.014, 9e-6, 90e-6, 60e-9, 1. / 50,
+		func(u float64) float64 { return 150 + 400*u/(u+16) }, 8192, 256},
+	"dear prefill": {"dear prefill", 0.030, 190e-6, 250e-6, 100e-9, 1. / 4,
+		func(u float64) float64 { return 90 + 200*u/(u+30) }, 1024, 64},
 }
 
 // joules is the active energy of a step with these members.
@@ -41,6 +45,7 @@ func (e *engine) joules(prompt, seqs int, context float64) float64 {
 	return e.seconds(prompt, seqs, context) * e.watts(float64(seqs)+float64(prompt)*e.promptLoad)
 }
 
+// seconds is how long it takes.
 func (e *engine) seconds(prompt, seqs int, context float64) float64 {
 	return e.base + float64(prompt)*e.perPrompt + float64(seqs)*e.perSeq + context*e.perCtx
 }
@@ -295,13 +300,16 @@ func (s *simulation) cells(g *Grid, tick float64) []int64 {
 }
 
 // attribute runs both passes over a simulation.
-func (s *simulation) attribute(tick time.Duration) (*Attributor, []Share) {
+func (s *simulation) attribute(tick time.Duration, refuse bool) (*Attributor, []Share) {
 	g := NewGrid([]trace.Time{0, trace.Time(s.end / 2 * 1e9), trace.Time(s.end * 1e9)}, 0)
 	a := New(g, Options{Resolution: tick})
 	for _, x := range s.answers {
 		a.Survey(x.q, 0)
 	}
 	a.Energy(s.cells(g, tick.Seconds()), nil, trace.Some[float64](idleWatts))
+	if refuse {
+		a.fit.Refused = "for the test"
+	}
 	var shares []Share
 	for _, x := range s.answers {
 		shares = append(shares, a.Request(x.q, 0))
