@@ -87,7 +87,7 @@ func (m *model) stages(tokens, prefill int64, w *row, scale, each float64) [2]in
 const (
 	leastCells   = 30   // cells
 	mostBadness  = 1e5  // condition number of the scaled normal matrix
-	mostLeft     = 0.25 // residual, by the mean energy of a cell
+	mostLeft     = 0.25 // residual, by the mean energy of a cell of fitCell; of a longer one, as of noise, less
 	mostDoubt    = 0.15 // of the active energy: half the 95 % interval of one term's sum
 	fitCell      = 500 * time.Millisecond
 	fitCellTimes = 3 // and no shorter than so many times what the sensor resolves
@@ -134,7 +134,7 @@ func (a *Attributor) fitOne(active []int64, late bool) Fit {
 	}
 	for i, use := range attempts {
 		var why string
-		f.early, f.Condition, f.R2, f.Residual, why = m.try(use, sum, mean)
+		f.early, f.Condition, f.R2, f.Residual, why = m.try(use, sum, mean, f.Cell)
 		if why == "" {
 			f.Refused = ""
 			return f
@@ -179,7 +179,7 @@ func (a *Attributor) observe(active []int64, late bool) (m normal, sum [terms]fl
 }
 
 // try fits some of the terms and says why not, if it cannot be trusted.
-func (m *normal) try(use [terms]bool, sum [terms]float64, total float64) (c model, condition, r2, rest float64, why string) {
+func (m *normal) try(use [terms]bool, sum [terms]float64, total float64, width time.Duration) (c model, condition, r2, rest float64, why string) {
 	part := *m
 	for i, u := range use {
 		if !u {
@@ -215,7 +215,7 @@ func (m *normal) try(use [terms]bool, sum [terms]float64, total float64) (c mode
 	if free[perContext] && !free[perOutput] {
 		return c, condition, r2, rest, "the context of tokens is charged, but not the tokens"
 	}
-	if rest > mostLeft {
+	if rest > float64(mostLeft*math.Sqrt(float64(fitCell)/float64(width))) {
 		return c, condition, r2, rest, fmt.Sprintf("it leaves %.0f %% of the energy of a cell unexplained", 100*rest)
 	}
 	inv, _ := part.inverse(free)

@@ -83,6 +83,20 @@ func (g *Grid) Bound(i int) trace.Time {
 	return min(s.start.Add(time.Duration(i-s.first)*g.step), s.end)
 }
 
+// appendBounds appends the bounds from one to another, both included.
+func (g *Grid) appendBounds(b []trace.Time, from, to int) []trace.Time {
+	for from < to {
+		i := g.stretchOf(from)
+		s := g.stretches[i]
+		at := s.start.Add(time.Duration(from-s.first) * g.step)
+		for end := min(to, g.after(i)); from < end; from++ {
+			b = append(b, at)
+			at = at.Add(g.step)
+		}
+	}
+	return append(b, g.Bound(to))
+}
+
 // stretchOf returns the stretch of a cell; of Len(), the last one.
 func (g *Grid) stretchOf(cell int) int {
 	if s := g.stretches[g.last]; cell < s.first || cell >= g.after(g.last) {

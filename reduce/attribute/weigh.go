@@ -1,6 +1,7 @@
 package attribute
 
 import (
+	"slices"
 	"time"
 
 	"wattrace/trace"
@@ -134,11 +135,9 @@ func (a *Attributor) weigh(q *trace.Request, l *life, offset time.Duration) (fir
 		first = k
 	}
 	a.bounds, a.rows = a.bounds[:0], a.rows[:0]
-	for k := first; k <= last; k++ {
-		a.bounds = append(a.bounds, a.grid.Bound(k))
-		a.rows = append(a.rows, row{})
-	}
-	a.bounds = append(a.bounds, a.grid.Bound(last+1))
+	a.bounds = a.grid.appendBounds(a.bounds, first, last+1)
+	a.rows = slices.Grow(a.rows, last+1-first)[:last+1-first]
+	clear(a.rows)
 	s := spreader{a.bounds, a.rows, 0}
 	s.span(flight, l.sent, l.first)
 	s.span(prefill, l.start, l.first)
@@ -178,21 +177,30 @@ func (s *spreader) span(column int, from, to trace.Time) {
 // tokens spreads an amount evenly over [from, to), and puts it into one cell
 // where the two are one instant. What lies outside the grid is lost.
 func (s *spreader) tokens(column int, from, to trace.Time, amount int64) {
+	s.spread(from, to, amount, func(w *row, part int64) { w[column] += part })
+}
+
+// spread hands out the parts of an amount.
+func (s *spreader) spread(from, to trace.Time, amount int64, add func(w *row, part int64)) {
 	if amount <= 0 || to < s.bounds[0] || from >= s.bounds[len(s.rows)] {
 		return
 	}
 	s.seek(from)
 	if to < s.bounds[s.at+1] && from >= s.bounds[s.at] {
-		s.rows[s.at][column] += amount
+		add(&s.rows[s.at], amount)
 		return
 	}
-	until := func(t trace.Time) int64 {
-		return int64(float64(amount) * (float64(min(max(t, from), to)-from) / float64(to-from)))
+	whole, span := float64(amount), float64(to-from)
+	before := int64(0)
+	if from < s.bounds[s.at] {
+		before = int64(whole * (float64(s.bounds[s.at]-from) / span))
 	}
-	before := until(s.bounds[s.at])
 	for k := s.at; k < len(s.rows) && s.bounds[k] < to; k++ {
-		next := until(s.bounds[k+1])
-		s.rows[k][column] += next - before
+		next := amount
+		if end := s.bounds[k+1]; end < to {
+			next = int64(whole * (float64(end-from) / span))
+		}
+		add(&s.rows[k], next-before)
 		before = next
 	}
 }
@@ -231,6 +239,8 @@ func (s *spreader) outputs(q *trace.Request, l *life, offset time.Duration) {
 
 // made adds output tokens, in units, that were made over a cache of so many.
 func (s *spreader) made(from, to trace.Time, units, cache int64) {
-	s.tokens(output, from, to, units)
-	s.tokens(context, from, to, units/contextUnit*cache)
+	s.spread(from, to, units, func(w *row, part int64) {
+		w[output] += part
+		w[context] += part * cache / contextUnit
+	})
 }
