@@ -245,17 +245,18 @@ func (a *Attributor) Mode() Mode {
 	return ModeTokens
 }
 
-// of returns what a request gets of a cell, by estimate and stage, in whole
+// add adds what a request gets of a cell, by estimate and stage, in whole
 // microjoules.
-func (a *Attributor) of(k int, w *row, e *[estimates][2]int64) {
+func (a *Attributor) add(k int, w *row, sum *[estimates][2]int64) {
 	r := &a.rates[k]
-	e[byTime] = [2]int64{floor(w[flight], r.time), floor(w[decode], r.time)}
-	e[byTokens] = [2]int64{floor(w[prompt], r.tokens), floor(outputWorth*w[output], r.tokens)}
-	e[byTokensLate] = [2]int64{floor(w[latePrompt], r.tokensLate), floor(outputWorth*w[output], r.tokensLate)}
-	m := a.fit.model(false)
-	e[byFit] = m.stages(w[prompt], w[prefill], w, r.fit, r.each)
-	m = a.fit.model(true)
-	e[byFitLate] = m.stages(w[latePrompt], w[latePrefill], w, r.fitLate, r.eachLate)
+	sum[byTime][0] += floor(w[flight], r.time)
+	sum[byTime][1] += floor(w[decode], r.time)
+	sum[byTokens][0] += floor(w[prompt], r.tokens)
+	sum[byTokens][1] += floor(outputWorth*w[output], r.tokens)
+	sum[byTokensLate][0] += floor(w[latePrompt], r.tokensLate)
+	sum[byTokensLate][1] += floor(outputWorth*w[output], r.tokensLate)
+	a.fit.early.add(&sum[byFit], w[prompt], w[prefill], w, r.fit, r.each)
+	a.fit.late.add(&sum[byFitLate], w[latePrompt], w[latePrefill], w, r.fitLate, r.eachLate)
 }
 
 func floor(weight int64, rate float64) int64 { return int64(float64(weight) * rate) }

@@ -75,12 +75,12 @@ func (m *model) predict(w *row, length int64, late bool) float64 {
 	return sum
 }
 
-// stages returns a request's energy in a cell, in whole microjoules: of the
-// prefill and of the decode stage.
-func (m *model) stages(tokens, prefill int64, w *row, scale, each float64) [2]int64 {
-	p := float64(float64(m[perPrompt]*float64(tokens))*scale) + float64(float64(prefill)*each)
+// add adds a request's energy in a cell, in whole microjoules, to that of its
+// prefill and its decode stage.
+func (m *model) add(sum *[2]int64, tokens, prefill int64, w *row, scale, each float64) {
 	d := float64(m[perOutput]*float64(w[output])) + float64(m[perContext]*float64(w[context]))
-	return [2]int64{int64(p), int64(float64(d*scale) + float64(float64(w[decode])*each))}
+	sum[0] += int64(float64(m[perPrompt]*float64(tokens)*scale) + float64(float64(prefill)*each))
+	sum[1] += int64(float64(d*scale) + float64(float64(w[decode])*each))
 }
 
 // When a fit is refused.
@@ -191,7 +191,13 @@ func (m *normal) try(use [terms]bool, sum [terms]float64, total float64, width t
 	}
 	part, length := part.scaled()
 	x, free := part.nnls()
-	condition = part.condition(free)
+	// All columns count here: of two that look alike, one may be held at zero for
+	// no better reason than that it came second.
+	var there [terms]bool
+	for i := range there {
+		there[i] = part.gram[i][i] > 0
+	}
+	condition = part.condition(there)
 	left := part.residual(x)
 	count := float64(m.count)
 	if spread := m.squares - float64(total*total)/count; spread > 0 {

@@ -34,22 +34,19 @@ func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	l := a.life(q, offset)
 	first, rows := a.weigh(q, &l, offset)
 	var sum [estimates][2]int64
-	s, known := 0, int64(0)
-	for i := range rows {
-		k := first + i
-		var e [estimates][2]int64
-		a.of(k, &rows[i], &e)
-		if i == 0 || k >= a.grid.after(s) {
-			s = a.grid.stretchOf(k)
-		}
-		for j := range e {
-			for stage, v := range e[j] {
-				sum[j][stage] += v
-				a.parts[s].shared[j][stage] += v
+	known := int64(0)
+	for i := 0; i < len(rows); {
+		s := a.grid.stretchOf(first + i)
+		before := sum
+		for end := min(a.grid.after(s)-first, len(rows)); i < end; i++ {
+			if a.known == nil || a.known[first+i] {
+				known += rows[i][flight] + rows[i][decode]
 			}
+			a.add(first+i, &rows[i], &sum)
 		}
-		if a.known == nil || a.known[k] {
-			known += rows[i][flight] + rows[i][decode]
+		for e := range sum {
+			a.parts[s].shared[e][0] += sum[e][0] - before[e][0]
+			a.parts[s].shared[e][1] += sum[e][1] - before[e][1]
 		}
 	}
 	return a.share(&l, &sum, known)
@@ -98,7 +95,7 @@ func (a *Attributor) headline() estimate {
 type widths struct{ prefill, decode, all float64 }
 
 var (
-	fittedWidths  = widths{0.25, 0.1, 0.08}
+	fittedWidths  = widths{0.25, 0.12, 0.1}
 	refusedWidths = widths{1.5, 0.4, 0.2} // of a fixed worth of tokens, a prefill says hardly anything
 )
 
