@@ -111,7 +111,13 @@ type rates struct {
 	time, tokens, tokensLate float64
 	fit, fitLate             float64 // per predicted microjoule
 	each, eachLate           float64 // per nanosecond of a request that is served
+	fallback                 fallback
 }
+
+// fallback is the estimates, as bits, that place no work in a cell in which
+// requests are in flight. What was drawn there is shared by time: it may be
+// a prefill that was slower than supposed, or of a prompt of unknown length.
+type fallback uint8
 
 // shrink keeps the rounding of sums and products from handing out more than
 // there is.
@@ -171,11 +177,18 @@ func (a *Attributor) ratesOf(w *row, active int64) rates {
 		}
 		return float64(active) * shrink / float64(weight)
 	}
-	return rates{
+	r := rates{
 		time:       per(w[flight] + w[decode]),
 		tokens:     per(w[prompt] + outputWorth*w[output]),
 		tokensLate: per(w[latePrompt] + outputWorth*w[output]),
 	}
+	if r.tokens == 0 {
+		r.fallback |= 1 << byTokens
+	}
+	if r.tokensLate == 0 {
+		r.fallback |= 1 << byTokensLate
+	}
+	return r
 }
 
 // pool sets the rates of the fitted mode. No sensor sees a cell by itself, so
@@ -199,6 +212,14 @@ func (a *Attributor) pool(active []int64, late bool) {
 	}
 }
 
+// estimateOf returns the estimate of the fitted mode.
+func estimateOf(late bool) estimate {
+	if late {
+		return byFitLate
+	}
+	return byFit
+}
+
 // poolGroup sets the rates of cells whose energy is shared together.
 func (a *Attributor) poolGroup(active []int64, from, to int, m model, late bool) {
 	var energy int64
@@ -211,6 +232,9 @@ func (a *Attributor) poolGroup(active []int64, from, to int, m model, late bool)
 		predicted += m.predict(&a.weights[k], a.length(k), late)
 	}
 	if !(predicted > 0) {
+		for k := from; k < to; k++ {
+			a.rates[k].fallback |= 1 << estimateOf(late)
+		}
 		return
 	}
 	scale := float64(energy) / predicted * shrink
@@ -257,6 +281,15 @@ func (a *Attributor) add(k int, w *row, sum *[estimates][2]int64) {
 	sum[byTokensLate][1] += floor(outputWorth*w[output], r.tokensLate)
 	a.fit.early.add(&sum[byFit], w[prompt], w[prefill], w, r.fit, r.each)
 	a.fit.late.add(&sum[byFitLate], w[latePrompt], w[latePrefill], w, r.fitLate, r.eachLate)
+	if r.fallback == 0 {
+		return
+	}
+	for e := byTokens; e < estimates; e++ {
+		if r.fallback>>e&1 == 1 {
+			sum[e][0] += floor(w[flight], r.time)
+			sum[e][1] += floor(w[decode], r.time)
+		}
+	}
 }
 
 func floor(weight int64, rate float64) int64 { return int64(float64(weight) * rate) }

@@ -22,7 +22,7 @@ type Share struct {
 	Tokens int64            // by tokens
 	Fitted trace.Opt[int64] // by the fit; unknown where that is refused
 
-	Known         float64 // share of its time in flight of which the energy is known, 0 to 1
+	Known         float64 // share of its time in flight of which the energy is known, 0 to 1; 1 for one that the server refused
 	UnknownCached bool    // the server does not say how many tokens were cached; taken as none
 	UnknownInput  bool    // the tokens of its prompt are not known; taken as none
 	UnknownStages bool    // not streamed: the split into stages is the model's alone
@@ -72,7 +72,7 @@ func (a *Attributor) share(l *life, sum *[estimates][2]int64, known int64) Share
 	if a.fit.Refused == "" {
 		s.Fitted = trace.Some(s.Energy)
 	}
-	if whole := l.end.Sub(l.sent); whole > 0 {
+	if whole := l.end.Sub(l.sent); whole > 0 && !l.refused {
 		s.Known = float64(known) / float64(whole)
 	}
 	return s

@@ -48,6 +48,7 @@ type life struct {
 	uncached     int64      // of those, to be computed
 	output       int64      // tokens of the answer
 	events       int64      // that brought them
+	refused      bool       // the server did not work on it
 	unknownCache bool
 	unknownInput bool
 }
@@ -93,11 +94,10 @@ func (l *life) place(takes time.Duration) {
 	}
 }
 
-// tokens fills in the counts of tokens. A request that the server refused has
-// cost it none.
+// tokens fills in the counts of tokens.
 func (l *life) tokens(q *trace.Request) {
 	l.output = min(max(q.OutputTokens.Or(l.events), 0), maxTokens)
-	if refused(q) {
+	if l.refused = refused(q); l.refused {
 		return
 	}
 	in := q.InputTokens
@@ -121,10 +121,11 @@ func refused(q *trace.Request) bool {
 }
 
 // weigh returns what a request weighs in the cells from the first one on. The
-// rows are valid until the next call.
+// rows are valid until the next call. One that the server refused weighs nothing
+// in any mode, however long that took.
 func (a *Attributor) weigh(q *trace.Request, l *life, offset time.Duration) (first int, rows []row) {
 	n := a.grid.Len()
-	if n == 0 || l.end < a.grid.Bound(0) || l.sent >= a.grid.Bound(n) {
+	if l.refused || n == 0 || l.end < a.grid.Bound(0) || l.sent >= a.grid.Bound(n) {
 		return 0, nil
 	}
 	last := n - 1

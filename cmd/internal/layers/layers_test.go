@@ -35,6 +35,7 @@ var rules = []rule{
 	{packages: "sample/sampletest", wattrace: []string{"trace", "sample", "sample/sim"}},
 
 	{packages: "reduce", wattrace: []string{"trace", "sample"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "reduce/attribute", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
 	{packages: "replay", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}},
 	{packages: "replay/simserver", wattrace: []string{"trace"}, others: []string{"github.com/go-json-experiment/json/jsontext"}},
