@@ -1,0 +1,295 @@
+package attribute
+
+import (
+	"time"
+
+	"wattrace/trace"
+)
+
+// Options are the choices of a caller. The zero value is the default.
+type Options struct {
+	// Resolution is the shortest time that the energy's sensor resolves: the
+	// update period of a counter, the window of an average. 0 is 100 ms. A stage
+	// that is shorter is modelled.
+	Resolution time.Duration
+	// PrefillRate is about how many prompt tokens a second one request's prefill
+	// advances by. Where the server does not say when a prefill began, it may
+	// have begun so late. 0 is DefaultPrefillRate.
+	PrefillRate float64
+	// Queue returns how long a request waited in the server before its prefill
+	// began, and false where that is not known. nil reads queue_time_ms of the
+	// usage object.
+	Queue func(q *trace.Request) (time.Duration, bool)
+}
+
+// DefaultPrefillRate is of the order of a model of some ten to seventy billion
+// parameters on current boards, in tokens per second.
+const DefaultPrefillRate = 10_000
+
+// A Mode is a rule by which requests share energy.
+type Mode string
+
+// The modes.
+const (
+	ModeTime   Mode = "time"   // in proportion to the time in flight
+	ModeTokens Mode = "tokens" // in proportion to tokens made and, each a sixteenth of that, computed of prompts
+	ModeFitted Mode = "fitted" // in proportion to what a linear model predicts that was fitted to this run
+)
+
+// An Attributor splits the energy of a run over its requests, in two passes, as
+// the package comment says. It is not safe for concurrent use.
+type Attributor struct {
+	grid       *Grid
+	resolution time.Duration
+	rate       float64
+	queue      func(q *trace.Request) (time.Duration, bool)
+
+	weights []row  // per cell, of all requests; until Energy
+	known   []bool // per cell; nil is all
+	rates   []rates
+	parts   []part // per stretch of the grid
+	fit     Fit
+
+	bounds []trace.Time // of the cells of the request at hand
+	rows   []row
+}
+
+// New makes an Attributor for the cells of a grid.
+func New(grid *Grid, opt Options) *Attributor {
+	a := &Attributor{grid: grid, resolution: opt.Resolution, rate: opt.PrefillRate, queue: opt.Queue,
+		weights: make([]row, grid.Len()), parts: make([]part, len(grid.stretches))}
+	if a.resolution <= 0 {
+		a.resolution = 100 * time.Millisecond
+	}
+	if !(a.rate > 0) {
+		a.rate = DefaultPrefillRate
+	}
+	if a.queue == nil {
+		a.queue = queueTime
+	}
+	return a
+}
+
+// Survey is the first pass: it takes the weights of one request that ended.
+// offset moves its times to the common clock. Every request must be surveyed, in
+// any order, before Energy.
+func (a *Attributor) Survey(q *trace.Request, offset time.Duration) {
+	l := a.life(q, offset)
+	first, rows := a.weigh(q, &l, offset)
+	for i := range rows {
+		w := &a.weights[first+i]
+		for c, v := range rows[i] {
+			w[c] += v
+		}
+	}
+}
+
+// estimate is a mode, with what it supposes of queues.
+type estimate int
+
+const (
+	byTime       estimate = iota
+	byTokens              // prefill spread over all its stage
+	byTokensLate          // as late as may be
+	byFit
+	byFitLate
+	estimates
+)
+
+// outputWorth is how many prompt tokens an output token counts for in the mode
+// tokens. It is a power of two and was chosen on simulated servers.
+const outputWorth = 16
+
+// part sums up a stretch of the grid.
+type part struct {
+	total, idle, unknown int64               // microjoules, microjoules, nanoseconds
+	shared               [estimates][2]int64 // microjoules of requests' prefill and decode stages
+}
+
+// rates are the microjoules per unit of weight in a cell.
+type rates struct {
+	time, tokens, tokensLate float64
+	fit, fitLate             float64 // per predicted microjoule
+	each, eachLate           float64 // per nanosecond of a request that is served
+	fallback                 fallback
+}
+
+// fallback is the estimates, as bits, that place no work in a cell in which
+// requests are in flight. What was drawn there is shared by time: it may be
+// a prefill that was slower than supposed, or of a prompt of unknown length.
+type fallback uint8
+
+// shrink keeps the rounding of sums and products from handing out more than
+// there is.
+const shrink = 1 - 1.0/(1<<40)
+
+// Energy takes the energy that was measured, between the passes: microjoules of
+// all devices by cell; which cells are known, nil for all; and what the devices
+// draw together at rest, in watts. It panics where the lengths are not that of
+// the grid. Negative energy counts as zero, and so does that of a cell that is
+// not known.
+func (a *Attributor) Energy(total []int64, known []bool, idleWatts trace.Opt[float64]) {
+	if len(total) != a.grid.Len() || known != nil && len(known) != len(total) {
+		panic("attribute: the cells are not those of the grid")
+	}
+	a.known = known
+	active := a.split(total, idleWatts)
+	a.fit = a.fitAll(active)
+	a.rates = make([]rates, len(active))
+	for k, e := range active {
+		a.rates[k] = a.ratesOf(&a.weights[k], e)
+	}
+	a.pool(active, false)
+	a.pool(active, true)
+	a.weights = nil
+}
+
+// split sums up the stretches and returns the active energy of the cells.
+func (a *Attributor) split(total []int64, idleWatts trace.Opt[float64]) []int64 {
+	active := make([]int64, len(total))
+	for s := range a.grid.stretches {
+		p := &a.parts[s]
+		for k := a.grid.stretches[s].first; k < a.grid.after(s); k++ {
+			length := a.grid.Bound(k + 1).Sub(a.grid.Bound(k))
+			if a.known != nil && !a.known[k] {
+				p.unknown += int64(length)
+				continue
+			}
+			e := max(total[k], 0)
+			idle := int64(0)
+			if w, ok := idleWatts.Get(); ok && w > 0 {
+				idle = int64(min(float64(e), w*length.Seconds()*1e6))
+			}
+			p.total += e
+			p.idle += idle
+			active[k] = e - idle
+		}
+	}
+	return active
+}
+
+// ratesOf returns the rates of the modes that share each cell's energy by
+// itself.
+func (a *Attributor) ratesOf(w *row, active int64) rates {
+	per := func(weight int64) float64 {
+		if weight <= 0 {
+			return 0
+		}
+		return float64(active) * shrink / float64(weight)
+	}
+	r := rates{
+		time:       per(w[flight] + w[decode]),
+		tokens:     per(w[prompt] + outputWorth*w[output]),
+		tokensLate: per(w[latePrompt] + outputWorth*w[output]),
+	}
+	if r.tokens == 0 {
+		r.fallback |= 1 << byTokens
+	}
+	if r.tokensLate == 0 {
+		r.fallback |= 1 << byTokensLate
+	}
+	return r
+}
+
+// pool sets the rates of the fitted mode. No sensor sees a cell by itself, so
+// the model says how energy is spread within the time that the sensor resolves,
+// and the measurement how much there is.
+func (a *Attributor) pool(active []int64, late bool) {
+	m := a.fit.model(late)
+	if a.fit.Refused != "" {
+		return
+	}
+	for s := range a.grid.stretches {
+		k, end := a.grid.stretches[s].first, a.grid.after(s)
+		for k < end {
+			until := k
+			for until < end && (until == k || a.grid.Bound(until+1).Sub(a.grid.Bound(k)) <= a.resolution) {
+				until++
+			}
+			a.poolGroup(active, k, until, m, late)
+			k = until
+		}
+	}
+}
+
+// estimateOf returns the estimate of the fitted mode.
+func estimateOf(late bool) estimate {
+	if late {
+		return byFitLate
+	}
+	return byFit
+}
+
+// poolGroup sets the rates of cells whose energy is shared together.
+func (a *Attributor) poolGroup(active []int64, from, to int, m model, late bool) {
+	var energy int64
+	var predicted float64
+	for k := from; k < to; k++ {
+		if a.known != nil && !a.known[k] {
+			continue
+		}
+		energy += active[k]
+		predicted += m.predict(&a.weights[k], a.length(k), late)
+	}
+	if !(predicted > 0) {
+		for k := from; k < to; k++ {
+			a.rates[k].fallback |= 1 << estimateOf(late)
+		}
+		return
+	}
+	scale := float64(energy) / predicted * shrink
+	for k := from; k < to; k++ {
+		if a.known != nil && !a.known[k] {
+			continue
+		}
+		each := 0.0
+		if steps, served := steps(&a.weights[k], a.length(k), late); served > 0 {
+			each = float64(m[shared]*steps) / float64(served) * scale
+		}
+		if late {
+			a.rates[k].fitLate, a.rates[k].eachLate = scale, each
+		} else {
+			a.rates[k].fit, a.rates[k].each = scale, each
+		}
+	}
+}
+
+func (a *Attributor) length(k int) int64 { return int64(a.grid.Bound(k+1) - a.grid.Bound(k)) }
+
+// Fit returns how the mode fitted went, once Energy was called.
+func (a *Attributor) Fit() Fit { return a.fit }
+
+// Mode returns the mode of the headline figures, once Energy was called: fitted
+// unless that is refused, else tokens, which comes closer to the truth than time
+// (see the package comment).
+func (a *Attributor) Mode() Mode {
+	if a.fit.Refused == "" {
+		return ModeFitted
+	}
+	return ModeTokens
+}
+
+// add adds what a request gets of a cell, by estimate and stage, in whole
+// microjoules.
+func (a *Attributor) add(k int, w *row, sum *[estimates][2]int64) {
+	r := &a.rates[k]
+	sum[byTime][0] += floor(w[flight], r.time)
+	sum[byTime][1] += floor(w[decode], r.time)
+	sum[byTokens][0] += floor(w[prompt], r.tokens)
+	sum[byTokens][1] += floor(outputWorth*w[output], r.tokens)
+	sum[byTokensLate][0] += floor(w[latePrompt], r.tokensLate)
+	sum[byTokensLate][1] += floor(outputWorth*w[output], r.tokensLate)
+	a.fit.early.add(&sum[byFit], w[prompt], w[prefill], w, r.fit, r.each)
+	a.fit.late.add(&sum[byFitLate], w[latePrompt], w[latePrefill], w, r.fitLate, r.eachLate)
+	if r.fallback == 0 {
+		return
+	}
+	for e := byTokens; e < estimates; e++ {
+		if r.fallback>>e&1 == 1 {
+			sum[e][0] += floor(w[flight], r.time)
+			sum[e][1] += floor(w[decode], r.time)
+		}
+	}
+}
+
+func floor(weight int64, rate float64) int64 { return int64(float64(weight) * rate) }

@@ -1,0 +1,131 @@
+package attribute
+
+import (
+	"slices"
+	"sort"
+	"time"
+
+	"wattrace/trace"
+)
+
+// DefaultStep is the length of a cell, unless the caller wants another. It is
+// well below what a sensor resolves and about the length of a decode step.
+const DefaultStep = 10 * time.Millisecond
+
+// maxCells bounds the memory of a grid, at about 130 bytes a cell with its
+// Attributor: at the default step, five and a half hours.
+const maxCells = 2_000_000
+
+// A Grid cuts time into cells: at every edge, and between two edges every step
+// from the earlier one, so that the last cell of such a stretch may be shorter.
+// Cells are half-open. A Grid remembers where it was asked last: it is not safe
+// for concurrent use.
+type Grid struct {
+	step      time.Duration
+	stretches []stretch // in order, without holes
+	last      int       // the stretch that was asked for last
+}
+
+// stretch is the time between two edges.
+type stretch struct {
+	start, end trace.Time
+	first      int // its first cell
+}
+
+// NewGrid makes a grid with these edges, in any order, repeated or not; a step
+// that is not positive is DefaultStep. A time so long that the cells would be
+// more than two million has its step doubled until they are not; see
+// [Grid.Step]. Fewer than two different edges make a grid without cells.
+func NewGrid(edges []trace.Time, step time.Duration) *Grid {
+	if step <= 0 {
+		step = DefaultStep
+	}
+	sorted := slices.Clone(edges)
+	slices.Sort(sorted)
+	sorted = slices.Compact(sorted)
+	if n := len(sorted); n > 1 {
+		budget := int64(max(maxCells-n, 1))
+		for int64(sorted[n-1]-sorted[0])/int64(step) > budget {
+			step *= 2
+		}
+	}
+	g := &Grid{step: step}
+	cells := 0
+	for i := 1; i < len(sorted); i++ {
+		s := stretch{sorted[i-1], sorted[i], cells}
+		g.stretches = append(g.stretches, s)
+		cells += int((s.end.Sub(s.start) + step - 1) / step)
+	}
+	return g
+}
+
+// Step returns the length of a cell that no edge cuts short.
+func (g *Grid) Step() time.Duration { return g.step }
+
+// Len returns the number of cells.
+func (g *Grid) Len() int {
+	if len(g.stretches) == 0 {
+		return 0
+	}
+	return g.after(len(g.stretches) - 1)
+}
+
+// after returns the number of the cell after a stretch's last.
+func (g *Grid) after(s int) int {
+	st := g.stretches[s]
+	return st.first + int((st.end.Sub(st.start)+g.step-1)/g.step)
+}
+
+// Bound returns the start of cell i, and for i = Len() the end of the last one.
+// It panics on any other i, and on every i of a grid without cells.
+func (g *Grid) Bound(i int) trace.Time {
+	s := &g.stretches[g.stretchOf(i)]
+	return min(s.start.Add(time.Duration(i-s.first)*g.step), s.end)
+}
+
+// appendBounds appends the bounds from one to another, both included.
+func (g *Grid) appendBounds(b []trace.Time, from, to int) []trace.Time {
+	for from < to {
+		i := g.stretchOf(from)
+		s := g.stretches[i]
+		at := s.start.Add(time.Duration(from-s.first) * g.step)
+		for end := min(to, g.after(i)); from < end; from++ {
+			b = append(b, at)
+			at = at.Add(g.step)
+		}
+	}
+	return append(b, g.Bound(to))
+}
+
+// stretchOf returns the stretch of a cell; of Len(), the last one.
+func (g *Grid) stretchOf(cell int) int {
+	if s := g.stretches[g.last]; cell < s.first || cell >= g.after(g.last) {
+		g.last = sort.Search(len(g.stretches), func(j int) bool { return g.stretches[j].first > cell }) - 1
+	}
+	return g.last
+}
+
+// Cell returns the cell that t is in, and false where there is none.
+func (g *Grid) Cell(t trace.Time) (int, bool) {
+	n := len(g.stretches)
+	if n == 0 || t < g.stretches[0].start || t >= g.stretches[n-1].end {
+		return 0, false
+	}
+	s := &g.stretches[g.last]
+	if t < s.start || t >= s.end {
+		g.last = sort.Search(n, func(j int) bool { return g.stretches[j].start > t }) - 1
+		s = &g.stretches[g.last]
+	}
+	return s.first + int(t.Sub(s.start)/g.step), true
+}
+
+// edge returns the number of the stretch that begins at t, or of those before t
+// where t is the end of the grid.
+func (g *Grid) edge(t trace.Time) (int, bool) {
+	n := len(g.stretches)
+	if n > 0 && t == g.stretches[n-1].end {
+		return n, true
+	}
+	i := sort.Search(n, func(j int) bool { return g.stretches[j].start >= t })
+	return i, i < n && g.stretches[i].start == t
+}

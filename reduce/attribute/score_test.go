@@ -1,0 +1,169 @@
+package attribute
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+)
+
+// choosing are the loads that constants were chosen on; judging are others.
+var choosing = []load{
+	{name: "closed 32", engine: "saturating", closed: 32, input: [2]float64{700, 4}, output: [2]float64{200, 4}, seconds: 90},
+	{name: "closed 4", engine: "flat", closed: 4, input: [2]float64{1500, 6}, output: [2]float64{120, 6}, seconds: 90},
+	{name: "Poisson 2/s cached", engine: "saturating", rate: 2, input: [2]float64{3000, 4}, output: [2]float64{250, 4}, cached: 0.6, seconds: 90},
+	{name: "bursts of 40", engine: "linear", rate: 4, burst: 10, input: [2]float64{900, 4}, output: [2]float64{150, 4}, seconds: 90},
+	{name: "cheap prefill closed", engine: "cheap prefill", closed: 24, input: [2]float64{1500, 5}, output: [2]float64{180, 5}, seconds: 90},
+	{name: "dear prefill open", engine: "dear prefill", rate: 1, input: [2]float64{900, 5}, output: [2]float64{150, 5}, seconds: 120},
+	{name: "overload", engine: "flat", rate: 10, input: [2]float64{1500, 4}, output: [2]float64{200, 4}, seconds: 45},
+}
+
+var judging = []load{
+	{name: "closed 8", engine: "root", closed: 8, input: [2]float64{1000, 5}, output: [2]float64{180, 5}, seconds: 120},
+	{name: "closed 64", engine: "root", closed: 64, input: [2]float64{1000, 5}, output: [2]float64{180, 5}, seconds: 90},
+	{name: "closed 64, 4 tokens an event", engine: "saturating", closed: 64, input: [2]float64{500, 6}, output: [2]float64{300, 6}, perEvent: 4, seconds: 90},
+	{name: "Poisson 1.5/s", engine: "root", rate: 1.5, input: [2]float64{1200, 6}, output: [2]float64{220, 6}, seconds: 120},
+	{name: "Poisson 3/s, 1/4 not streamed", engine: "linear", rate: 3, input: [2]float64{800, 5}, output: [2]float64{150, 5}, unstreamed: 0.25, seconds: 90},
+	{name: "bursts of 48", engine: "root", rate: 4, burst: 12, input: [2]float64{1500, 4}, output: [2]float64{150, 5}, seconds: 100},
+	{name: "long context", engine: "linear", rate: 0.25, input: [2]float64{20000, 4}, output: [2]float64{400, 4}, seconds: 240},
+	{name: "short chat", engine: "saturating", rate: 8, input: [2]float64{120, 5}, output: [2]float64{90, 5}, seconds: 90},
+	{name: "agents, cached", engine: "root", closed: 12, input: [2]float64{8000, 4}, output: [2]float64{150, 5}, cached: 0.8, seconds: 120},
+	{name: "agents, cache not told", engine: "root", closed: 12, input: [2]float64{8000, 4}, output: [2]float64{150, 5}, cached: 0.8, hideCache: true, seconds: 120},
+	{name: "overload", engine: "root", rate: 9, input: [2]float64{2000, 4}, output: [2]float64{200, 4}, seconds: 45},
+	{name: "overload of a small batch", engine: "flat", closed: 150, input: [2]float64{900, 4}, output: [2]float64{160, 4}, seconds: 60},
+	{name: "cheap prefill", engine: "cheap prefill", rate: 4, input: [2]float64{2500, 5}, output: [2]float64{180, 5}, cached: 0.3, seconds: 90},
+	{name: "dear prefill", engine: "dear prefill", closed: 12, input: [2]float64{600, 5}, output: [2]float64{150, 5}, seconds: 120},
+}
+
+// score is how the shares of a run compare with the truth, in percent.
+type score struct {
+	load        string
+	n           int
+	refused     bool
+	errors      map[Mode][2]float64 // relative error of a request: median and 95th percentile
+	held        [3]float64          // how often the bounds hold: of requests, their prefill, their decode
+	width       float64             // median of (high-low)/2/energy
+	stagesOfRun bool                // whether the bounds of the run's stages hold
+}
+
+// Stages as modes of a score.
+const (
+	headlined      Mode = "headline"
+	prefillOfShare Mode = "prefill"
+	decodeOfShare  Mode = "decode"
+)
+
+func scoreOf(s *simulation, a *Attributor, shares []Share) score {
+	r := score{load: s.name, n: len(shares), refused: a.Fit().Refused != "", errors: map[Mode][2]float64{}}
+	errors := map[Mode][]float64{}
+	var widths []float64
+	var prefill, decode float64
+	for i, sh := range shares {
+		x := s.answers[i]
+		note := func(m Mode, got int64, want float64) {
+			errors[m] = append(errors[m], 100*math.Abs(float64(got)/1e6-want)/want)
+		}
+		note(ModeTime, sh.Time, x.truth())
+		note(ModeTokens, sh.Tokens, x.truth())
+		note(ModeFitted, sh.Fitted.V, x.truth())
+		note(headlined, sh.Energy, x.truth())
+		note(prefillOfShare, sh.Prefill.Energy, x.prefill)
+		note(decodeOfShare, sh.Decode.Energy, x.decode)
+		for j, st := range []Stage{{sh.Energy, sh.Low, sh.High, false}, sh.Prefill, sh.Decode} {
+			if st.holds([]float64{x.truth(), x.prefill, x.decode}[j]) {
+				r.held[j] += 100 / float64(len(shares))
+			}
+		}
+		prefill, decode = prefill+x.prefill, decode+x.decode
+		widths = append(widths, 100*float64(sh.High-sh.Low)/2/float64(max(sh.Energy, 1)))
+	}
+	for m, e := range errors {
+		slices.Sort(e)
+		r.errors[m] = [2]float64{e[len(e)/2], e[len(e)*95/100]}
+	}
+	slices.Sort(widths)
+	r.width = widths[len(widths)/2]
+	run, _ := a.Sum(0, a.grid.Bound(a.grid.Len()))
+	r.stagesOfRun = run.Prefill.holds(prefill) && run.Decode.holds(decode)
+	return r
+}
+
+func (s Stage) holds(joules float64) bool {
+	return joules*1e6 >= float64(s.Low) && joules*1e6 <= float64(s.High)
+}
+
+func (r *score) String() string {
+	out := fmt.Sprintf("%-30s %5d", r.load, r.n)
+	for _, m := range []Mode{ModeTime, ModeTokens, ModeFitted} {
+		if m == ModeFitted && r.refused {
+			out += "   refused"
+			continue
+		}
+		out += fmt.Sprintf("  %3.0f %4.0f", r.errors[m][0], r.errors[m][1])
+	}
+	return out + fmt.Sprintf("   %4.0f  %3.0f %3.0f %3.0f", r.width, r.held[0], r.held[1], r.held[2])
+}
+
+// TestAttributionAgainstShapley compares shares with the Shapley values of
+// simulated servers, and prints the table of the package comment: for each mode
+// the median and the 95th percentile of a request's relative error, half the
+// width of the bounds, and how many of the requests, prefills and decodes are
+// within theirs, all in percent.
+func TestAttributionAgainstShapley(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		loads  []load
+		seed   uint64
+		tick   time.Duration
+		refuse bool
+		least  float64 // percent of requests that must be within bounds, of every load
+	}{
+		{"choosing", choosing, 100, 100 * time.Millisecond, false, 90},
+		{"judging", judging, 200, 100 * time.Millisecond, false, 90},
+		{"judging, sensor of 1 s", judging, 200, time.Second, false, 85},
+		{"judging, no fit", judging, 200, 100 * time.Millisecond, true, 85},
+	} {
+		table := fmt.Sprintf("%-30s %5s  %-8s  %-8s  %-8s  ±width  within", c.name, "n", "time", "tokens", "fitted")
+		sum := score{errors: map[Mode][2]float64{}}
+		for i, l := range c.loads {
+			s := simulate(l, c.seed+uint64(i))
+			a, shares := s.attribute(c.tick, c.refuse)
+			r := scoreOf(s, a, shares)
+			table += "\n" + r.String()
+			sum.merge(&r)
+			if r.held[0] < c.least || r.held[1] < 85 || r.held[2] < 85 || !r.stagesOfRun {
+				t.Errorf("%s, %s: bounds hold of %.0f %% of requests, %.0f %% of prefills, %.0f %% of decodes; of the run's stages %v",
+					c.name, l.name, r.held[0], r.held[1], r.held[2], r.stagesOfRun)
+			}
+			if !r.refused && r.errors[ModeFitted][0] > r.errors[ModeTokens][0]+0.5 {
+				t.Errorf("%s, %s: the fit errs by %.1f %%, tokens by %.1f %%", c.name, l.name, r.errors[ModeFitted][0], r.errors[ModeTokens][0])
+			}
+		}
+		t.Log(table)
+		sum.check(t, c.name, float64(len(c.loads)))
+	}
+}
+
+// merge adds another score.
+func (r *score) merge(other *score) {
+	for m, e := range other.errors {
+		r.errors[m] = [2]float64{r.errors[m][0] + e[0], r.errors[m][1] + e[1]}
+	}
+	for i := range r.held {
+		r.held[i] += other.held[i]
+	}
+}
+
+// check fails where n merged scores are worse than the package comment says.
+func (r *score) check(t *testing.T, name string, n float64) {
+	headline, tokens, byTime := r.errors[headlined][0]/n, r.errors[ModeTokens][0]/n, r.errors[ModeTime][0]/n
+	if headline > 8 || headline > tokens || tokens > byTime {
+		t.Errorf("%s: the headline errs by %.1f %%, tokens by %.1f %%, time by %.1f %%", name, headline, tokens, byTime)
+	}
+	for i, h := range r.held {
+		if h/n < 94 {
+			t.Errorf("%s: bounds %d hold in %.1f %%", name, i, h/n)
+		}
+	}
+}
