@@ -20,8 +20,7 @@ type cells struct {
 	devices int64
 }
 
-func newCells(edges []trace.Time) *cells {
-	g := attribute.NewGrid(edges, attribute.DefaultStep)
+func newCells(g *attribute.Grid) *cells {
 	return &cells{grid: g, energy: make([]int64, g.Len()), covered: make([]int64, g.Len())}
 }
 
@@ -89,7 +88,7 @@ const powerStep = time.Second
 // those that not all GPUs cover are left out.
 func (c *cells) means(from, to trace.Time) []float64 {
 	var list []float64
-	i := c.bound(from)
+	i, _ := c.grid.Cell(from)
 	for at := from; at.Add(powerStep) <= to; at = at.Add(powerStep) {
 		until, energy, length, whole := at.Add(powerStep), 0.0, int64(0), true
 		for ; i < c.grid.Len() && c.grid.Bound(i) < until; i++ {

@@ -92,7 +92,7 @@ func reduceAll(t *testing.T, spans []Span, hasLog bool, opt Options, batches []*
 	for _, b := range batches {
 		r.Telemetry(b, Recording{})
 	}
-	each(r.Request)
+	each(func(phase int, q *trace.Request, offset time.Duration) { r.Request(phase, q, offset) })
 	rep := r.Report()
 	checkFinite(t, rep)
 	return rep

@@ -18,14 +18,13 @@ type Options struct {
 	Topology     []Member
 	MIG          bool // say per token what a board that is partitioned drew all the same
 
-	Idle      IdleChoice
-	Steady    SteadyRule
-	SLO       SLO
-	Price     trace.Opt[float64] // of energy, in any currency per kWh
-	Carbon    trace.Opt[float64] // of energy, in gCO2e per kWh
-	Peers     []string           // other tools, whose numbers are wanted as well
-	Explain   bool               // say what makes the difference between Peers' numbers and ours
-	Attribute Attribution
+	Idle    IdleChoice
+	Steady  SteadyRule
+	SLO     SLO
+	Price   trace.Opt[float64] // of energy, in any currency per kWh
+	Carbon  trace.Opt[float64] // of energy, in gCO2e per kWh
+	Peers   []string           // other tools, whose numbers are wanted as well
+	Explain bool               // say what makes the difference between Peers' numbers and ours
 
 	// Truth gives what a simulated device has drawn until an instant on the
 	// common clock, in microjoules. With it the report compares itself, and the
@@ -84,12 +83,6 @@ const (
 // SLO holds the latencies that a request must keep to be good. 0 is no limit.
 type SLO struct {
 	TTFT, ITL, E2E time.Duration
-}
-
-// Attribution asks for the energy of single requests.
-type Attribution struct {
-	Mode string // "time", "tokens", "fitted", or "" for the best that can be had
-	On   bool   // energies of requests are wanted
 }
 
 // Recording says what a batch of telemetry is a part of.

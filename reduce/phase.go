@@ -44,9 +44,13 @@ func (ph *phase) inputTokens() float64  { return float64(ph.input) / microtokens
 func (ph *phase) outputTokens() float64 { return float64(ph.output) / microtokens }
 
 // Request takes one request that ended, of the phase with that index, in the second
-// pass over the log. offset moves its times to the common clock.
-func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) {
+// pass over the log, and returns what it had of the energy; unknown where the energy is
+// not known. offset moves its times to the common clock.
+func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (energy trace.Opt[RequestEnergy]) {
 	r.settle()
+	if r.split != nil {
+		energy = trace.Some(r.split.Request(q, offset))
+	}
 	own := r.phases[phase]
 	own.take(q, r.opt.SLO)
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
@@ -64,6 +68,7 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) {
 			ph.arrived(q, offset)
 		}
 	}
+	return energy
 }
 
 // take counts a request as the phase's own.

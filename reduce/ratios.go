@@ -11,6 +11,7 @@ import (
 func (r *Reducer) ratios(ph *phase, out *Phase, energy *Number, seconds float64) {
 	m := out.Metrics
 	r.tokenRatios(ph, out, energy)
+	r.stages(ph, out, energy)
 	if n := ph.requests.Succeeded; n > 0 {
 		perRequest := scaled(energy, 1/float64(n), "total_gpu_energy / requests")
 		m[EnergyPerRequest] = Metric{Unit: "J/request", Number: perRequest}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"wattrace/reduce/attribute"
 	"wattrace/sample"
 	"wattrace/trace"
 )
@@ -24,25 +25,28 @@ type Span struct {
 // A Reducer computes a report in two passes over the telemetry and two over the
 // requests, as the package comment says. It is not safe for concurrent use.
 type Reducer struct {
-	clock    trace.Clock
-	opt      Options
-	sensors  SensorTable
-	hasLog   bool
-	settled  bool
-	phases   []*phase
-	windows  []*phase  // those of kind window, and the windows of all phases
-	head     *phase    // of the recording, at rest; nil is not asked for
-	timeline timeline  // phases and windows, for requests
-	load     *activity // of the whole run; nil without a log, or for a very long one
-	edges    []trace.Time
-	cells    *cells // nil without GPUs
-	series   map[seriesKey]*series
-	all      []*series // in order of appearance
-	gpus     []*series // the chosen series of scope gpu, in order of host and index
-	others   []*series // the chosen series of other scopes, likewise
-	twins    twins     // module sensors that may be one
-	batch    []*series // by device of the batch at hand
-	warnings []Warning
+	clock     trace.Clock
+	opt       Options
+	sensors   SensorTable
+	hasLog    bool
+	settled   bool
+	phases    []*phase
+	windows   []*phase  // those of kind window, and the windows of all phases
+	head      *phase    // of the recording, at rest; nil is not asked for
+	timeline  timeline  // phases and windows, for requests
+	load      *activity // of the whole run; nil without a log, or for a very long one
+	edges     []trace.Time
+	grid      *attribute.Grid       // of cells and split
+	cells     *cells                // nil without GPUs
+	split     *attribute.Attributor // nil where there is nothing to split
+	idleWatts trace.Opt[float64]    // that split took off
+	series    map[seriesKey]*series
+	all       []*series // in order of appearance
+	gpus      []*series // the chosen series of scope gpu, in order of host and index
+	others    []*series // the chosen series of other scopes, likewise
+	twins     twins     // module sensors that may be one
+	batch     []*series // by device of the batch at hand
+	warnings  []Warning
 }
 
 type seriesKey struct {
@@ -89,6 +93,10 @@ func New(clock trace.Clock, spans []Span, hasLog bool, opt Options) *Reducer {
 	}
 	r.timeline = newTimeline(r.phases)
 	r.load = newLoad(r.phases)
+	if hasLog {
+		r.cut()
+		r.grid = attribute.NewGrid(r.gridEdges(), attribute.DefaultStep)
+	}
 	return r
 }
 
@@ -150,6 +158,7 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 	if r.load != nil {
 		r.load.add(q, offset)
 	}
+	r.surveyAttribution(q, offset)
 	ph.surveyed++
 	if r.opt.Steady == SteadyMLEnergy {
 		if q.FirstToken.OK {
@@ -176,10 +185,13 @@ func (r *Reducer) Start() {
 	if r.load != nil {
 		r.load.settle()
 	}
-	r.cut()
+	if !r.hasLog {
+		r.cut()
+		r.grid = attribute.NewGrid(r.gridEdges(), attribute.DefaultStep)
+	}
 	r.edges = r.instants()
 	if len(r.gpus) > 0 {
-		r.cells = newCells(r.edges)
+		r.cells = newCells(r.grid)
 	}
 	for _, s := range slices.Concat(r.gpus, r.others) {
 		r.start(s)
@@ -376,6 +388,7 @@ func (r *Reducer) settle() {
 	for _, ph := range r.phases {
 		r.steady(ph)
 	}
+	r.settleAttribution()
 	var all []*phase
 	for _, ph := range r.phases {
 		all = append(append(append(all, ph), ph.windows...), ph.slices...)
@@ -386,7 +399,7 @@ func (r *Reducer) settle() {
 // Report ends the second passes.
 func (r *Reducer) Report() *Report {
 	r.settle()
-	rep := &Report{Schema: Schema, Inputs: []Input{}, Phases: []Phase{}}
+	rep := &Report{Schema: Schema, Inputs: []Input{}, Phases: []Phase{}, Attribution: r.attribution()}
 	r.warnDevices()
 	r.warnOverlaps()
 	r.warnShifted()

@@ -17,6 +17,9 @@ type Report struct {
 	Inputs   []Input   `json:"inputs"`
 	Warnings []Warning `json:"warnings"`
 	Phases   []Phase   `json:"phases"`
+	// Attribution says how stages and requests were given their energy; absent where
+	// they were not.
+	Attribution *Attribution `json:"attribution,omitempty"`
 }
 
 // Input is one file that a report was made from.
@@ -287,6 +290,15 @@ const (
 	GPUPowerLimit      = "gpu_power_limit"      // W
 	// For how long clocks were held down, and with _REASON appended by what.
 	ThrottledTime = "throttled_time" // s
+
+	// The energy of the requests' stages, by package attribute, and per token; what was
+	// drawn at rest; and what was drawn for no request.
+	PrefillEnergy              = "prefill_energy"                 // J
+	DecodeEnergy               = "decode_energy"                  // J
+	AttributedIdleEnergy       = "attributed_idle_energy"         // J
+	UnattributedEnergy         = "unattributed_energy"            // J
+	PrefillEnergyPerInputToken = "prefill_energy_per_input_token" // J/token
+	DecodeEnergyPerOutputToken = "decode_energy_per_output_token" // J/token
 
 	// Of the devices of one role, over the whole phase.
 	RoleEnergy               = "role_energy"                  // J

@@ -294,6 +294,10 @@ var groups = [][]string{
 		reduce.TotalGPUPower, reduce.AverageGPUPower, reduce.PeakGPUPower, reduce.IdleGPUPower,
 	},
 	{
+		reduce.PrefillEnergy, reduce.DecodeEnergy, reduce.AttributedIdleEnergy, reduce.UnattributedEnergy,
+		reduce.PrefillEnergyPerInputToken, reduce.DecodeEnergyPerOutputToken,
+	},
+	{
 		reduce.OutputTokensPerJoule, reduce.EnergyPerOutputToken, reduce.NetEnergyPerOutputToken, reduce.EnergyPerInputToken, reduce.EnergyPerTotalToken,
 		reduce.EnergyPerRequest, reduce.EnergyPerUser, reduce.EnergyPerUserMeasured, reduce.WattsPerUser, reduce.EnergyDelayProduct, reduce.GoodputPerWatt,
 		reduce.CostPerMillionTokens, reduce.CarbonPerMillionTokens,

@@ -48,6 +48,7 @@ var rules = []rule{
 	{packages: "formats/plan", wattrace: []string{"trace"}, others: []string{"github.com/goccy/go-yaml/..."}, forbidden: noIO},
 	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
 	{packages: "formats/nvidiasmi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
+	{packages: "formats/energies", wattrace: []string{"trace", "reduce", "reduce/attribute"}, forbidden: noIO},
 	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/traces", wattrace: []string{"trace", "formats", "formats/trtllm"}, forbidden: noIO},
 	{packages: "formats/trtllm", wattrace: []string{"trace", "formats"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
@@ -58,7 +59,7 @@ var rules = []rule{
 	{packages: "cmd/internal/convert", wattrace: []string{"trace", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "formats/telemetry", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "github.com/klauspost/compress/zstd", "golang.org/x/sys/unix"}},
-	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/requests", "formats/telemetry", "formats/report", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/requests", "formats/telemetry", "formats/report", "formats/energies", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/*", wattrace: []string{"cmd/internal/cli", "cmd/internal/*"}},
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wattrace/formats"
+	"wattrace/formats/energies"
 	"wattrace/formats/requests"
 	"wattrace/reduce"
 	"wattrace/sample"
@@ -18,6 +19,7 @@ type batch = sample.Batch
 // logFile is one request log, or several one after another.
 type logFile struct {
 	in          *formats.Input
+	firstRun    int // number of its first run over all logs
 	runs        []runPart
 	incomplete  int
 	interrupted bool
@@ -62,7 +64,9 @@ func (s *job) surveyLogs() ([]reduce.Span, error) {
 	var spans []reduce.Span
 	names := map[string]int{}
 	seen := map[trace.Clock]bool{} // no two runs have one anchor
+	runs := 0
 	for i, l := range s.logs {
+		l.firstRun = runs
 		err := eachRecord(l, true, func(rec *requests.Record) error {
 			switch rec.Type {
 			case requests.TypeRun:
@@ -90,6 +94,7 @@ func (s *job) surveyLogs() ([]reduce.Span, error) {
 		if err != nil {
 			return nil, err
 		}
+		runs += len(l.runs)
 	}
 	return spans, nil
 }
@@ -131,16 +136,26 @@ func (l *logFile) phase(rec *requests.Record, spans *[]reduce.Span, names map[st
 
 // readLog passes the requests of a log on, and those that did not end, and
 // checks that the log agrees with itself.
-func (s *job) readLog(l *logFile, ended func(phase int, q *trace.Request, offset time.Duration), unended func(phase int)) error {
+func (s *job) readLog(l *logFile, ended func(run, phase int, q *trace.Request, offset time.Duration), unended func(phase int)) error {
 	p := &logPass{ended: ended, lost: unended, log: l, run: -1, pending: map[int64]int{}}
 	err := eachRecord(l, false, p.take)
 	p.unended()
 	return err
 }
 
+// request takes a request in the second pass.
+func (s *job) request(run, phase int, q *trace.Request, offset time.Duration) {
+	energy, ok := s.r.Request(phase, q, offset).Get()
+	if s.energies != nil && ok {
+		s.energies.Request(&energies.Request{
+			Run: run, Seq: q.Seq, Line: q.Line, Conversation: q.Conversation, Turn: q.Turn, Phase: q.Phase, Outcome: q.Outcome, Energy: energy,
+		})
+	}
+}
+
 // logPass is a pass over the requests of a log.
 type logPass struct {
-	ended   func(phase int, q *trace.Request, offset time.Duration)
+	ended   func(run, phase int, q *trace.Request, offset time.Duration)
 	lost    func(phase int)
 	log     *logFile
 	run     int
@@ -215,6 +230,6 @@ func (p *logPass) request(rec *requests.Record) error {
 	case trace.Cancelled:
 		p.count.Cancelled++
 	}
-	p.ended(phase, q, p.log.runs[p.run].offset)
+	p.ended(p.log.firstRun+p.run, phase, q, p.log.runs[p.run].offset)
 	return nil
 }

@@ -14,10 +14,11 @@ import (
 
 // options are what the flags say.
 type options struct {
-	reduce    reduce.Options // without Windows, which need the clock, and Truth
-	windows   []window
-	truth     string
-	keepGoing bool
+	reduce     reduce.Options // without Windows, which need the clock, and Truth
+	windows    []window
+	perRequest string // file for the energies of requests; "" is none
+	truth      string
+	keepGoing  bool
 }
 
 // leastEvery is the shortest slice: shorter ones no sensor sees.
@@ -25,7 +26,7 @@ const leastEvery = 10 * time.Millisecond
 
 // parseOptions checks the flags.
 func parseOptions(c *ucli.Context) (options, error) {
-	o := options{truth: c.String("truth"), keepGoing: c.Bool("keep-going")}
+	o := options{truth: c.String("truth"), perRequest: c.String("per-request"), keepGoing: c.Bool("keep-going")}
 	r := &o.reduce
 	r.ExpectDevices, r.Every, r.MIG, r.Idle.Head = c.Int("expect-devices"), c.Duration("every"), c.Bool("mig-board"), c.Duration("idle-head")
 	if r.ExpectDevices < 0 {

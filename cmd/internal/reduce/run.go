@@ -10,6 +10,7 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
+	"wattrace/formats/energies"
 	"wattrace/formats/requests"
 	"wattrace/formats/telemetry"
 	"wattrace/formats/truth"
@@ -25,11 +26,25 @@ type job struct {
 	tele   []*teleFile
 	clock  trace.Clock // the common one
 	r      *reduce.Reducer
+
+	energies *energies.Writer // of the requests; nil is not asked for
 }
 
 // run makes the report of the operands.
 func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err error) {
 	s := &job{opt: opt}
+	var requestOut *cli.Output
+	if opt.perRequest != "" {
+		if requestOut, err = env.OutputTo(opt.perRequest, cli.OutputOptions{Atomic: true}); err != nil {
+			return nil, err
+		}
+		s.energies = energies.NewWriter(requestOut, cli.Producer())
+		defer func() {
+			if err != nil {
+				requestOut.Abort()
+			}
+		}()
+	}
 	defer func() {
 		for _, in := range s.inputs {
 			err = errors.Join(err, in.Close())
@@ -61,7 +76,7 @@ func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err 
 		}
 	}
 	for _, l := range s.logs {
-		if err := s.readLog(l, s.r.SurveyRequest, func(int) {}); err != nil {
+		if err := s.readLog(l, func(_, phase int, q *trace.Request, offset time.Duration) { s.r.SurveyRequest(phase, q, offset) }, func(int) {}); err != nil {
 			return nil, err
 		}
 	}
@@ -72,14 +87,31 @@ func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err 
 		}
 	}
 	for _, l := range s.logs {
-		if err := s.readLog(l, s.r.Request, s.r.Unended); err != nil {
+		if err := s.readLog(l, s.request, s.r.Unended); err != nil {
 			return nil, err
 		}
 	}
 	s.warnInputs()
 	rep = s.r.Report()
 	rep.Producer = cli.Producer()
+	if requestOut != nil {
+		if err := s.endEnergies(rep, requestOut); err != nil {
+			return nil, err
+		}
+	}
 	return rep, s.describeInputs(rep)
+}
+
+// endEnergies ends the file of the requests' energies.
+func (s *job) endEnergies(rep *reduce.Report, out *cli.Output) error {
+	total, ok := s.r.Attributed()
+	if !ok {
+		return fmt.Errorf("--per-request: there is no energy to split: it needs a request log and a recording of its time")
+	}
+	if err := s.energies.Close(&total, rep.Attribution.Mode); err != nil {
+		return err
+	}
+	return out.Close()
 }
 
 // open opens the operands and sorts them by what they hold. Standard input is

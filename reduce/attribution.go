@@ -1,0 +1,160 @@
+package reduce
+
+import (
+	"slices"
+	"time"
+
+	"wattrace/reduce/attribute"
+	"wattrace/trace"
+)
+
+// Attribution is how the energy was split over the requests; see package attribute.
+type Attribution struct {
+	Mode    string  `json:"mode"`              // the headline's: "fitted", "tokens" or "time"
+	Refused string  `json:"refused,omitempty"` // why there is no fit
+	Fit     *FitDoc `json:"fit,omitempty"`
+	// ResolutionSeconds is what the sensors resolve: what is shorter is modelled.
+	ResolutionSeconds float64 `json:"resolution_seconds"`
+	// IdleWatts is what was taken for the power of all GPUs at rest, which is no
+	// request's; absent where it is not known, and then requests share that as well.
+	IdleWatts *float64 `json:"idle_watts,omitempty"`
+}
+
+// FitDoc holds the coefficients of the model of mode fitted, in joules.
+type FitDoc struct {
+	PromptJoules  float64 `json:"joules_per_prompt_token"`
+	OutputJoules  float64 `json:"joules_per_output_token"`
+	ContextJoules float64 `json:"joules_per_output_token_and_token_of_context"`
+	SharedJoules  float64 `json:"joules_per_step"`
+	Condition     float64 `json:"condition"`
+	Residual      float64 `json:"residual"` // root mean square, by the mean energy of a cell
+}
+
+// RequestEnergy is what one request had of the energy; see attribute.Share.
+type RequestEnergy = attribute.Share
+
+// surveyAttribution takes a request in the first pass. The telemetry has been
+// surveyed, which says what the sensors resolve.
+func (r *Reducer) surveyAttribution(q *trace.Request, offset time.Duration) {
+	if r.split == nil {
+		if len(r.all) == 0 || r.grid.Len() == 0 {
+			return
+		}
+		r.split = attribute.New(r.grid, attribute.Options{Resolution: r.resolution()})
+	}
+	r.split.Survey(q, offset)
+}
+
+// resolution returns how short a stretch of time the worst sensor can tell.
+func (r *Reducer) resolution() time.Duration {
+	var worst time.Duration
+	for _, s := range r.all {
+		d := s.survey.sensor().Window + s.survey.sensor().Period
+		if s.survey.hasCounter() && r.opt.EnergySource != SourcePower {
+			d = s.survey.updatePeriod()
+		}
+		worst = max(worst, d, s.survey.poll())
+	}
+	return worst
+}
+
+// settleAttribution gives the split the energy.
+func (r *Reducer) settleAttribution() {
+	if r.split == nil || r.cells == nil {
+		r.split = nil
+		return
+	}
+	known := make([]bool, r.grid.Len())
+	for i := range known {
+		known[i] = r.cells.whole(i)
+	}
+	for _, ph := range r.phases {
+		if rest, ok := r.resting(ph); ok && ph.Kind != string(trace.Idle) {
+			r.idleWatts = trace.Some(rest.sum)
+			break
+		}
+	}
+	r.split.Energy(r.cells.energy, known, r.idleWatts)
+}
+
+// Attributed returns the energy of the whole time that phases and windows span, once all
+// requests have been taken; false where it is not known.
+func (r *Reducer) Attributed() (attribute.Totals, bool) {
+	if r.split == nil {
+		return attribute.Totals{}, false
+	}
+	return r.split.Sum(r.grid.Bound(0), r.grid.Bound(r.grid.Len()))
+}
+
+// attribution writes up how the energy was split.
+func (r *Reducer) attribution() *Attribution {
+	if r.split == nil {
+		return nil
+	}
+	fit := r.split.Fit()
+	out := &Attribution{Mode: string(r.split.Mode()), Refused: fit.Refused, ResolutionSeconds: r.resolution().Seconds()}
+	if w, ok := r.idleWatts.Get(); ok {
+		out.IdleWatts = &w
+	}
+	if fit.Refused == "" {
+		out.Fit = &FitDoc{fit.PromptJoules, fit.OutputJoules, fit.ContextJoules, fit.SharedJoules, fit.Condition, fit.Residual}
+	}
+	return out
+}
+
+// stages adds the energy of the stages of requests, and what was no request's.
+func (r *Reducer) stages(ph *phase, out *Phase, energy *Number) {
+	if r.split == nil || energy.Value <= 0 || energy.DevicesCovered != len(r.gpus) || ph.surveyed+ph.requests.Sent == 0 {
+		return
+	}
+	sum, ok := r.split.Sum(ph.Start, ph.End.V)
+	if !ok || sum.Unknown > 0 {
+		return
+	}
+	mode := "attributed by " + string(r.split.Mode())
+	add := func(tag string, microjoules int64, stage *attribute.Stage) *Number {
+		n := scaled(energy, float64(microjoules)/1e6/energy.Value, mode)
+		n.Value = float64(microjoules) / 1e6
+		if stage != nil {
+			n.Bounds = &Enclosure{float64(stage.Low) / 1e6, float64(stage.High) / 1e6}
+		}
+		n.ClockRange = nil
+		out.Metrics[tag] = Metric{Unit: "J", Number: n}
+		return n
+	}
+	prefill := add(PrefillEnergy, sum.Prefill.Energy, &sum.Prefill)
+	decode := add(DecodeEnergy, sum.Decode.Energy, &sum.Decode)
+	add(UnattributedEnergy, sum.Unattributed, nil)
+	if r.idleWatts.OK {
+		add(AttributedIdleEnergy, sum.Idle, nil).Method = "at rest, no request's"
+	}
+	t := out.Tokens
+	if t == nil {
+		return
+	}
+	per := func(tag string, n *Number, count *float64, method string) {
+		if count != nil && *count > 0 && n.Value > 0 {
+			m := scaled(n, 1 / *count, method)
+			m.Bounds = &Enclosure{n.Bounds.Low / *count, n.Bounds.High / *count}
+			out.Metrics[tag] = Metric{Unit: "J/token", Number: m}
+		}
+	}
+	per(PrefillEnergyPerInputToken, prefill, t.Input, "prefill_energy / input tokens")
+	per(DecodeEnergyPerOutputToken, decode, t.Output, "decode_energy / output tokens")
+}
+
+// gridEdges returns the bounds of the grid that a log's energy is split on: the ends of
+// its phases, of their slices, of the windows that were asked for, and of what may become
+// a window.
+func (r *Reducer) gridEdges() []trace.Time {
+	var list []trace.Time
+	for _, ph := range slices.Concat(r.phases, r.windows) {
+		if end, ok := ph.End.Get(); ok {
+			list = append(list, ph.Start, end)
+		}
+		if ph.activity != nil && ph.Kind == string(trace.Measure) {
+			list = append(list, ph.activity.bounds()...)
+		}
+	}
+	return list
+}
