@@ -104,6 +104,8 @@ const outputWorth = 16
 type part struct {
 	total, idle, unknown int64               // microjoules, microjoules, nanoseconds
 	shared               [estimates][2]int64 // microjoules of requests' prefill and decode stages
+	unstaged             [estimates][2]int64 // of those, of requests whose stages are not known
+	brief                [estimates][2]int64 // of those, of stages that the sensor does not resolve
 }
 
 // rates are the microjoules per unit of weight in a cell.
@@ -136,11 +138,15 @@ func (a *Attributor) Energy(total []int64, known []bool, idleWatts trace.Opt[flo
 	active := a.split(total, idleWatts)
 	a.fit = a.fitAll(active)
 	a.rates = make([]rates, len(active))
-	for k, e := range active {
-		a.rates[k] = a.ratesOf(&a.weights[k], e)
+	for s := range a.grid.stretches {
+		k, end := a.grid.stretches[s].first, a.grid.after(s)
+		for k < end {
+			from := k
+			for k++; k < end && a.grid.Bound(k+1).Sub(a.grid.Bound(from)) <= a.resolution; k++ {
+			}
+			a.pool(active, from, k)
+		}
 	}
-	a.pool(active, false)
-	a.pool(active, true)
 	a.weights = nil
 }
 
@@ -151,7 +157,7 @@ func (a *Attributor) split(total []int64, idleWatts trace.Opt[float64]) []int64 
 		p := &a.parts[s]
 		for k := a.grid.stretches[s].first; k < a.grid.after(s); k++ {
 			length := a.grid.Bound(k + 1).Sub(a.grid.Bound(k))
-			if a.known != nil && !a.known[k] {
+			if !a.knows(k) {
 				p.unknown += int64(length)
 				continue
 			}
@@ -168,91 +174,57 @@ func (a *Attributor) split(total []int64, idleWatts trace.Opt[float64]) []int64 
 	return active
 }
 
-// ratesOf returns the rates of the modes that share each cell's energy by
-// itself.
-func (a *Attributor) ratesOf(w *row, active int64) rates {
-	per := func(weight int64) float64 {
-		if weight <= 0 {
-			return 0
-		}
-		return float64(active) * shrink / float64(weight)
-	}
-	r := rates{
-		time:       per(w[flight] + w[decode]),
-		tokens:     per(w[prompt] + outputWorth*w[output]),
-		tokensLate: per(w[latePrompt] + outputWorth*w[output]),
-	}
-	if r.tokens == 0 {
-		r.fallback |= 1 << byTokens
-	}
-	if r.tokensLate == 0 {
-		r.fallback |= 1 << byTokensLate
-	}
-	return r
-}
-
-// pool sets the rates of the fitted mode. No sensor sees a cell by itself, so
-// the model says how energy is spread within the time that the sensor resolves,
-// and the measurement how much there is.
-func (a *Attributor) pool(active []int64, late bool) {
-	m := a.fit.model(late)
-	if a.fit.Refused != "" {
-		return
-	}
-	for s := range a.grid.stretches {
-		k, end := a.grid.stretches[s].first, a.grid.after(s)
-		for k < end {
-			until := k
-			for until < end && (until == k || a.grid.Bound(until+1).Sub(a.grid.Bound(k)) <= a.resolution) {
-				until++
-			}
-			a.poolGroup(active, k, until, m, late)
-			k = until
-		}
-	}
-}
-
-// estimateOf returns the estimate of the fitted mode.
-func estimateOf(late bool) estimate {
-	if late {
-		return byFitLate
-	}
-	return byFit
-}
-
-// poolGroup sets the rates of cells whose energy is shared together.
-func (a *Attributor) poolGroup(active []int64, from, to int, m model, late bool) {
+// pool sets the rates of cells that the sensor does not see apart, so that they
+// share their energy together: weights say how it is spread within the time that
+// the sensor resolves, and the measurement how much there is.
+func (a *Attributor) pool(active []int64, from, to int) {
 	var energy int64
-	var predicted float64
+	var w row
+	var early, late float64 // predicted
 	for k := from; k < to; k++ {
-		if a.known != nil && !a.known[k] {
+		if !a.knows(k) {
 			continue
 		}
 		energy += active[k]
-		predicted += m.predict(&a.weights[k], a.length(k), late)
-	}
-	if !(predicted > 0) {
-		for k := from; k < to; k++ {
-			a.rates[k].fallback |= 1 << estimateOf(late)
+		for c, v := range a.weights[k] {
+			w[c] += v
 		}
-		return
+		early += a.fit.early.predict(&a.weights[k], a.length(k), false)
+		late += a.fit.late.predict(&a.weights[k], a.length(k), true)
 	}
-	scale := float64(energy) / predicted * shrink
+	r := rates{}
+	per := func(e estimate, weight float64) float64 {
+		if !(weight > 0) {
+			r.fallback |= 1 << e
+			return 0
+		}
+		return float64(energy) * shrink / weight
+	}
+	r.time = per(byTime, float64(w[flight]+w[decode]))
+	r.tokens = per(byTokens, float64(w[prompt]+outputWorth*w[output]))
+	r.tokensLate = per(byTokensLate, float64(w[latePrompt]+outputWorth*w[output]))
+	r.fit, r.fitLate = per(byFit, early), per(byFitLate, late)
 	for k := from; k < to; k++ {
-		if a.known != nil && !a.known[k] {
+		if !a.knows(k) {
 			continue
 		}
-		each := 0.0
-		if steps, served := steps(&a.weights[k], a.length(k), late); served > 0 {
-			each = float64(m[shared]*steps) / float64(served) * scale
-		}
-		if late {
-			a.rates[k].fitLate, a.rates[k].eachLate = scale, each
-		} else {
-			a.rates[k].fit, a.rates[k].each = scale, each
-		}
+		r.each = a.each(&a.fit.early, k, false, r.fit)
+		r.eachLate = a.each(&a.fit.late, k, true, r.fitLate)
+		a.rates[k] = r
 	}
 }
+
+// each returns the microjoules per nanosecond of a request that is served, for
+// its part in the steps of a cell.
+func (a *Attributor) each(m *model, k int, late bool, scale float64) float64 {
+	n, served := steps(&a.weights[k], a.length(k), late)
+	if served == 0 {
+		return 0
+	}
+	return float64(m[shared]*n) / float64(served) * scale
+}
+
+func (a *Attributor) knows(k int) bool { return a.known == nil || a.known[k] }
 
 func (a *Attributor) length(k int) int64 { return int64(a.grid.Bound(k+1) - a.grid.Bound(k)) }
 

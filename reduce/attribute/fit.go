@@ -159,7 +159,7 @@ func (a *Attributor) observe(active []int64, late bool) (m normal, sum [terms]fl
 			var x [terms]float64
 			var energy int64
 			for known := true; k < end && !whole && known; k++ {
-				known = a.known == nil || a.known[k]
+				known = a.knows(k)
 				for i, v := range termsOf(&a.weights[k], a.length(k), late) {
 					x[i] += v
 				}

@@ -12,7 +12,7 @@ import (
 // well below what a sensor resolves and about the length of a decode step.
 const DefaultStep = 10 * time.Millisecond
 
-// maxCells bounds the memory of a grid, at about 130 bytes a cell with its
+// maxCells bounds the memory of a grid, at about 150 bytes a cell with its
 // Attributor: at the default step, five and a half hours.
 const maxCells = 2_000_000
 

@@ -52,8 +52,10 @@ func TestSolutionIsOptimal(t *testing.T) {
 		var rows [][terms]float64
 		var y []float64
 		for range rapid.IntRange(6, 40).Draw(t, "rows") {
-			rows = append(rows, [terms]float64{rng.Float64(), rng.Float64() + 1, rng.Float64(), rng.NormFloat64()})
-			y = append(y, rng.NormFloat64()+rng.Float64())
+			// Columns that share much, so that what entered first must leave again.
+			u, v, w := rng.Float64(), rng.Float64(), rng.Float64()
+			rows = append(rows, [terms]float64{u + v + w, u + 0.2*rng.Float64(), v + 0.2*rng.Float64(), w + u})
+			y = append(y, float64(u*rapid.Float64Range(0.5, 3).Draw(t, "of u"))+2*v+0.1*rng.NormFloat64())
 		}
 		m, _ := problem(rows, y).scaled()
 		x, free := m.nnls()
@@ -107,10 +109,9 @@ func TestFitIsRefused(t *testing.T) {
 		{"mostly noise", 200, func() [terms]float64 {
 			return [terms]float64{rng.Float64(), rng.Float64(), rng.Float64(), rng.Float64()}
 		}, 3, true},
-		{"few cells of some noise", 32, func() [terms]float64 {
-			u := rng.Float64()
-			return [terms]float64{1 + 0.05*rng.Float64(), u, 0, 1 + 0.05*rng.Float64()}
-		}, 0.4, true},
+		{"one term too uncertain", 40, func() [terms]float64 {
+			return [terms]float64{1 + 0.1*rng.Float64(), rng.Float64(), 1 + 0.1*rng.Float64(), 0}
+		}, 0.3, true},
 	} {
 		m := &normal{n: terms}
 		var sum [terms]float64

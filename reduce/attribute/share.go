@@ -9,7 +9,9 @@ import (
 // Stage is the energy of a stage with bounds, in microjoules.
 type Stage struct {
 	Energy, Low, High int64
-	Modelled          bool // shorter than the sensor resolves: a model, not a measurement
+	// Modelled says that it is shorter than the sensor resolves: a model, not a
+	// measurement. Of a window: that most of its energy is of such stages.
+	Modelled bool
 }
 
 // Share is what a request has of a run's active energy, in microjoules.
@@ -25,6 +27,7 @@ type Share struct {
 	Known         float64 // share of its time in flight of which the energy is known, 0 to 1; 1 for one that the server refused
 	UnknownCached bool    // the server does not say how many tokens were cached; taken as none
 	UnknownInput  bool    // the tokens of its prompt are not known; taken as none
+	Modelled      bool    // shorter than the sensor resolves
 	UnknownStages bool    // not streamed: the split into stages is the model's alone
 }
 
@@ -34,27 +37,41 @@ func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	l := a.life(q, offset)
 	first, rows := a.weigh(q, &l, offset)
 	var sum [estimates][2]int64
-	known := int64(0)
+	known, brief := int64(0), a.brief(&l)
 	for i := 0; i < len(rows); {
 		s := a.grid.stretchOf(first + i)
 		before := sum
 		for end := min(a.grid.after(s)-first, len(rows)); i < end; i++ {
-			if a.known == nil || a.known[first+i] {
+			if a.knows(first + i) {
 				known += rows[i][flight] + rows[i][decode]
 			}
 			a.add(first+i, &rows[i], &sum)
 		}
 		for e := range sum {
-			a.parts[s].shared[e][0] += sum[e][0] - before[e][0]
-			a.parts[s].shared[e][1] += sum[e][1] - before[e][1]
+			for stage := range sum[e] {
+				got := sum[e][stage] - before[e][stage]
+				a.parts[s].shared[e][stage] += got
+				if !l.streamed {
+					a.parts[s].unstaged[e][stage] += got
+				}
+				if brief[stage] {
+					a.parts[s].brief[e][stage] += got
+				}
+			}
 		}
 	}
 	return a.share(&l, &sum, known)
 }
 
+// brief reports of a request's prefill, its decode and all of it whether it is
+// shorter than what the sensor resolves.
+func (a *Attributor) brief(l *life) [3]bool {
+	return [3]bool{l.early.Sub(l.sent) < a.resolution, l.end.Sub(l.first) < a.resolution, l.end.Sub(l.sent) < a.resolution}
+}
+
 // share makes a Share of the sums of a request.
 func (a *Attributor) share(l *life, sum *[estimates][2]int64, known int64) Share {
-	prefill, decode, all := a.bounded(sum, [2]bool{l.early.Sub(l.sent) < a.resolution, l.end.Sub(l.first) < a.resolution})
+	prefill, decode, all := a.bounded(sum, a.brief(l))
 	if l.unknownCache {
 		// All of the prompt may have been in the cache.
 		all.Low, prefill.Low = max(all.Low-prefill.Energy, 0), 0
@@ -67,7 +84,7 @@ func (a *Attributor) share(l *life, sum *[estimates][2]int64, known int64) Share
 		Energy: all.Energy, Low: all.Low, High: all.High, Prefill: prefill, Decode: decode,
 		Time: sum[byTime][0] + sum[byTime][1], Tokens: sum[byTokensLate][0] + sum[byTokensLate][1],
 		UnknownCached: l.unknownCache, UnknownInput: l.unknownInput, UnknownStages: !l.streamed,
-		Known: 1,
+		Modelled: all.Modelled, Known: 1,
 	}
 	if a.fit.Refused == "" {
 		s.Fitted = trace.Some(s.Energy)
@@ -100,8 +117,8 @@ var (
 )
 
 const (
-	perResidual   = 1.5  // wider by so many times what a fit leaves unexplained
-	modelledWidth = 0.25 // wider for a stage that the sensor does not resolve
+	perResidual   = 1.5 // wider by so many times what a fit leaves unexplained
+	modelledWidth = 0.4 // wider for a stage, or a request, that the sensor does not resolve
 )
 
 // widths returns those of the headline mode.
@@ -135,12 +152,13 @@ func (s *Stage) widen(by float64) {
 }
 
 // bounded returns the headline energies of sums by estimate and stage, with
-// bounds.
-func (a *Attributor) bounded(sum *[estimates][2]int64, modelled [2]bool) (prefill, decode, all Stage) {
+// bounds; modelled says of the prefill, the decode and all whether the sensor does
+// not resolve them.
+func (a *Attributor) bounded(sum *[estimates][2]int64, modelled [3]bool) (prefill, decode, all Stage) {
 	prefill = a.spread(func(e estimate) int64 { return sum[e][0] })
 	decode = a.spread(func(e estimate) int64 { return sum[e][1] })
 	all = a.spread(func(e estimate) int64 { return sum[e][0] + sum[e][1] })
-	prefill.Modelled, decode.Modelled = modelled[0], modelled[1]
+	prefill.Modelled, decode.Modelled, all.Modelled = modelled[0], modelled[1], modelled[2]
 	w := a.widths()
 	if modelled[0] {
 		w.prefill += modelledWidth
@@ -148,10 +166,20 @@ func (a *Attributor) bounded(sum *[estimates][2]int64, modelled [2]bool) (prefil
 	if modelled[1] {
 		w.decode += modelledWidth
 	}
+	if modelled[2] {
+		w.all += modelledWidth
+	}
 	prefill.widen(w.prefill)
 	decode.widen(w.decode)
 	all.widen(w.all)
 	return prefill, decode, all
+}
+
+// unstage widens the bounds of stages by the energy of requests whose stages are
+// not known.
+func unstage(prefill, decode *Stage, unknown [2]int64) {
+	prefill.Low, decode.Low = max(prefill.Low-unknown[0], 0), max(decode.Low-unknown[1], 0)
+	prefill.High, decode.High = prefill.High+unknown[1], decode.High+unknown[0]
 }
 
 // Totals is the energy of a window, in microjoules: Idle + Prefill.Energy +
@@ -176,20 +204,30 @@ func (a *Attributor) Sum(from, to trace.Time) (Totals, bool) {
 		return Totals{}, false
 	}
 	var t Totals
-	var sum [estimates][2]int64
+	var sum, unstaged, brief [estimates][2]int64
 	for ; i < j; i++ {
 		p := &a.parts[i]
 		t.Total += p.total
 		t.Idle += p.idle
 		t.Unknown += time.Duration(p.unknown)
 		for e := range sum {
-			sum[e][0] += p.shared[e][0]
-			sum[e][1] += p.shared[e][1]
+			for stage := range sum[e] {
+				sum[e][stage] += p.shared[e][stage]
+				unstaged[e][stage] += p.unstaged[e][stage]
+				brief[e][stage] += p.brief[e][stage]
+			}
 		}
 	}
 	var all Stage
-	t.Prefill, t.Decode, all = a.bounded(&sum, [2]bool{})
+	t.Prefill, t.Decode, all = a.bounded(&sum, [3]bool{})
 	t.Requests = all.Energy
+	for i, st := range []*Stage{&t.Prefill, &t.Decode} {
+		more := brief[a.headline()][i]
+		st.Modelled = more > st.Energy/2
+		st.Low, st.High = max(st.Low-int64(float64(more)*modelledWidth), 0), st.High+int64(float64(more)*modelledWidth)
+	}
+	// What is not known to be the one may be the other.
+	unstage(&t.Prefill, &t.Decode, unstaged[a.headline()])
 	t.Unattributed = t.Total - t.Idle - t.Requests
 	return t, true
 }

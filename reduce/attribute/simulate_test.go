@@ -35,6 +35,14 @@ var engines = map[string]engine{
 		func(u float64) float64 { return 150 + 400*u/(u+16) }, 8192, 256},
 	"dear prefill": {0.030, 190e-6, 250e-6, 100e-9, 1. / 4,
 		func(u float64) float64 { return 90 + 200*u/(u+30) }, 1024, 64},
+	"fourth root": {0.025, 60e-6, 300e-6, 40e-9, 1. / 20,
+		func(u float64) float64 { return 60 + 500*math.Sqrt(math.Sqrt(min(u, 64)/64)) }, 2048, 64},
+	"two knees": {0.010, 22e-6, 90e-6, 150e-9, 1. / 32,
+		func(u float64) float64 { return min(200+8*u, 320+1.2*u, 520) }, 8192, 200},
+	"constant": {0.018, 45e-6, 150e-6, 100e-9, 1. / 16,
+		func(float64) float64 { return 420 }, 2048, 128},
+	"hyperbola": {0.006, 15e-6, 40e-6, 30e-9, 1. / 24,
+		func(u float64) float64 { return 100 + 600*u/(u+60) }, 16384, 256},
 }
 
 // joules is the active energy of a step.
