@@ -76,6 +76,7 @@ func TestSniffExamples(t *testing.T) {
 		"report/testdata/example.json":            Report,
 		"truth/testdata/example.jsonl":            Truth,
 		"telemetry/testdata/example.arrows":       TelemetryStream,
+		"nvidiasmi/testdata/a5000-step.csv":       NVIDIASMI,
 		"../trace/testdata/example.jsonl":         RawPayload,
 		"../trace/testdata/example.jsonl.timing":  Timing,
 		"../testdata/trtllm-bench/azure200.jsonl": TRTLLM,

@@ -100,6 +100,6 @@ func (r smiReader) Head() Head {
 
 func (r smiReader) Clean() bool { return true }
 
-// Snapshots returns none: each row is stamped with the wall clock, which may
-// have been set at any time.
-func (r smiReader) Snapshots() []trace.ClockSnapshot { return nil }
+// Clocks returns no readings but the first row's stamp: each row is stamped by
+// the wall clock, which may have been set at any time.
+func (r smiReader) Clocks() []trace.Clocks { return []trace.Clocks{{Clock: r.Reader.Head().Clock}} }

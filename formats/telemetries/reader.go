@@ -25,9 +25,9 @@ type Reader interface {
 	// in b.Device keeps its meaning from one batch to the next. The error is
 	// io.EOF at the end of a complete recording; [Judge] tells what another means.
 	Read(b *sample.Batch) error
-	// Snapshots returns the clocks as they were read together so far, on Head's
-	// clock, in the order of time; of many formats none.
-	Snapshots() []trace.ClockSnapshot
+	// Clocks returns Head's clock with the readings of the host's clocks so far;
+	// of recordings that were put one after the other, those of each.
+	Clocks() []trace.Clocks
 	// Clean reports, once Read has returned io.EOF, whether the recorder says
 	// that nothing is missing. Formats that say nothing are clean.
 	Clean() bool
