@@ -22,6 +22,8 @@ type Codec struct {
 	Local bool
 	// Nameless says that it does not name the host, which Options.Host is for.
 	Nameless bool
+	// Clocks says that it holds readings of its host's clocks.
+	Clocks bool
 
 	open func(r io.Reader, name string, o Options) (Reader, error)
 }
@@ -37,7 +39,7 @@ type Options struct {
 var Codecs = []Codec{
 	{
 		Name: "telemetry", Kinds: []formats.Kind{formats.TelemetryStream, formats.TelemetryFile},
-		Doc: "what record writes: Arrow, as a stream or a file", Schema: telemetry.Schema, open: openTelemetry,
+		Doc: "what record writes: Arrow, as a stream or a file", Schema: telemetry.Schema, Clocks: true, open: openTelemetry,
 	},
 	{
 		Name: "nvidiasmi", Kinds: []formats.Kind{formats.NVIDIASMI},

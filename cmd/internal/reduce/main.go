@@ -35,15 +35,15 @@ does not cover, a device that gave nothing, a file that was cut off.`
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return cli.Main(ctx, cli.Tool{
 		Name: "reduce", Usage: "power and energy of each phase of a run, from its request log and telemetry",
-		Args: "[REQUESTS.jsonl|POWER.arrows|-]...", Manual: manual, Output: true,
-		Flags: []ucli.Flag{
+		Args: "[REQUESTS.jsonl|POWER.arrows|SMI.csv|-]...", Manual: manual, Output: true,
+		Flags: append([]ucli.Flag{
 			&ucli.StringFlag{Name: "format", Value: "text", Usage: "text, json, csv or markdown"},
 			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},
 			&ucli.StringSliceFlag{Name: "window", Usage: "one more window, which may overlap the phases: `NAME=START..END`, in RFC 3339 or Unix seconds"},
 			&ucli.DurationFlag{Name: "every", Usage: "cut every phase into slices of this `TIME`"},
 			&ucli.StringFlag{Name: "truth", Usage: "compare with what simulated devices really drew: `FILE` of simulate --truth"},
-			&ucli.BoolFlag{Name: "keep-going", Usage: "use what precedes the fault of a damaged recording"},
-		},
+			&ucli.BoolFlag{Name: "keep-going", Usage: "use what precedes the fault of a damaged recording, and leave rows out that are wrong"},
+		}, inputFlags()...),
 		Action: action,
 	}, args, stdin, stdout, stderr)
 }
@@ -73,6 +73,10 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	if every := c.Duration("every"); every != 0 && every < least {
 		return cli.Usagef("--every %v: want at least %v", every, least)
 	}
+	inputs, err := parseInputs(env, c)
+	if err != nil {
+		return err
+	}
 	operands := env.Operands
 	if len(operands) == 0 {
 		if cli.IsTerminal(env.Stdin) {
@@ -85,8 +89,8 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	rep, err := run(env, operands, options{
-		expectDevices: c.Int("expect-devices"), windows: windows, every: c.Duration("every"), truth: c.String("truth"), keepGoing: c.Bool("keep-going"),
+	rep, err := makeReport(env, operands, options{
+		inputs: inputs, expectDevices: c.Int("expect-devices"), windows: windows, every: c.Duration("every"), truth: c.String("truth"), keepGoing: c.Bool("keep-going"),
 	})
 	if err != nil {
 		return err
