@@ -2,7 +2,6 @@ package reduce
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,14 +37,14 @@ type runPhase struct {
 // surveyLogs finds the phases of all runs. The common clock is that of the
 // earliest run.
 func (s *job) surveyLogs() ([]reduce.Span, error) {
-	seen := map[trace.Clock]bool{} // no two runs have one anchor
+	seen := map[trace.Clock]string{} // the files of the runs: no two have one anchor
 	for _, l := range s.logs {
 		err := eachRecord(l, true, func(rec *requests.Record) error {
 			if rec.Type == requests.TypeRun {
-				if seen[rec.Run.Clock] {
-					return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("this run was read before: the same log twice")}
+				if before, twice := seen[rec.Run.Clock]; twice {
+					return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("this run was read before, in %s: the same log twice", before)}
 				}
-				seen[rec.Run.Clock] = true
+				seen[rec.Run.Clock] = rec.Pos.File
 			}
 			return l.survey(rec)
 		})
