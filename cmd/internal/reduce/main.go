@@ -14,8 +14,8 @@ import (
 	"wattrace/reduce"
 )
 
-const manual = `Joins request logs (replay) and recordings (record), in any order and number, and
-reports for every phase of the run its power, energy, tokens per joule and joules
+const manual = `Joins request logs (replay) and recordings (record, or CSV of nvidia-smi), in any
+order and number, and reports for every phase of the run its power, energy, tokens per joule and joules
 per user, each with its method and uncertainty. "-", or no operand, is standard
 input; it is read to its end before the named files are opened. Without a request
 log the whole recording is one phase.
@@ -23,6 +23,8 @@ log the whole recording is one phase.
   reduce requests.jsonl power.arrows
   reduce --every 10s --window load=1795454856..1795454866.5 requests.jsonl power.arrows
   reduce --format json -o report.json requests.jsonl power.arrows
+  reduce --timezone Europe/London --driver 535.54.03 requests.jsonl smi.csv
+  reduce --topology topology.yaml --clock-offset node2.arrows=-12ms±1ms requests.jsonl node1.arrows node2.arrows
   record --for 60s | reduce
   record -- replay -o requests.jsonl --url http://server:8000 trace.jsonl | reduce requests.jsonl -
 
