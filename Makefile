@@ -14,10 +14,10 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench meter demo fuzz golden setup ci clean
+.PHONY: help build test race lint layers bench bench-sql meter demo fuzz golden golden-arch schema setup ci clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 build: ## all binaries, in bin/; only record links cgo
 	@mkdir -p bin
@@ -60,6 +60,10 @@ fuzz: ## every fuzzer for FUZZTIME
 golden: ## rewrite the golden files, and show what changed
 	$(GO) test ./formats/report ./formats/telemetry ./cmd/internal/script -update
 	git diff --stat
+
+schema: ## write the JSON Schema of the report anew; fails where the committed one was stale
+	$(GO) test -count=1 ./formats/report -run 'TestSchema$$' -update
+	git diff --exit-code formats/report/report.schema.json
 
 setup: ## what the interop tests read recordings with, where it can be had
 	-python3 -m venv dist/venv && dist/venv/bin/pip install -q 'pyarrow==21.*'
