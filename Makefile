@@ -58,8 +58,14 @@ fuzz: ## every fuzzer for FUZZTIME
 	done
 
 golden: ## rewrite the golden files, and show what changed
-	$(GO) test ./formats/report ./formats/telemetry ./cmd/internal/script -update
+	$(GO) test ./formats/report ./formats/telemetry ./cmd/internal/reduce ./cmd/internal/script -update
 	git diff --stat
+
+# QEMU runs the binaries of arm64, whose compiler fuses what it may of x*y + z.
+golden-arch: ## the golden reports on other processors: GOAMD64=v3, and arm64 under QEMU
+	@test "$$($(GO) env GOARCH)" != amd64 || ! grep -q avx2 /proc/cpuinfo || { set -x; GOAMD64=v3 CGO_ENABLED=0 $(GO) test -count=1 -run Golden ./formats/report ./cmd/internal/reduce; }
+	@command -v qemu-aarch64-static qemu-aarch64 >/dev/null || { apt-get update && apt-get install -y qemu-user-static; }
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -count=1 -run Golden -exec "$$(command -v qemu-aarch64-static || command -v qemu-aarch64)" ./formats/report ./cmd/internal/reduce
 
 schema: ## write the JSON Schema of the report anew; fails where the committed one was stale
 	$(GO) test -count=1 ./formats/report -run 'TestSchema$$' -update
