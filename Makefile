@@ -44,6 +44,11 @@ bench: ## benchmarks, BENCHCOUNT runs each, summed up by benchstat
 	$(GO) test -run '^$$' -bench . -count=$(BENCHCOUNT) -benchmem ./... | tee dist/bench.txt
 	$(BENCHSTAT) dist/bench.txt
 
+bench-sql: build ## reduce beside DuckDB and Polars, on the same recordings of 10^6 and 10^7 rows
+	@test -x dist/sql/bin/python || python3 -m venv dist/sql
+	dist/sql/bin/pip install -q 'pyarrow==21.*' numpy duckdb polars
+	dist/sql/bin/python testdata/bench-sql.py bin/reduce
+
 meter: ## what the power fields say beside a power meter; WATTRACE_METER_DATA names the recordings
 	$(GO) test -count=1 -v -run 'TestMeter|TestGaugesAgainstTruth' ./reduce
 
