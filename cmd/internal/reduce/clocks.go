@@ -65,7 +65,11 @@ func (s *job) warnClocks() {
 	}
 	for _, t := range s.tele {
 		s.warnJoint(t.in.Name(), t.head.Clock, t.joint)
-		for _, c := range t.clocks {
+		for i, c := range t.clocks {
+			if innerSpread(t.clocks[:i+1]) > 0 {
+				s.r.Warn(reduce.WarnClock, "", "", "%s: its recordings of %s and %s are joined by their wall clocks, whose difference is not known: ± %v is assumed",
+					t.in.Name(), hostName(t.head.Clock), hostName(c.Clock), trace.HostSpread)
+			}
 			s.warnSteps(t.in.Name(), c)
 		}
 	}

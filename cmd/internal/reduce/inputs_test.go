@@ -220,6 +220,30 @@ func TestFilesOfTwoHosts(t *testing.T) {
 	check("one boot, by the wall clock alone", writePower(t, at("wall.arrows"), boot, "GPU-0", nil), 2000, "TELE: joined by the wall clock of a, ± 10ms")
 }
 
+// Recordings of two hosts in one file.
+func TestConcatenatedHosts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var whole []byte
+	for i, host := range []string{"a", "b"} {
+		path := writePower(t, filepath.Join(dir, host), machine{host: host, boot: host}, fmt.Sprint("GPU-", i), nil)
+		part, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole = append(whole, part...)
+	}
+	path := filepath.Join(dir, "both.arrows")
+	if err := os.WriteFile(path, whole, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r := reportOf(t, 0, path)
+	want := path + ": its recordings of a and b are joined by their wall clocks, whose difference is not known: ± 10ms is assumed"
+	if got := warnings(r, reduce.WarnClock); len(got) != 1 || got[0] != want || len(r.Phases[0].PerDevice) != 2 {
+		t.Errorf("%q", got)
+	}
+}
+
 // A wall clock that is set while the recording runs is said, and does not move
 // what is joined by another clock.
 func TestStepsAreSaid(t *testing.T) {
@@ -330,11 +354,12 @@ func TestOperandsInAnyOrder(t *testing.T) {
 		writeLog(t, at("z.jsonl"), machine{host: "c", boot: "c"}, second, nil),
 		writeLog(t, at("s0.jsonl"), machine{host: "c", boot: "c", wallAhead: -100 * time.Millisecond}, 2*second, func(r *requests.Run) { r.Shard = requests.Shard{Count: 2} }),
 		writeLog(t, at("s1.jsonl"), machine{host: "d", boot: "d"}, 2*second, func(r *requests.Run) { r.Shard = requests.Shard{Index: 1, Count: 2} }),
+		writeLog(t, at("a.jsonl"), machine{host: "g", boot: "g"}, 3*second, nil),
 		writePower(t, at("p.arrows"), machine{host: "e", boot: "e"}, "GPU-e", nil),
 		writePower(t, at("b.arrows"), machine{host: "f", boot: "f", wallAhead: 3 * time.Millisecond}, "GPU-f", nil),
 		csv("node1.csv"), csv("node2.smi.csv"),
 	}
-	for _, set := range [][]string{operands, operands[3:]} {
+	for _, set := range [][]string{operands, operands[4:]} {
 		for _, format := range []string{"json", "text", "csv"} {
 			want := ""
 			for try := range 8 {

@@ -188,7 +188,7 @@ func (s *job) readTelemetry(t *teleFile, use func(*batch, reduce.Recording)) err
 		}
 		b.Devices = s.describe(t, b.Devices)
 		use(b, reduce.Recording{
-			Offset: t.joint.Offset, Spread: t.joint.Spread + s.logSpread(), Driver: cmp.Or(r.Head().Info.Driver, s.opt.inputs.driver),
+			Offset: t.joint.Offset, Spread: t.joint.Spread + s.logSpread() + innerSpread(r.Clocks()), Driver: cmp.Or(r.Head().Info.Driver, s.opt.inputs.driver),
 		})
 	}
 }
@@ -223,6 +223,16 @@ func (s *job) logSpread() (most time.Duration) {
 		most = max(most, r.joint.Spread)
 	}
 	return most
+}
+
+// innerSpread is by how much the latest of recordings that were put one after the
+// other in one file may be wrong against the first.
+func innerSpread(clocks []trace.Clocks) time.Duration {
+	first, last := clocks[0], clocks[len(clocks)-1]
+	if len(clocks) == 1 || first.SameBoot(last.Clock) {
+		return 0
+	}
+	return trace.HostSpread
 }
 
 // describe gives devices the name that --device-name says, where they have none.
