@@ -25,6 +25,10 @@ const (
 	Report          Kind = "report"
 	Truth           Kind = "truth file"
 	NVIDIASMI       Kind = "nvidia-smi log" // CSV of nvidia-smi --query-gpu
+	Plan            Kind = "plan"
+	Sensors         Kind = "sensor table"
+	Calibration     Kind = "calibration"
+	Topology        Kind = "topology"
 )
 
 // magics are kinds known by their first bytes.
@@ -36,7 +40,8 @@ var magics = []struct {
 	{"ARROW1\x00\x00", TelemetryFile},
 }
 
-// schemas are kinds known by the "schema" of their first object.
+// schemas are kinds known by the "schema" of their first object, or of their first
+// line, as YAML has it.
 var schemas = []struct {
 	prefix string
 	kind   Kind
@@ -44,6 +49,10 @@ var schemas = []struct {
 	{"wattrace.requests/", Requests},
 	{"wattrace.report/", Report},
 	{"wattrace.truth/", Truth},
+	{"wattrace.plan/", Plan},
+	{"wattrace.sensors/", Sensors},
+	{"wattrace.calibration/", Calibration},
+	{"wattrace.topology/", Topology},
 }
 
 // shapes are kinds known by the keys of their first object: any of some and
@@ -103,10 +112,8 @@ func sniff(head []byte) (kind Kind, final bool) {
 		return sniffHeader(text)
 	}
 	keys, schema, final := firstObject(text)
-	for _, s := range schemas {
-		if strings.HasPrefix(schema, s.prefix) {
-			return s.kind, true
-		}
+	if kind := bySchema(schema); kind != Unknown {
+		return kind, true
 	}
 	has := func(key string) bool { return slices.Contains(keys, key) }
 	for _, s := range shapes {
@@ -118,6 +125,15 @@ func sniff(head []byte) (kind Kind, final bool) {
 	return Unknown, final
 }
 
+func bySchema(schema string) Kind {
+	for _, s := range schemas {
+		if strings.HasPrefix(schema, s.prefix) {
+			return s.kind
+		}
+	}
+	return Unknown
+}
+
 // sniffHeader judges text that is no JSON by its first line. Some shells write
 // UTF-16: such a log is still known, so that its reader can name the fault.
 func sniffHeader(text []byte) (kind Kind, final bool) {
@@ -127,6 +143,10 @@ func sniffHeader(text []byte) (kind Kind, final bool) {
 	}
 	if wide, ok := bytes.CutPrefix(line, []byte("\xff\xfe")); ok {
 		line = bytes.ReplaceAll(wide, []byte{0}, nil)
+	}
+	if schema, ok := bytes.CutPrefix(line, []byte("schema: ")); ok {
+		kind := bySchema(strings.Trim(string(schema), " \"'"))
+		return kind, ended || kind != Unknown
 	}
 	var names []string
 	for field := range strings.SplitSeq(string(line), ",") {

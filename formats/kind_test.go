@@ -54,6 +54,11 @@ func TestSniff(t *testing.T) {
 		"\xef\xbb\xbftimestamp, memory.used [MiB]\n":                  NVIDIASMI,
 		"timestamp, power.draw [mW]":                                  NVIDIASMI, // whose reader names the fault
 		"\xff\xfet\x00i\x00m\x00e\x00s\x00t\x00a\x00m\x00p\x00,\x00 \x00p\x00o\x00w\x00e\x00r\x00.\x00d\x00r\x00a\x00w\x00\n\x00": NVIDIASMI, // and here
+		"schema: wattrace.plan/1\nphases:\n":      Plan,
+		"schema: \"wattrace.sensors/1\"\n":        Sensors,
+		"schema: wattrace.calibration/1":          Calibration,
+		`{"schema": "wattrace.topology/1"}`:       Topology,
+		"schema: else/1\n":                        Unknown,
 		"timestamp, pstate\n":                     Unknown,
 		"power.draw [W], index\n":                 Unknown,
 		"timestamp\npower.draw\n":                 Unknown,
@@ -77,6 +82,10 @@ func TestSniffExamples(t *testing.T) {
 		"truth/testdata/example.jsonl":            Truth,
 		"telemetry/testdata/example.arrows":       TelemetryStream,
 		"nvidiasmi/testdata/a5000-step.csv":       NVIDIASMI,
+		"plan/testdata/example.yaml":              Plan,
+		"sensors/testdata/example.yaml":           Sensors,
+		"calibration/testdata/example.yaml":       Calibration,
+		"topology/testdata/example.yaml":          Topology,
 		"../trace/testdata/example.jsonl":         RawPayload,
 		"../trace/testdata/example.jsonl.timing":  Timing,
 		"../testdata/trtllm-bench/azure200.jsonl": TRTLLM,

@@ -30,6 +30,11 @@ type inputOptions struct {
 	topology    string
 }
 
+// flagOf names the flags that take a kind of file.
+var flagOf = map[formats.Kind]string{
+	formats.Topology: "--topology", formats.Calibration: "--calibration", formats.Sensors: "--sensors", formats.Truth: "--truth",
+}
+
 // inputFlags are the flags that parseInputs reads.
 func inputFlags() []ucli.Flag {
 	return []ucli.Flag{

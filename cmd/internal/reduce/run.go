@@ -140,7 +140,11 @@ func (s *job) open(env *cli.Env, operands []string) error {
 		case telemetry:
 			s.tele = append(s.tele, &teleFile{in: in, codec: codec})
 		default:
-			return fmt.Errorf("%s: %s: reduce takes request logs, recordings and logs of nvidia-smi", in.Name(), kind)
+			err := fmt.Errorf("%s: %s: reduce takes request logs, recordings and logs of nvidia-smi", in.Name(), kind)
+			if flag, ok := flagOf[kind]; ok {
+				err = cli.Hint(err, "%s %s", flag, in.Name())
+			}
+			return err
 		}
 	}
 	// No result depends on the order of the operands.
