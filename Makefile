@@ -14,10 +14,10 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench meter attribution demo fuzz golden setup ci clean
+.PHONY: help build test race lint layers bench bench-sql meter attribution demo fuzz golden golden-arch schema setup ci clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 build: ## all binaries, in bin/; only record links cgo
 	@mkdir -p bin
@@ -44,6 +44,11 @@ bench: ## benchmarks, BENCHCOUNT runs each, summed up by benchstat
 	$(GO) test -run '^$$' -bench . -count=$(BENCHCOUNT) -benchmem ./... | tee dist/bench.txt
 	$(BENCHSTAT) dist/bench.txt
 
+bench-sql: build ## reduce beside DuckDB and Polars, on the same recordings of 10^6 and 10^7 rows
+	@test -x dist/sql/bin/python || python3 -m venv dist/sql
+	dist/sql/bin/pip install -q 'pyarrow==21.*' numpy duckdb polars
+	dist/sql/bin/python testdata/bench-sql.py bin/reduce
+
 meter: ## what the power fields say beside a power meter; WATTRACE_METER_DATA names the recordings
 	$(GO) test -count=1 -v -run 'TestMeter|TestGaugesAgainstTruth' ./reduce
 
@@ -61,8 +66,18 @@ fuzz: ## every fuzzer for FUZZTIME
 	done
 
 golden: ## rewrite the golden files, and show what changed
-	$(GO) test ./formats/report ./formats/telemetry ./cmd/internal/script -update
+	$(GO) test ./formats/report ./formats/telemetry ./cmd/internal/reduce ./cmd/internal/script -update
 	git diff --stat
+
+# QEMU runs the binaries of arm64, whose compiler fuses what it may of x*y + z.
+golden-arch: ## the golden reports on other processors: GOAMD64=v3, and arm64 under QEMU
+	@test "$$($(GO) env GOARCH)" != amd64 || ! grep -q avx2 /proc/cpuinfo || { set -x; GOAMD64=v3 CGO_ENABLED=0 $(GO) test -count=1 -run Golden ./formats/report ./cmd/internal/reduce; }
+	@command -v qemu-aarch64-static qemu-aarch64 >/dev/null || { apt-get update && apt-get install -y qemu-user-static; }
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -count=1 -run Golden -exec "$$(command -v qemu-aarch64-static || command -v qemu-aarch64)" ./formats/report ./cmd/internal/reduce
+
+schema: ## write the JSON Schema of the report anew; fails where the committed one was stale
+	$(GO) test -count=1 ./formats/report -run 'TestSchema$$' -update
+	git diff --exit-code formats/report/report.schema.json
 
 setup: ## what the interop tests read recordings with, where it can be had
 	-python3 -m venv dist/venv && dist/venv/bin/pip install -q 'pyarrow==21.*'

@@ -21,5 +21,6 @@
 // # Kinds
 //
 // [Sniff] tells the kind of an input by its first bytes, the layers taken off:
-// Arrow by its magic, JSON by the schema or the keys of the first object.
+// Arrow by its magic, JSON by the schema or the keys of the first object, YAML by
+// the schema in its first line, CSV by the names of its columns.
 package formats

@@ -24,6 +24,11 @@ const (
 	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
 	Report          Kind = "report"
 	Truth           Kind = "truth file"
+	NVIDIASMI       Kind = "nvidia-smi log" // CSV of nvidia-smi --query-gpu
+	Plan            Kind = "plan"
+	Sensors         Kind = "sensor table"
+	Calibration     Kind = "calibration"
+	Topology        Kind = "topology"
 )
 
 // magics are kinds known by their first bytes.
@@ -35,7 +40,8 @@ var magics = []struct {
 	{"ARROW1\x00\x00", TelemetryFile},
 }
 
-// schemas are kinds known by the "schema" of their first object.
+// schemas are kinds known by the "schema" of their first object, or of their first
+// line, as YAML has it.
 var schemas = []struct {
 	prefix string
 	kind   Kind
@@ -43,6 +49,10 @@ var schemas = []struct {
 	{"wattrace.requests/", Requests},
 	{"wattrace.report/", Report},
 	{"wattrace.truth/", Truth},
+	{"wattrace.plan/", Plan},
+	{"wattrace.sensors/", Sensors},
+	{"wattrace.calibration/", Calibration},
+	{"wattrace.topology/", Topology},
 }
 
 // shapes are kinds known by the keys of their first object: any of some and
@@ -56,6 +66,26 @@ var shapes = []struct {
 	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, kind: TRTLLM},
 	{any: []string{"prompt", "input"}, kind: RawPayload},
 }
+
+// headers are kinds of CSV known by the names in their first line, without the
+// units that may stand behind them in brackets: all of some and any of others.
+var headers = []struct {
+	all, any []string
+	kind     Kind
+}{
+	{
+		all: []string{"timestamp"},
+		any: []string{
+			"power.draw", "power.draw.average", "power.draw.instant", "enforced.power.limit", "power.limit",
+			"temperature.gpu", "utilization.gpu", "utilization.memory", "memory.used", "clocks.current.sm", "clocks.sm",
+			"clocks.current.memory", "clocks.mem", "clocks_event_reasons.active", "clocks_throttle_reasons.active",
+		},
+		kind: NVIDIASMI,
+	},
+}
+
+// maxHeader bounds the line that is looked at for the names of columns, in bytes.
+const maxHeader = 64 << 10
 
 // Sniff returns the kind of the content that begins with head. A head that is
 // cut inside the first object is judged by the keys that it shows.
@@ -79,13 +109,11 @@ func sniff(head []byte) (kind Kind, final bool) {
 		return Unknown, false
 	}
 	if text[0] != '{' && text[0] != '[' {
-		return Unknown, true
+		return sniffHeader(text)
 	}
 	keys, schema, final := firstObject(text)
-	for _, s := range schemas {
-		if strings.HasPrefix(schema, s.prefix) {
-			return s.kind, true
-		}
+	if kind := bySchema(schema); kind != Unknown {
+		return kind, true
 	}
 	has := func(key string) bool { return slices.Contains(keys, key) }
 	for _, s := range shapes {
@@ -95,6 +123,43 @@ func sniff(head []byte) (kind Kind, final bool) {
 		}
 	}
 	return Unknown, final
+}
+
+func bySchema(schema string) Kind {
+	for _, s := range schemas {
+		if strings.HasPrefix(schema, s.prefix) {
+			return s.kind
+		}
+	}
+	return Unknown
+}
+
+// sniffHeader judges text that is no JSON by its first line. Some shells write
+// UTF-16: such a log is still known, so that its reader can name the fault.
+func sniffHeader(text []byte) (kind Kind, final bool) {
+	line, _, ended := bytes.Cut(text, []byte("\n"))
+	if len(line) > maxHeader {
+		return Unknown, true
+	}
+	if wide, ok := bytes.CutPrefix(line, []byte("\xff\xfe")); ok {
+		line = bytes.ReplaceAll(wide, []byte{0}, nil)
+	}
+	if schema, ok := bytes.CutPrefix(line, []byte("schema: ")); ok {
+		kind := bySchema(strings.Trim(string(schema), " \"'"))
+		return kind, ended || kind != Unknown
+	}
+	var names []string
+	for field := range strings.SplitSeq(string(line), ",") {
+		name, _, _ := strings.Cut(field, "[")
+		names = append(names, strings.Trim(name, " \t\r\""))
+	}
+	has := func(name string) bool { return slices.Contains(names, name) }
+	for _, h := range headers {
+		if slices.ContainsFunc(h.any, has) && !slices.ContainsFunc(h.all, func(name string) bool { return !has(name) }) {
+			return h.kind, ended
+		}
+	}
+	return Unknown, ended
 }
 
 // firstObject returns the keys of the object that text begins with, or of the

@@ -48,6 +48,23 @@ func TestSniff(t *testing.T) {
 		"ARROW1\x00\x00\x10":                                          TelemetryFile,
 		"ARROW":                                                       Unknown,
 		"ARROW2\x00\x00":                                              Unknown,
+		"timestamp, power.draw [W]\n2024/":                            NVIDIASMI,
+		"index,timestamp,\"power.draw\"\r\n":                          NVIDIASMI,
+		"\n\xef\xbb\xbftimestamp, power.draw\n":                       Unknown, // a mark that is not at the start
+		"\xef\xbb\xbftimestamp, memory.used [MiB]\n":                  NVIDIASMI,
+		"timestamp, power.draw [mW]":                                  NVIDIASMI, // whose reader names the fault
+		"\xff\xfet\x00i\x00m\x00e\x00s\x00t\x00a\x00m\x00p\x00,\x00 \x00p\x00o\x00w\x00e\x00r\x00.\x00d\x00r\x00a\x00w\x00\n\x00": NVIDIASMI, // and here
+		"schema: wattrace.plan/1\nphases:\n":      Plan,
+		"schema: \"wattrace.sensors/1\"\n":        Sensors,
+		"schema: wattrace.calibration/1":          Calibration,
+		`{"schema": "wattrace.topology/1"}`:       Topology,
+		"schema: else/1\n":                        Unknown,
+		"timestamp, pstate\n":                     Unknown,
+		"power.draw [W], index\n":                 Unknown,
+		"timestamp\npower.draw\n":                 Unknown,
+		"timestamp, power.draw" + long + long:     Unknown,
+		"timestamp, power.draw [W], x" + long[:9]: NVIDIASMI,
+		"timestamps, power.drawn\n":               Unknown,
 	} {
 		if got := Sniff([]byte(head)); got != want {
 			t.Errorf("%.60q: got %q, want %q", head, got, want)
@@ -64,6 +81,11 @@ func TestSniffExamples(t *testing.T) {
 		"report/testdata/example.json":            Report,
 		"truth/testdata/example.jsonl":            Truth,
 		"telemetry/testdata/example.arrows":       TelemetryStream,
+		"nvidiasmi/testdata/a5000-step.csv":       NVIDIASMI,
+		"plan/testdata/example.yaml":              Plan,
+		"sensors/testdata/example.yaml":           Sensors,
+		"calibration/testdata/example.yaml":       Calibration,
+		"topology/testdata/example.yaml":          Topology,
 		"../trace/testdata/example.jsonl":         RawPayload,
 		"../trace/testdata/example.jsonl.timing":  Timing,
 		"../testdata/trtllm-bench/azure200.jsonl": TRTLLM,

@@ -91,3 +91,10 @@ type Recording struct {
 	Spread time.Duration // Offset may be wrong by this, either way; 0 for files of one boot
 	Driver string        // version of the driver; "" is unknown
 }
+
+// The codes of warnings that come from the inputs; the others are in report.go.
+const (
+	WarnClockStep    Code = "clock_step"       // a wall clock was set, or a host suspended, while a file was written
+	WarnTimezone     Code = "timezone_assumed" // local times without a zone were taken for this machine's
+	WarnMissingShard Code = "missing_shard"    // a part of a run that was split over clients is not there
+)

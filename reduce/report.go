@@ -82,7 +82,7 @@ func (r *Report) Incomplete() []Code {
 	var list []Code
 	for _, w := range r.Warnings {
 		switch w.Code {
-		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnNoTruth, WarnOverlap, WarnUnexpected:
+		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnNoTruth, WarnOverlap, WarnUnexpected, WarnMissingShard:
 			if !slices.Contains(list, w.Code) {
 				list = append(list, w.Code)
 			}

@@ -62,7 +62,8 @@ func (s ClockSnapshot) Stepped(since ClockSnapshot) bool {
 	off := func(now, then int64) bool {
 		return time.Duration((now-int64(s.At))-(then-int64(since.At))).Abs() > tolerance
 	}
-	return off(s.UnixNanos, since.UnixNanos) || off(s.BootNanos, since.BootNanos)
+	booted := s.BootNanos != 0 && since.BootNanos != 0
+	return off(s.UnixNanos, since.UnixNanos) || booted && off(s.BootNanos, since.BootNanos)
 }
 
 // Clock says which clock a file was stamped with: the host and boot that it
@@ -82,18 +83,27 @@ func (c Clock) Wall(t Time) time.Time {
 // SameBoot reports whether c and d were stamped during one boot of one host,
 // so that [Clock.Offset] is exact.
 func (c Clock) SameBoot(d Clock) bool {
-	return c.BootID != "" && c.BootID == d.BootID && c.Anchor.BootNanos != 0 && d.Anchor.BootNanos != 0
+	_, exact := c.Offset(d)
+	return exact
 }
 
 // Offset returns what must be added to a Time of d to get the Time of c at the
-// same instant, and whether it is exact. Clocks of one boot are joined by
-// their boot clocks, which no step of the wall clock can disturb; others by
+// same instant, and whether it is exact. Clocks of one boot are joined by a
+// clock of the host that no step of the wall clock can disturb: the monotonic
+// one, which a Time follows even where the host sleeps between the two anchors,
+// or the boot clock where one of the files has no other. Others are joined by
 // their wall clocks, with whatever error those had.
 func (c Clock) Offset(d Clock) (offset time.Duration, exact bool) {
-	if c.SameBoot(d) {
-		return time.Duration(d.Anchor.BootNanos - c.Anchor.BootNanos), true
+	a, b := c.Anchor, d.Anchor
+	if c.BootID != "" && c.BootID == d.BootID {
+		if a.MonotonicNanos != 0 && b.MonotonicNanos != 0 {
+			return time.Duration(b.MonotonicNanos - a.MonotonicNanos), true
+		}
+		if a.BootNanos != 0 && b.BootNanos != 0 {
+			return time.Duration(b.BootNanos - a.BootNanos), true
+		}
 	}
-	return time.Duration(d.Anchor.UnixNanos - c.Anchor.UnixNanos), false
+	return time.Duration(b.UnixNanos - a.UnixNanos), false
 }
 
 // Pos is a position in a text file, as error messages show it.

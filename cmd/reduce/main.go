@@ -4,8 +4,8 @@
 //
 //	$ reduce requests.jsonl power.arrows
 //
-// The operands are request logs and recordings, in any order and number; "-" is
-// standard input, and so is no operand. Standard input is read to its end before
+// The operands are request logs, recordings and logs of nvidia-smi, in any order
+// and number, compressed or not; "-" is standard input, and so is no operand. Standard input is read to its end before
 // the named files are opened, so that this works as typed:
 //
 //	record -- replay -o requests.jsonl --url http://server:8000 trace.jsonl | reduce requests.jsonl -
@@ -19,6 +19,31 @@
 //
 //	$ reduce --every 1s --window load=1795454856.25..1795454866 requests.jsonl power.arrows || true
 //
+// The logs of nvidia-smi --query-gpu=timestamp,index,uuid,name,driver_version,power.draw
+// --format=csv -lms 20 are recordings, too:
+//
+//	$ reduce --timezone Europe/London smi.csv
+//
+// Their times are local ones without a zone: --timezone says which. What such a
+// log does not say may be told: --device-name, --driver, --host. Several that have
+// no UUIDs are of one host each, named by its file, unless --host says otherwise.
+//
+// Files of one boot are joined exactly, whatever happened to the wall clock; those
+// of two hosts by their wall clocks as they were read nearest to the phases. How
+// well those agree no file can tell: 10 ms is assumed, becomes a part of the
+// uncertainty, and is warned of; --clock-offset FILE=TIME±TIME says better: TIME is
+// added to all times of the file. Where a wall clock was set, or a host slept, while
+// a file was written, a warning says when (clock_step).
+//
+// The request logs of the clients that shared a run out among them (its shards)
+// are one run: a phase lasts from its earliest start to its latest end. Operands may
+// come in any order: the report has the same bytes.
+//
+// Three files of YAML say what no input does; their formats are in the package
+// comments of wattrace/formats/topology, calibration and sensors:
+//
+//	reduce --topology topology.yaml --calibration calibration.yaml --sensors sensors.yaml requests.jsonl power.arrows
+//
 // Flags:
 //
 //	--every TIME         cut every phase into slices of this length
@@ -27,7 +52,15 @@
 //	                     each figure), or json: wattrace.report/1, which has all
 //	--expect-devices N   GPUs that should have been seen; missing ones are named
 //	--truth FILE         compare with what simulated devices really drew
-//	--keep-going         use what precedes the fault of a damaged recording
+//	--topology FILE      which GPUs should be there, and what they do
+//	--calibration FILE   gains and offsets of the sensors, by device or product
+//	--sensors FILE       what the power fields show, before the built-in table
+//	--clock-offset FILE=TIME[±TIME]   add a time to all times of a file
+//	--timezone NAME      IANA name of the zone of local times, as in Europe/London
+//	--device-name NAME, --driver VERSION, --host FILE=NAME   what a log of
+//	                     nvidia-smi does not say
+//	--keep-going         use what precedes the fault of a damaged recording, and
+//	                     leave rows of CSV out that are wrong
 //	-o FILE, --force     write to FILE; replace it if it exists
 //
 // A figure that cannot be had is left out, and a warning says why; a phase that the

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wattrace/formats"
 	"wattrace/sample"
 	"wattrace/trace"
 )
@@ -408,6 +409,19 @@ func TestHeaders(t *testing.T) {
 	l := readAll(strings.NewReader("timestamp, power.draw [W]\n"), Options{})
 	if len(l.Rows)+len(l.Errors) > 0 {
 		t.Error(l)
+	}
+}
+
+// Package formats, which finds the kind of an input out, knows the same columns.
+func TestSniff(t *testing.T) {
+	t.Parallel()
+	for title, c := range known {
+		if c.role != metric {
+			continue
+		}
+		if line := "index, timestamp, " + title + "\n"; formats.Sniff([]byte(line)) != formats.NVIDIASMI || !IsHeader([]byte(line)) {
+			t.Errorf("%q is not taken for a log of nvidia-smi", line)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"wattrace/formats/strictyaml"
 	"wattrace/trace"
 )
 
@@ -62,8 +63,8 @@ func TestReadErrors(t *testing.T) {
 	t.Parallel()
 	const head = "schema: wattrace.plan/1\nphases:\n"
 	for _, test := range []struct{ name, in, want string }{
-		{"empty", "", "p.yaml: a plan is one YAML document with the keys schema and phases"},
-		{"two documents", head + "---\na: 1\n", "p.yaml: a plan is one YAML document with the keys schema and phases"},
+		{"empty", "", "p.yaml: a plan is one YAML document that begins with schema: wattrace.plan/1"},
+		{"two documents", head + "---\na: 1\n", "p.yaml: a plan is one YAML document that begins with schema: wattrace.plan/1"},
 		{"a list", "- 1\n", "p.yaml:1:1: the plan must be a mapping, not a list"},
 		{"no schema", "phases:\n  - {name: a, concurrency: 1}\n", "p.yaml:1:1: the plan has no key schema (schema: wattrace.plan/1)"},
 		{"newer", "schema: wattrace.plan/2\n", `p.yaml:1:9: schema "wattrace.plan/2" is not known here (this program knows wattrace.plan/1)`},
@@ -109,7 +110,7 @@ func TestReadErrors(t *testing.T) {
 
 func TestReadTooLong(t *testing.T) {
 	t.Parallel()
-	in := "schema: wattrace.plan/1 # " + strings.Repeat("x", maxFile)
+	in := "schema: wattrace.plan/1 # " + strings.Repeat("x", strictyaml.MaxFile)
 	if _, err := Read(strings.NewReader(in), "p"); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("error %v", err)
 	}

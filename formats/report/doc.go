@@ -24,6 +24,10 @@
 //	   "per_device": [{"device": "GPU-...", "device_index": 0, "name": "...", "coverage": 1, "metrics": {...}}],
 //	   "windows": []}]}
 //
+// report.schema.json is a JSON Schema of the document (draft 2020-12), generated
+// from the Go types by make schema. Keys may be added to the document, so that the
+// schema of one version accepts what a later one writes.
+//
 // # Rules
 //
 //   - Units are SI, spelled in "unit". Instants are RFC 3339 in UTC with nine

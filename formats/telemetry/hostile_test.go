@@ -343,6 +343,7 @@ func TestConcatenated(t *testing.T) {
 	// another device.
 	h := testHead()
 	h.Clock.Anchor.BootNanos += 10e9
+	h.Clock.Anchor.MonotonicNanos += 10e9
 	h.Clock.Anchor.UnixNanos += 9e9 // the wall clock was set back
 	h.Devices[1].ID, h.Devices[1].UUID = "GPU-cccccccc", "GPU-cccccccc"
 	end := testEnd()
@@ -371,6 +372,9 @@ func TestConcatenated(t *testing.T) {
 	}
 	if s := rd.Snapshots(); len(s) != 4 || s[2].At != 10e9+1000 || s[3] != e.Snapshot {
 		t.Errorf("snapshots: %+v", s)
+	}
+	if c := rd.Clocks(); len(c) != 2 || c[1].Clock != h.Clock || len(c[0].Snapshots) != 2 || len(c[1].Snapshots) != 2 || c[1].Snapshots[0].At != 1000 {
+		t.Errorf("clocks: %+v", c)
 	}
 
 	// A first recording that never ended must not hide behind the second.

@@ -34,6 +34,7 @@ type Reader struct {
 	head      Head        // of the first stream, with the devices of all
 	table     deviceTable // of the current stream, into head.Devices
 	snapshots []trace.ClockSnapshot
+	clocks    []trace.Clocks // of each recording so far
 
 	clock   trace.Clock   // of the current recording
 	shift   time.Duration // from its clock to that of the first
@@ -68,6 +69,11 @@ func (r *Reader) Head() Head { return r.head }
 // Snapshots returns the clock snapshots of the streams so far, the end's
 // included, in the time of Head's clock.
 func (r *Reader) Snapshots() []trace.ClockSnapshot { return r.snapshots }
+
+// Clocks returns the clock of each recording so far with its readings, the end's
+// included: one, but where recordings were put one after the other. The first
+// is Head's.
+func (r *Reader) Clocks() []trace.Clocks { return r.clocks }
 
 // End returns what the recording says of itself at its end, once Read has
 // returned io.EOF. Of concatenated recordings it gives sums, and the worst
@@ -202,7 +208,10 @@ func (r *Reader) join(h Head) error {
 		r.unended = r.unended || r.open
 		r.clock, r.rows, r.open = h.Clock, 0, true
 		r.shift, _ = r.head.Clock.Offset(h.Clock)
+		r.clocks = append(r.clocks, trace.Clocks{Clock: h.Clock})
 	}
+	last := &r.clocks[len(r.clocks)-1]
+	last.Snapshots = append(last.Snapshots, h.Snapshot)
 	h.Snapshot.At = h.Snapshot.At.Add(r.shift)
 	r.snapshots = append(r.snapshots, h.Snapshot)
 	return r.joinDevices(h.Devices)

@@ -9,7 +9,6 @@ import (
 	"wattrace/formats"
 	"wattrace/formats/energies"
 	"wattrace/formats/requests"
-	"wattrace/reduce"
 	"wattrace/sample"
 	"wattrace/trace"
 )
@@ -19,16 +18,9 @@ type batch = sample.Batch
 // logFile is one request log, or several one after another.
 type logFile struct {
 	in          *formats.Input
-	firstRun    int // number of its first run over all logs
-	runs        []runPart
+	runs        []*run
 	incomplete  int
 	interrupted bool
-}
-
-// runPart is one run of a log.
-type runPart struct {
-	offset time.Duration  // moves its times to the common clock
-	phases map[string]int // the reducer's index of each phase
 }
 
 // eachRecord reads a log to its end. A last line that was cut off ends it, as
@@ -56,82 +48,6 @@ func eachRecord(l *logFile, skipRequests bool, use func(*requests.Record) error)
 			return err
 		}
 	}
-}
-
-// surveyLogs finds the phases of all runs. The first run's clock becomes the
-// common one.
-func (s *job) surveyLogs() ([]reduce.Span, error) {
-	var spans []reduce.Span
-	names := map[string]int{}
-	seen := map[trace.Clock]bool{} // no two runs have one anchor
-	runs := 0
-	for i, l := range s.logs {
-		l.firstRun = runs
-		err := eachRecord(l, true, func(rec *requests.Record) error {
-			switch rec.Type {
-			case requests.TypeRun:
-				if i == 0 && len(l.runs) == 0 {
-					s.clock = rec.Run.Clock
-				}
-				if seen[rec.Run.Clock] {
-					return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("this run was read before: the same log twice")}
-				}
-				seen[rec.Run.Clock] = true
-				offset, _ := s.clock.Offset(rec.Run.Clock)
-				l.runs = append(l.runs, runPart{offset, map[string]int{}})
-				for _, ph := range rec.Run.Plan.Phases {
-					if ph.Handover {
-						l.runs[len(l.runs)-1].phases[ph.Name] = handover
-					}
-				}
-			case requests.TypeClose:
-				l.interrupted = l.interrupted || !rec.Close.Clean
-			case requests.TypePhase:
-				return l.phase(rec, &spans, names)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		runs += len(l.runs)
-	}
-	return spans, nil
-}
-
-// handover marks a phase that is not known yet as one that ends without a drain.
-const handover = -1
-
-// phase takes the start or the end of a phase. A name that an earlier run had
-// gets a number.
-func (l *logFile) phase(rec *requests.Record, spans *[]reduce.Span, names map[string]int) error {
-	p, part := rec.Phase, l.runs[len(l.runs)-1]
-	index, known := part.phases[p.Phase]
-	started := known && index != handover
-	switch {
-	case p.Start && started:
-		return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("phase %q starts twice", p.Phase)}
-	case p.Start:
-		names[p.Phase]++
-		name := p.Phase
-		if n := names[name]; n > 1 {
-			name = fmt.Sprintf("%s (%d)", name, n)
-		}
-		part.phases[p.Phase] = len(*spans)
-		*spans = append(*spans, reduce.Span{
-			Name: name, Kind: string(p.Kind), Start: p.At.Add(part.offset), Concurrency: p.Concurrency, Handover: known,
-		})
-	case !started:
-		return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("phase %q ends but did not start", p.Phase)}
-	default:
-		span := &(*spans)[index]
-		end := p.At.Add(part.offset)
-		if end < span.Start {
-			return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("phase %q ends before it starts", p.Phase)}
-		}
-		span.End = trace.Some(end)
-	}
-	return nil
 }
 
 // readLog passes the requests of a log on, and those that did not end, and
@@ -173,11 +89,11 @@ func (p *logPass) unended() {
 }
 
 func (p *logPass) phase(rec *requests.Record, name string) (int, error) {
-	index, ok := p.log.runs[p.run].phases[name]
-	if !ok || index == handover {
+	ph, ok := p.log.runs[p.run].byName[name]
+	if !ok {
 		return 0, &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("phase %q did not start", name)}
 	}
-	return index, nil
+	return ph.span, nil
 }
 
 func (p *logPass) take(rec *requests.Record) error {
@@ -230,6 +146,7 @@ func (p *logPass) request(rec *requests.Record) error {
 	case trace.Cancelled:
 		p.count.Cancelled++
 	}
-	p.ended(p.log.firstRun+p.run, phase, q, p.log.runs[p.run].offset)
+	r := p.log.runs[p.run]
+	p.ended(r.number, phase, q, r.joint.Offset)
 	return nil
 }

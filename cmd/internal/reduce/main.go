@@ -13,8 +13,8 @@ import (
 	"wattrace/reduce"
 )
 
-const manual = `Joins request logs (replay) and recordings (record), in any order and number, and
-reports for every phase of the run its power, energy, tokens per joule and joules
+const manual = `Joins request logs (replay) and recordings (record, or CSV of nvidia-smi), in any
+order and number, and reports for every phase of the run its power, energy, tokens per joule and joules
 per user, each with its method and uncertainty. "-", or no operand, is standard
 input; it is read to its end before the named files are opened. Without a request
 log the whole recording is one phase.
@@ -22,6 +22,8 @@ log the whole recording is one phase.
   reduce requests.jsonl power.arrows
   reduce --every 10s --window load=1795454856..1795454866.5 requests.jsonl power.arrows
   reduce --format json -o report.json requests.jsonl power.arrows
+  reduce --timezone Europe/London --driver 535.54.03 requests.jsonl smi.csv
+  reduce --topology topology.yaml --clock-offset node2.arrows=-12ms±1ms requests.jsonl node1.arrows node2.arrows
   record --for 60s | reduce
   record -- replay -o requests.jsonl --url http://server:8000 trace.jsonl | reduce requests.jsonl -
 
@@ -34,8 +36,8 @@ does not cover, a device that gave nothing, a file that was cut off.`
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return cli.Main(ctx, cli.Tool{
 		Name: "reduce", Usage: "power and energy of each phase of a run, from its request log and telemetry",
-		Args: "[REQUESTS.jsonl|POWER.arrows|-]...", Manual: manual, Output: true,
-		Flags: []ucli.Flag{
+		Args: "[REQUESTS.jsonl|POWER.arrows|SMI.csv|-]...", Manual: manual, Output: true,
+		Flags: append([]ucli.Flag{
 			&ucli.StringFlag{Name: "format", Value: "text", Usage: "text, json, csv or markdown"},
 			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},
 			&ucli.StringSliceFlag{Name: "window", Usage: "one more window, which may overlap the phases: `NAME=START..END`, in RFC 3339 or Unix seconds"},
@@ -50,8 +52,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.Float64Flag{Name: "carbon", Usage: "of energy, `GRAMS` of CO2e per kWh"},
 			&ucli.BoolFlag{Name: "mig-board", Usage: "a partitioned board's energy is the server's: say it per token"},
 			&ucli.StringFlag{Name: "truth", Usage: "compare with what simulated devices really drew: `FILE` of simulate --truth"},
-			&ucli.BoolFlag{Name: "keep-going", Usage: "use what precedes the fault of a damaged recording"},
-		},
+			&ucli.BoolFlag{Name: "keep-going", Usage: "use what precedes the fault of a damaged recording, and leave rows out that are wrong"},
+		}, inputFlags()...),
 		Action: action,
 	}, args, stdin, stdout, stderr)
 }
@@ -70,6 +72,10 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
+	inputs, err := parseInputs(env, c)
+	if err != nil {
+		return err
+	}
 	operands := env.Operands
 	if len(operands) == 0 {
 		if cli.IsTerminal(env.Stdin) {
@@ -82,7 +88,8 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	rep, err := run(env, operands, opt)
+	opt.inputs = inputs
+	rep, err := makeReport(env, operands, opt)
 	if err != nil {
 		return err
 	}

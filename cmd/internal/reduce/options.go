@@ -19,6 +19,7 @@ type options struct {
 	perRequest string // file for the energies of requests; "" is none
 	truth      string
 	keepGoing  bool
+	inputs     inputOptions
 }
 
 // leastEvery is the shortest slice: shorter ones no sensor sees.

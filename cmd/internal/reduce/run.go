@@ -12,7 +12,7 @@ import (
 	"wattrace/formats"
 	"wattrace/formats/energies"
 	"wattrace/formats/requests"
-	"wattrace/formats/telemetry"
+	"wattrace/formats/telemetries"
 	"wattrace/formats/truth"
 	"wattrace/reduce"
 	"wattrace/trace"
@@ -24,15 +24,18 @@ type job struct {
 	inputs []*formats.Input
 	logs   []*logFile
 	tele   []*teleFile
-	clock  trace.Clock // the common one
+	common trace.Clocks // the clock that all times are moved to
 	r      *reduce.Reducer
 
-	energies *energies.Writer // of the requests; nil is not asked for
+	energies *energies.Writer          // of the requests; nil is not asked for
+	runs     []*run                    // of all logs, in the order of time
+	sharded  []*shards                 // those of them that are parts of one
+	schemas  map[*formats.Input]string // of the inputs that are no operands
 }
 
-// run makes the report of the operands.
-func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err error) {
-	s := &job{opt: opt}
+// makeReport makes the report of the operands.
+func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err error) {
+	s := &job{opt: opt, schemas: map[*formats.Input]string{}}
 	var requestOut *cli.Output
 	if opt.perRequest != "" {
 		if requestOut, err = env.OutputTo(opt.perRequest, cli.OutputOptions{Atomic: true}); err != nil {
@@ -57,19 +60,22 @@ func run(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.headTelemetry(); err != nil {
+	if err := s.headTelemetry(spans); err != nil {
 		return nil, err
 	}
 	ro := opt.reduce
 	for _, w := range opt.windows {
-		ro.Windows = append(ro.Windows, w.span(s.clock))
+		ro.Windows = append(ro.Windows, w.span(s.common.Clock))
+	}
+	if err := s.loadFiles(env, &ro); err != nil {
+		return nil, err
 	}
 	if opt.truth != "" {
 		if ro.Truth, err = s.loadTruth(env); err != nil {
 			return nil, err
 		}
 	}
-	s.r = reduce.New(s.clock, spans, len(s.logs) > 0, ro)
+	s.r = reduce.New(s.common.Clock, spans, len(s.logs) > 0, ro)
 	for _, t := range s.tele {
 		if err := s.readTelemetry(t, s.r.Survey); err != nil {
 			return nil, err
@@ -148,16 +154,25 @@ func (s *job) open(env *cli.Env, operands []string) error {
 		if in == nil {
 			return cli.Usagef("%s is named twice", operands[i])
 		}
-		switch kind := in.Kind(); kind {
-		case formats.Requests:
+		kind := in.Kind()
+		codec, telemetry := telemetries.ByKind(kind)
+		switch {
+		case kind == formats.Requests:
 			s.logs = append(s.logs, &logFile{in: in})
-		case formats.TelemetryStream, formats.TelemetryFile:
-			s.tele = append(s.tele, &teleFile{in: in})
+		case telemetry:
+			s.tele = append(s.tele, &teleFile{in: in, codec: codec})
 		default:
-			return fmt.Errorf("%s: %s: reduce takes request logs and recordings", in.Name(), kind)
+			err := fmt.Errorf("%s: %s: reduce takes request logs, recordings and logs of nvidia-smi", in.Name(), kind)
+			if flag, ok := flagOf[kind]; ok {
+				err = cli.Hint(err, "%s %s", flag, in.Name())
+			}
+			return err
 		}
 	}
-	return nil
+	// No result depends on the order of the operands.
+	slices.SortFunc(s.logs, func(a, b *logFile) int { return cmp.Compare(a.in.Name(), b.in.Name()) })
+	slices.SortFunc(s.tele, func(a, b *teleFile) int { return cmp.Compare(a.in.Name(), b.in.Name()) })
+	return s.checkNamed()
 }
 
 func rank(path string) int {
@@ -167,23 +182,27 @@ func rank(path string) int {
 	return 1
 }
 
-// describeInputs fills in what the report was made from.
+// describeInputs fills in what the report was made from, by path.
 func (s *job) describeInputs(rep *reduce.Report) error {
 	for _, in := range s.inputs {
 		sum, err := in.SHA256()
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) { // a layer that is cut: the warnings say so
 			return err
 		}
-		schema := telemetry.Schema
-		switch in.Kind() {
-		case formats.Requests:
-			schema = requests.Schema
-		case formats.Truth:
-			schema = truth.Schema
-		}
-		rep.Inputs = append(rep.Inputs, reduce.Input{Path: in.Name(), Schema: schema, SHA256: sum})
+		rep.Inputs = append(rep.Inputs, reduce.Input{Path: in.Name(), Schema: s.schema(in), SHA256: sum})
 	}
+	slices.SortFunc(rep.Inputs, func(a, b reduce.Input) int { return cmp.Compare(a.Path, b.Path) })
 	return nil
+}
+
+func (s *job) schema(in *formats.Input) string {
+	if schema, ok := s.schemas[in]; ok {
+		return schema
+	}
+	if codec, ok := telemetries.ByKind(in.Kind()); ok {
+		return codec.Schema
+	}
+	return requests.Schema
 }
 
 // warnInputs warns of files that are not whole, and of clocks.
@@ -200,95 +219,10 @@ func (s *job) warnInputs() {
 		s.r.Warn(reduce.WarnNoTelemetry, "", "", "no recording was given: nothing is said of power and energy")
 	}
 	for _, t := range s.tele {
-		if t.fault != nil {
-			s.r.Warn(reduce.WarnIncompleteTele, "", "", "%v", t.fault)
-		} else if !t.end.Clean {
-			s.r.Warn(reduce.WarnIncompleteTele, "", "", "%s: the recorder says that rows are missing", t.in.Name())
-		}
-		if _, exact := s.clock.Offset(t.head.Clock); !exact && !t.head.Clock.Same(s.clock) {
-			s.r.Warn(reduce.WarnClock, "", "", "%s: joined by the wall clocks of %s and %s, whose difference is not known", t.in.Name(), t.head.Clock.Host, s.clock.Host)
-		}
+		s.warnRecording(t)
 	}
-}
-
-// teleFile is one recording.
-type teleFile struct {
-	in     *formats.Input
-	head   telemetry.Head
-	first  trace.Time    // its first row
-	offset time.Duration // moves its times to the common clock
-	fault  error         // where it ends before its end
-	end    telemetry.End
-}
-
-// headTelemetry reads the heads, sets the common clock where there is no log,
-// and puts the recordings into the order of time.
-func (s *job) headTelemetry() error {
-	for _, t := range s.tele {
-		r, err := t.in.Reader()
-		if err != nil {
-			return err
-		}
-		tr, err := telemetry.NewReader(r, t.in.Name())
-		if err != nil {
-			return err
-		}
-		t.head = tr.Head()
-		var b batch
-		if err := tr.Read(&b); err == nil && b.Len() > 0 { // a fault shows again when all is read
-			t.first = b.Time[0]
-		}
-	}
-	if len(s.logs) == 0 && len(s.tele) > 0 {
-		s.clock = s.tele[0].head.Clock
-	}
-	for _, t := range s.tele {
-		t.offset, _ = s.clock.Offset(t.head.Clock)
-	}
-	slices.SortStableFunc(s.tele, func(a, b *teleFile) int {
-		return cmp.Compare(a.first.Add(a.offset), b.first.Add(b.offset))
-	})
-	for i := 1; i < len(s.tele); i++ {
-		if a, b := s.tele[i-1], s.tele[i]; a.head.Clock.Same(b.head.Clock) && a.first == b.first {
-			return fmt.Errorf("%s: is the same recording as %s", b.in.Name(), a.in.Name())
-		}
-	}
-	return nil
-}
-
-// readTelemetry passes all batches of a recording on. One that is cut off is
-// used as far as it goes; a damaged one only with --keep-going.
-func (s *job) readTelemetry(t *teleFile, use func(*batch, reduce.Recording)) error {
-	r, err := t.in.Reader()
-	if err != nil {
-		return err
-	}
-	tr, err := telemetry.NewReader(r, t.in.Name())
-	if err != nil {
-		return err
-	}
-	var b batch
-	for {
-		switch err := tr.Read(&b); {
-		case err == io.EOF:
-			t.end, _ = tr.End()
-			return nil
-		case errors.Is(err, telemetry.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
-			t.fault = err
-			return nil
-		case err != nil:
-			var corrupt *telemetry.CorruptError
-			if !errors.As(err, &corrupt) {
-				return err
-			}
-			if !s.opt.keepGoing {
-				return cli.Hint(err, "--keep-going uses what precedes it")
-			}
-			t.fault = err
-			return nil
-		}
-		use(&b, reduce.Recording{Offset: t.offset, Driver: t.head.Info.Driver})
-	}
+	s.warnShards()
+	s.warnClocks()
 }
 
 // loadTruth reads the simulator's truth file.
@@ -297,7 +231,7 @@ func (s *job) loadTruth(env *cli.Env) (func(string, trace.Time) (uint64, bool), 
 	if err != nil {
 		return nil, err
 	}
-	s.inputs = append(s.inputs, in)
+	s.inputs, s.schemas[in] = append(s.inputs, in), truth.Schema
 	r, err := in.Reader()
 	if err != nil {
 		return nil, err
@@ -306,6 +240,6 @@ func (s *job) loadTruth(env *cli.Env) (func(string, trace.Time) (uint64, bool), 
 	if err != nil {
 		return nil, err
 	}
-	offset, _ := s.clock.Offset(t.Header.Clock)
-	return func(device string, at trace.Time) (uint64, bool) { return t.Energy(device, at.Add(-offset)) }, nil
+	j := s.join(in.Name(), trace.Clocks{Clock: t.Header.Clock}, 0, 0)
+	return func(device string, at trace.Time) (uint64, bool) { return t.Energy(device, at.Add(-j.Offset)) }, nil
 }

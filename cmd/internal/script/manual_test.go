@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -125,8 +126,16 @@ func recordOnce(t *testing.T, dir, url string) {
 	z := gzip.NewWriter(&zipped)
 	z.Write([]byte(datasetRow))
 	z.Close()
+	smi, err := os.ReadFile("../../../formats/nvidiasmi/testdata/a5000-step.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, content := range map[string]string{
-		"dataset.jsonl": datasetRow, "dataset.jsonl.gz": zipped.String(),
+		"smi.csv":          string(smi),
+		"topology.yaml":    "schema: wattrace.topology/1\nhosts:\n  - {host: " + hostname(t) + ", gpus: 2}\n",
+		"calibration.yaml": "schema: wattrace.calibration/1\ndevices:\n  - {device: wattrace simulated H100, gain: 1, gain_sigma: 0.01}\n",
+		"sensors.yaml":     "schema: wattrace.sensors/1\nsensors:\n  - {field: instant, kind: instant, window: 25ms, period: 100ms}\n",
+		"dataset.jsonl":    datasetRow, "dataset.jsonl.gz": zipped.String(),
 		"plan.yaml": "schema: wattrace.plan/1\nphases:\n  - {name: warmup, kind: warmup, concurrency: 1, requests: 1}\n  - {name: profiling, concurrency: 2, requests: 3}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
@@ -134,6 +143,14 @@ func recordOnce(t *testing.T, dir, url string) {
 		}
 	}
 	shell(t, dir, dir, "convert --model llama-8b -q -o trace.jsonl dataset.jsonl && record -q -o power.arrows -- replay -q -o requests.jsonl --url "+url+" trace.jsonl")
+}
+
+func hostname(t *testing.T) string {
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Quote(name)
 }
 
 // shell runs a script; the tools find the stub as they would find the driver's
@@ -156,7 +173,7 @@ var (
 
 func runBlock(t *testing.T, home, url string, block []string) {
 	dir := t.TempDir()
-	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "plan.yaml", "trace.jsonl", "requests.jsonl", "power.arrows"} {
+	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "requests.jsonl", "power.arrows"} {
 		if err := os.Symlink(filepath.Join(home, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}

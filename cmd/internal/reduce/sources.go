@@ -1,0 +1,273 @@
+package reduce
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/formats"
+	"wattrace/formats/telemetries"
+	"wattrace/reduce"
+	"wattrace/sample"
+	"wattrace/trace"
+)
+
+// teleFile is one recording.
+type teleFile struct {
+	in     *formats.Input
+	codec  telemetries.Codec
+	head   telemetries.Head
+	first  trace.Time // its first row
+	rows   bool       // it has one
+	clocks []trace.Clocks
+	joint  joint // moves its times to the common clock
+
+	fault   error // where it ends before its end
+	skipped int   // rows that were left out
+	why     error // the fault of the first of them
+	clean   bool
+
+	devices []sample.Device // the latest batch's, with what the user says of them
+}
+
+// headTelemetry reads the heads, sets the common clock where there is no log,
+// joins the recordings to it, and puts them into the order of time.
+func (s *job) headTelemetry(spans []reduce.Span) error {
+	for _, t := range s.tele {
+		r, err := s.openTelemetry(t)
+		if err != nil {
+			return err
+		}
+		var b batch
+		if err := r.Read(&b); err == nil && b.Len() > 0 { // a fault shows again when all is read
+			t.first, t.rows = b.Time[0], true
+		}
+		t.head, t.clocks = r.Head(), r.Clocks()
+	}
+	if err := s.joinTelemetry(spans); err != nil {
+		return err
+	}
+	start := func(t *teleFile) trace.Time { return t.first.Add(t.joint.Offset) }
+	slices.SortStableFunc(s.tele, func(a, b *teleFile) int { return cmp.Compare(start(a), start(b)) })
+	for i, b := range s.tele {
+		for _, a := range s.tele[:i] {
+			if a.rows && b.rows && a.head.Clock.Same(b.head.Clock) && a.first == b.first {
+				return fmt.Errorf("%s: is the same recording as %s", b.in.Name(), a.in.Name())
+			}
+		}
+	}
+	return nil
+}
+
+// joinTelemetry joins the recordings to the common clock, which without a log is
+// that of the earliest. Where wall clocks do it all readings of them are wanted,
+// for which such a recording is read once more.
+func (s *job) joinTelemetry(spans []reduce.Span) error {
+	var reference *teleFile
+	if len(s.logs) == 0 && len(s.tele) > 0 {
+		reference = slices.MinFunc(s.tele, func(a, b *teleFile) int { return compareClocks(a.head.Clock, b.head.Clock) })
+		s.common = reference.clocks[0]
+	}
+	byWall := func(t *teleFile) bool {
+		return !t.head.Clock.Same(s.common.Clock) && !t.head.Clock.SameBoot(s.common.Clock)
+	}
+	if reference != nil && slices.ContainsFunc(s.tele, byWall) {
+		if err := s.scan(reference); err != nil {
+			return err
+		}
+		s.common = reference.clocks[0]
+	}
+	for _, t := range s.tele {
+		if byWall(t) && t != reference {
+			if err := s.scan(t); err != nil {
+				return err
+			}
+		}
+		from, to := s.matters(t, spans)
+		t.joint = s.join(t.in.Name(), t.clocks[0], from, to)
+	}
+	return nil
+}
+
+// scan reads a recording for its clocks.
+func (s *job) scan(t *teleFile) error {
+	if !t.codec.Clocks {
+		return nil
+	}
+	return s.readTelemetry(t, func(*batch, reduce.Recording) {})
+}
+
+// matters returns what of a recording matters, on its own clock: from the first
+// to the last end of a span, or all.
+func (s *job) matters(t *teleFile, spans []reduce.Span) (from, to trace.Time) {
+	c := t.clocks[0]
+	if len(spans) == 0 {
+		if n := len(c.Snapshots); n > 0 {
+			to = c.Snapshots[n-1].At
+		}
+		return 0, to
+	}
+	from, to = spans[0].Start, spans[0].Start
+	for _, span := range spans {
+		from, to = min(from, span.Start), max(to, span.Start, span.End.Or(span.Start))
+	}
+	offset, _ := s.common.Offset(c.Clock)
+	return from.Add(-offset), to.Add(-offset)
+}
+
+// openTelemetry reads the head of a recording.
+func (s *job) openTelemetry(t *teleFile) (telemetries.Reader, error) {
+	r, err := t.in.Reader()
+	if err != nil {
+		return nil, err
+	}
+	o := telemetries.Options{Location: s.opt.inputs.location}
+	if o.Location == nil {
+		o.Location = time.Local
+	}
+	if t.codec.Nameless {
+		o.Host = s.hostOf(t)
+	}
+	return t.codec.Open(r, t.in.Name(), o)
+}
+
+// hostOf returns the host of a recording that does not name it: as --host says;
+// else, so that devices of several hosts that are known by their number only stay
+// apart, the file's name where there are several.
+func (s *job) hostOf(t *teleFile) string {
+	name := t.in.Name()
+	if host, ok := s.opt.inputs.hosts[name]; ok {
+		return host
+	}
+	stem := func(name string) string {
+		base, _, _ := strings.Cut(strings.TrimLeft(filepath.Base(name), "."), ".")
+		return base
+	}
+	several, alike := false, false
+	for _, other := range s.tele {
+		if other != t && other.codec.Nameless {
+			several = true
+			alike = alike || stem(other.in.Name()) == stem(name)
+		}
+	}
+	switch {
+	case !several:
+		return ""
+	case alike || stem(name) == "":
+		return name
+	}
+	return stem(name)
+}
+
+// readTelemetry passes all batches of a recording on. One that is cut off is
+// used as far as it goes; a damaged one only with --keep-going, which also leaves
+// rows out that are wrong.
+func (s *job) readTelemetry(t *teleFile, use func(*batch, reduce.Recording)) error {
+	r, err := s.openTelemetry(t)
+	if err != nil {
+		return err
+	}
+	t.fault, t.skipped, t.why = nil, 0, nil
+	defer func() { t.clocks = r.Clocks() }()
+	for b := new(batch); ; {
+		err := r.Read(b)
+		if err == io.EOF {
+			t.clean = r.Clean()
+			return nil
+		}
+		if err != nil {
+			if more, err := s.judge(t, err); !more {
+				return err
+			}
+			continue
+		}
+		b.Devices = s.describe(t, b.Devices)
+		use(b, reduce.Recording{
+			Offset: t.joint.Offset, Spread: t.joint.Spread + s.logSpread() + innerSpread(r.Clocks()), Driver: cmp.Or(r.Head().Info.Driver, s.opt.inputs.driver),
+		})
+	}
+}
+
+// judge takes a fault of a recording. It reports whether reading goes on; if
+// not, the error is nil where what was read is to be used.
+func (s *job) judge(t *teleFile, err error) (more bool, _ error) {
+	switch fault := telemetries.Judge(err); {
+	case fault == telemetries.Truncated:
+		t.fault = err
+		return false, nil
+	case fault == telemetries.Damaged && s.opt.keepGoing:
+		t.fault = err
+		return false, nil
+	case fault == telemetries.Damaged:
+		return false, cli.Hint(err, "--keep-going uses what precedes it")
+	case fault == telemetries.Skipped && s.opt.keepGoing:
+		t.skipped++
+		if t.why == nil {
+			t.why = err
+		}
+		return true, nil
+	case fault == telemetries.Skipped:
+		return false, cli.Hint(err, "--keep-going leaves such rows out")
+	}
+	return false, err
+}
+
+// logSpread is by how much the clock of a run may be wrong against the common one.
+func (s *job) logSpread() (most time.Duration) {
+	for _, r := range s.runs {
+		most = max(most, r.joint.Spread)
+	}
+	return most
+}
+
+// innerSpread is by how much the latest of recordings that were put one after the
+// other in one file may be wrong against the first.
+func innerSpread(clocks []trace.Clocks) time.Duration {
+	first, last := clocks[0], clocks[len(clocks)-1]
+	if len(clocks) == 1 || first.SameBoot(last.Clock) {
+		return 0
+	}
+	return trace.HostSpread
+}
+
+// describe gives devices the name that --device-name says, where they have none.
+func (s *job) describe(t *teleFile, devices []sample.Device) []sample.Device {
+	name := s.opt.inputs.deviceName
+	if name == "" || !slices.ContainsFunc(devices, func(d sample.Device) bool { return d.Name == "" }) {
+		return devices
+	}
+	if len(t.devices) != len(devices) {
+		t.devices = slices.Clone(devices)
+		for i := range t.devices {
+			t.devices[i].Name = cmp.Or(t.devices[i].Name, name)
+		}
+	}
+	return t.devices
+}
+
+// warnRecording warns of a recording that is not whole, and of what was assumed
+// of it.
+func (s *job) warnRecording(t *teleFile) {
+	name := t.in.Name()
+	switch {
+	case t.fault != nil:
+		s.r.Warn(reduce.WarnIncompleteTele, "", "", "%v", t.fault)
+	case !t.clean:
+		s.r.Warn(reduce.WarnIncompleteTele, "", "", "%s: the recorder says that rows are missing", name)
+	}
+	switch {
+	case t.skipped == 1:
+		s.r.Warn(reduce.WarnIncompleteTele, "", "", "%v; the row is left out", t.why)
+	case t.skipped > 1:
+		s.r.Warn(reduce.WarnIncompleteTele, "", "", "%v; this row and %d more are left out", t.why, t.skipped-1)
+	}
+	if t.codec.Local && s.opt.inputs.location == nil {
+		zone := time.Unix(0, t.head.Clock.Anchor.UnixNanos).In(time.Local).Format("MST (UTC-07:00)")
+		s.r.Warn(reduce.WarnTimezone, "", "", "%s: its times are local ones without a zone: taken for %s, this machine's; --timezone says better", name, zone)
+	}
+}

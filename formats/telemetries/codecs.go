@@ -1,0 +1,107 @@
+package telemetries
+
+import (
+	"io"
+	"time"
+
+	"wattrace/formats"
+	"wattrace/formats/nvidiasmi"
+	"wattrace/formats/telemetry"
+	"wattrace/trace"
+)
+
+// A Codec is a format that telemetry can come in.
+type Codec struct {
+	Name  string         // the package in formats
+	Kinds []formats.Kind // what formats.Sniff calls it
+	Doc   string         // one line
+	// Schema is what a report calls it.
+	Schema string
+	// Local says that its stamps are local times without a zone, for which
+	// Options.Location is wanted.
+	Local bool
+	// Nameless says that it does not name the host, which Options.Host is for.
+	Nameless bool
+	// Clocks says that it holds readings of its host's clocks.
+	Clocks bool
+
+	open func(r io.Reader, name string, o Options) (Reader, error)
+}
+
+// Options say what a recording does not say of itself. The zero Options are
+// ready.
+type Options struct {
+	Location *time.Location // where local times are local; nil is UTC
+	Host     string         // where the devices are; "" is unknown
+}
+
+// Codecs lists every format once.
+var Codecs = []Codec{
+	{
+		Name: "telemetry", Kinds: []formats.Kind{formats.TelemetryStream, formats.TelemetryFile},
+		Doc: "what record writes: Arrow, as a stream or a file", Schema: telemetry.Schema, Clocks: true, open: openTelemetry,
+	},
+	{
+		Name: "nvidiasmi", Kinds: []formats.Kind{formats.NVIDIASMI},
+		Doc: "CSV of nvidia-smi --query-gpu=timestamp,power.draw,... --format=csv", Schema: "nvidia-smi csv",
+		Local: true, Nameless: true, open: openNVIDIASMI,
+	},
+}
+
+// ByKind finds the codec of a sniffed kind.
+func ByKind(kind formats.Kind) (Codec, bool) {
+	for _, c := range Codecs {
+		for _, k := range c.Kinds {
+			if k == kind {
+				return c, true
+			}
+		}
+	}
+	return Codec{}, false
+}
+
+// Open reads the head of a recording. name is for errors.
+func (c Codec) Open(r io.Reader, name string, o Options) (Reader, error) { return c.open(r, name, o) }
+
+// telemetryReader is a recording of ours.
+type telemetryReader struct{ *telemetry.Reader }
+
+func openTelemetry(r io.Reader, name string, _ Options) (Reader, error) {
+	rd, err := telemetry.NewReader(r, name)
+	if err != nil {
+		return nil, err
+	}
+	return telemetryReader{rd}, nil
+}
+
+func (r telemetryReader) Head() Head {
+	h := r.Reader.Head()
+	return Head{Clock: h.Clock, Info: h.Info, Devices: h.Devices}
+}
+
+func (r telemetryReader) Clean() bool {
+	end, ok := r.End()
+	return ok && end.Clean
+}
+
+// smiReader is a log of nvidia-smi.
+type smiReader struct{ *nvidiasmi.Reader }
+
+func openNVIDIASMI(r io.Reader, name string, o Options) (Reader, error) {
+	rd, err := nvidiasmi.NewReader(r, name, nvidiasmi.Options{Location: o.Location, Host: o.Host})
+	if err != nil {
+		return nil, err
+	}
+	return smiReader{rd}, nil
+}
+
+func (r smiReader) Head() Head {
+	h := r.Reader.Head()
+	return Head{Clock: h.Clock, Info: h.Info, Devices: h.Devices}
+}
+
+func (r smiReader) Clean() bool { return true }
+
+// Clocks returns no readings but the first row's stamp: each row is stamped by
+// the wall clock, which may have been set at any time.
+func (r smiReader) Clocks() []trace.Clocks { return []trace.Clocks{{Clock: r.Reader.Head().Clock}} }

@@ -1,0 +1,60 @@
+package telemetries
+
+import (
+	"errors"
+	"io"
+
+	"wattrace/formats/nvidiasmi"
+	"wattrace/formats/telemetry"
+	"wattrace/sample"
+	"wattrace/trace"
+)
+
+// Head is what a recording says of itself.
+type Head struct {
+	Clock   trace.Clock     // the steady clock that its times are on
+	Info    sample.Info     // the source
+	Devices []sample.Device // those of the rows so far, at least of the first batch
+}
+
+// Reader reads a recording. It is not safe for concurrent use.
+type Reader interface {
+	// Head returns what the recording has said of itself so far.
+	Head() Head
+	// Read replaces the content of b by the next rows, on Head's clock; an index
+	// in b.Device keeps its meaning from one batch to the next. The error is
+	// io.EOF at the end of a complete recording; [Judge] tells what another means.
+	Read(b *sample.Batch) error
+	// Clocks returns Head's clock with the readings of the host's clocks so far;
+	// of recordings that were put one after the other, those of each.
+	Clocks() []trace.Clocks
+	// Clean reports, once Read has returned io.EOF, whether the recorder says
+	// that nothing is missing. Formats that say nothing are clean.
+	Clean() bool
+}
+
+// Fault is what an error of [Reader] means for the rows around it.
+type Fault int
+
+// The faults.
+const (
+	Failed    Fault = iota // it cannot be read, or is no such recording
+	Truncated              // it breaks off; the rows so far are good
+	Damaged                // the rest cannot be read; the rows so far are good
+	Skipped                // a row is wrong, and left out: reading goes on
+)
+
+// Judge returns what an error of Read means. io.EOF is none.
+func Judge(err error) Fault {
+	var corrupt *telemetry.CorruptError
+	var syntax *trace.SyntaxError
+	switch {
+	case errors.Is(err, telemetry.ErrTruncated), errors.Is(err, nvidiasmi.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
+		return Truncated
+	case errors.As(err, &corrupt):
+		return Damaged
+	case errors.As(err, &syntax):
+		return Skipped
+	}
+	return Failed
+}
