@@ -201,7 +201,7 @@ type Result struct {
 }
 
 // Figure returns the figure of that name.
-func (r *Result) Figure(name string) (Figure, bool) {
+func (r Result) Figure(name string) (Figure, bool) {
 	for _, f := range r.Figures {
 		if f.Name == name {
 			return f, true
