@@ -11,6 +11,9 @@ import (
 // ends inclusive; energy the sum of the counter's last reading until 666 ms after the
 // end, less the last one strictly before the start however old, else the first
 // since the start; a fall is clamped to zero. A GPU counts once for every source.
+// Generation 3 prefers a counter that moved, else takes power times duration, and does
+// not say which. (Without bounds it takes those of its scrapes; that is not
+// recomputed here.)
 //
 // By hand, of one GPU: readings 1000 J at 9.5 s, 1200 J at 10.5 s, 3100 J at 19.9 s,
 // 3400 J at 20.5 s, 3600 J at 21 s, and a phase from 10 s to 20 s: 3400 - 1000 =

@@ -115,7 +115,9 @@ func (d *Device) Read(s Sample) {
 	}
 }
 
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+// finite reports whether v is a number that some device could say. The bound keeps
+// sums of many from overflowing: 1e15 J is a gigawatt for eleven days.
+func finite(v float64) bool { return math.Abs(v) <= 1e15 }
 
 func (d *Device) readCounter(at trace.Time, joules float64) {
 	m := mark{at: at, value: joules, sum: d.counter.sum, ok: true}

@@ -360,13 +360,14 @@ func (t sglang) energy(window int) energy {
 	return energy{prefer: "nvml", stages: stages, own: own, total: trace.Some(total), after: "the median of the samples instead of their mean"}
 }
 
+// energy of InferenceX is that of the telemetry, even where the requests would have
+// withheld it.
 func (t inferencex) energy(window int) energy {
 	b := &builder{}
-	devices := t.once("nvml")
-	if !t.windows[window].duration().OK {
+	if !t.lasts(&t.windows[window]) {
 		return energy{why: "withheld: invalid_benchmark_window"}
 	}
-	if reasons := t.sampleReasons(b, window, devices); len(reasons) > 0 {
+	if reasons := t.sampleReasons(b, window); len(reasons) > 0 {
 		return energy{why: "withheld: " + reasons[0]}
 	}
 	total := 0.0

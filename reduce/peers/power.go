@@ -108,21 +108,19 @@ func (t sglang) figures(b *builder, window int, r *Requests) {
 type inferencex struct{ *Peer }
 
 func (t inferencex) figures(b *builder, window int, r *Requests) {
-	w := &t.windows[window]
 	b.add("power_metric_schema_version", "", 2, "")
-	reasons := t.requestReasons(w, r)
-	devices := t.once("nvml")
-	if w.duration().OK {
-		reasons = appendNew(reasons, t.sampleReasons(b, window, devices)...)
+	if w := &t.windows[window]; t.lasts(w) {
+		b.Reasons = appendNew(t.requestReasons(w, r), t.sampleReasons(b, window)...)
+	} else {
+		b.Reasons = []string{"invalid_benchmark_window"}
 	}
-	b.Reasons = reasons
-	if len(reasons) > 0 {
+	if len(b.Reasons) > 0 {
 		b.add("power_valid", "", 0, "1 if there is no reason against it")
-		b.omitAll("invalid: "+reasons[0], t.names()...)
+		b.omitAll("withheld: "+b.Reasons[0], t.names()...)
 		return
 	}
 	b.add("power_valid", "", 1, "1 if there is no reason against it")
-	t.valid(b, window, r, devices)
+	t.valid(b, window, r)
 }
 
 func (inferencex) names() []string {
@@ -130,14 +128,16 @@ func (inferencex) names() []string {
 		"joules_per_successful_query", "joules_per_input_token", "joules_per_output_token", "joules_per_total_token"}
 }
 
+// lasts reports whether the window has bounds and a duration above zero.
+func (inferencex) lasts(w *Window) bool {
+	return w.duration().OK && (!w.Reported.OK || w.Reported.V > 0)
+}
+
 // requestReasons are those of the benchmark's result.
 func (t inferencex) requestReasons(w *Window, r *Requests) []string {
-	seconds := w.duration()
-	if !seconds.OK || w.Reported.OK && w.Reported.V <= 0 {
-		return []string{"invalid_benchmark_window"}
-	}
 	var reasons []string
-	if d, ok := w.Reported.Get(); ok && math.Abs(d.Seconds()-seconds.V) > max(0.5, seconds.V*0.01) {
+	seconds := w.duration().V
+	if d, ok := w.Reported.Get(); ok && math.Abs(d.Seconds()-seconds) > max(0.5, seconds*0.01) {
 		reasons = append(reasons, "benchmark_duration_mismatch")
 	}
 	for _, c := range []struct {
@@ -154,9 +154,9 @@ func (t inferencex) requestReasons(w *Window, r *Requests) []string {
 }
 
 // sampleReasons are those of the telemetry, and of each device.
-func (t inferencex) sampleReasons(b *builder, window int, devices []*Device) []string {
+func (t inferencex) sampleReasons(b *builder, window int) []string {
 	var reasons []string
-	observed := 0
+	devices, observed := t.once("nvml"), 0
 	for _, d := range devices {
 		if k := d.tracks[window]; k.invalid {
 			reasons = appendNew(reasons, "invalid_power_sample")
@@ -212,7 +212,7 @@ func appendNew(list []string, codes ...string) []string {
 }
 
 // valid writes the metrics of a valid window.
-func (t inferencex) valid(b *builder, window int, r *Requests, devices []*Device) {
+func (t inferencex) valid(b *builder, window int, r *Requests) {
 	seconds := t.windows[window].duration().V
 	total := 0.0
 	for _, d := range b.Devices {
