@@ -157,10 +157,8 @@ func (t aiperf) requests(b *builder, r *Requests) {
 	}
 }
 
+// goodput is of requests with an objective.
 func (t aiperf) goodput(r *Requests) trace.Opt[float64] {
-	if !r.SLO.set() {
-		return trace.Opt[float64]{}
-	}
 	return per(trace.Some(float64(r.Good)), r.span())
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -274,4 +275,46 @@ func TestAIPerfDevices(t *testing.T) {
 	if f := res.Devices[0].Figures; len(f) != 2 || f[0].Value != 1200 || f[1].Name != "energy_consumption" || f[1].Value != 0.003 {
 		t.Errorf("%v, want all to the end of the recording: 1200 W, 0.003 MJ", f)
 	}
+}
+
+// Reasoning tokens are no output tokens to generation 1, and are to generation 3.
+func TestAIPerfReasoning(t *testing.T) {
+	q := streamed(10, 11, 14, 14, 100, 2400)
+	q.Usage = []byte(`{"completion_tokens_details":{"reasoning_tokens":1200}}`)
+	for tool, want := range map[string]map[string]float64{
+		"aiperf-g1": {"output_tokens_per_joule": 0.5, "output_token_throughput": 600}, "aiperf-g2": {"nvidia_output_tokens_per_joule": 0.5},
+		"aiperf-g3": {"nvidia_output_tokens_per_joule": 1, "total_output_tokens": 1200, "total_osl": 2400},
+	} {
+		p := newPeer(t, tool, Options{}, span(10, 20))
+		counter(p, "a", example...)
+		check(t, p.Figures(0, requests(q)), want)
+	}
+}
+
+func TestAIPerfHeaders(t *testing.T) {
+	for tool, want := range map[string]string{"aiperf-g2": "Energy per User", "aiperf-g3": "Energy per User"} {
+		p := newPeer(t, tool, Options{}, span(10, 20))
+		counter(p, "a", example...)
+		gauge(p, "b", point{15, 100})
+		res := p.Figures(0, requests(exampleRequests...))
+		if f, _ := res.Figure("nvidia_energy_per_user"); f.Header != want {
+			t.Errorf("%s: %q", tool, f.Header)
+		}
+		for _, f := range res.Figures {
+			if strings.Contains(f.Header, "(") || strings.HasPrefix(f.Name, "nvidia_") && f.Header == "" {
+				t.Errorf("%s: %s has the header %q", tool, f.Name, f.Header)
+			}
+		}
+	}
+}
+
+func TestAIPerfNoObjective(t *testing.T) {
+	p := newPeer(t, "aiperf", Options{}, span(10, 20))
+	counter(p, "a", example...)
+	for _, o := range p.Figures(0, requests(exampleRequests...)).Omitted {
+		if o.Name == "nvidia_goodput_per_watt" && o.Why == "no service level objective is set" {
+			return
+		}
+	}
+	t.Error("goodput without an objective")
 }

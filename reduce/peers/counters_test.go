@@ -56,7 +56,7 @@ func TestVLLMReset(t *testing.T) {
 
 func TestZeus(t *testing.T) {
 	p := newPeer(t, "zeus", Options{}, span(10, 20))
-	counter(p, "a", point{8, 900}, point{9, 1000}, point{19, 2500}, point{21, 3000})
+	counter(p, "a", point{8, 900}, point{9, 1000}, point{19, 2500}, point{20.3, 2900}, point{21, 3000})
 	res := p.Figures(0, nil)
 	check(t, res, map[string]float64{"total_energy": 1500, "time": 10})
 	if f := res.Devices[0].Figures; len(f) != 1 || f[0].Name != "gpu_energy[0]" || f[0].Value != 1500 {
@@ -125,4 +125,12 @@ func TestDisorderedReadings(t *testing.T) {
 	p := newPeer(t, "zeus", Options{}, span(10, 20))
 	counter(p, "a", point{9, 100}, point{19, 300}, point{15, 200})
 	check(t, p.Figures(0, nil), map[string]float64{"total_energy": 200})
+}
+
+// TensorRT-LLM subtracts whatever it reads; tokens per watt of less than nothing are
+// none.
+func TestTRTLLMReset(t *testing.T) {
+	p := newPeer(t, "trtllm", Options{}, span(10, 20))
+	counter(p, "a", point{10, 1000}, point{20, 400})
+	check(t, p.Figures(0, requests(threeTokens)), map[string]float64{"energy.total_energy_j": -600, "energy.total_gpu_power_w": -60}, "energy.output_tps_per_w")
 }

@@ -48,6 +48,7 @@ func TestInferenceXReasons(t *testing.T) {
 		{"sound", span(10, 20), 1, bracketing, ok, nil},
 		{"count not known", span(10, 20), 0, bracketing, ok, nil},
 		{"no window", Window{}, 1, bracketing, ok, []string{"invalid_benchmark_window"}},
+		{"a window of nothing", span(10, 10), 1, bracketing, ok, []string{"invalid_benchmark_window"}},
 		{"a duration of nothing", reported(0), 1, bracketing, ok, []string{"invalid_benchmark_window"}},
 		{"a duration at the tolerance", reported(10500 * time.Millisecond), 1, bracketing, ok, nil},
 		{"a duration beyond it", reported(10501 * time.Millisecond), 1, bracketing, ok, []string{"benchmark_duration_mismatch"}},
@@ -185,4 +186,16 @@ func TestSrtSlurmRoles(t *testing.T) {
 		d.Read(Sample{At: at(20), Watts: trace.Some(100.0)})
 	}
 	check(t, p.Figures(0, nil), map[string]float64{"gpu_per_role.prefill": 1000, "gpu_per_role.decode": 2000, "gpu_per_role.agg": 1000, "gpu_total_joules": 4000})
+}
+
+func TestSrtSlurmShortWindow(t *testing.T) {
+	p := newPeer(t, "srtslurm", Options{}, span(10, 12))
+	gauge(p, "a", point{11, 400}) // the nearest to both bounds
+	check(t, p.Figures(0, nil), nil, "gpu_total_joules")
+}
+
+func TestRecorderFalling(t *testing.T) {
+	p := newPeer(t, "sglang", Options{}, span(0, 14))
+	gauge(p, "a", point{0, 900}, point{5, 500}, point{10, 700}, point{15, 0})
+	check(t, p.Figures(0, nil), map[string]float64{"median_power_w": 700, "p25_power_w": 600, "p75_power_w": 800})
 }

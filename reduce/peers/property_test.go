@@ -173,3 +173,15 @@ func finiteFigures(t *rapid.T, res Result) {
 		t.Fatalf("%v J", res.Joules.V)
 	}
 }
+
+// What is no number is no figure, and says so.
+func TestNotANumber(t *testing.T) {
+	b := &builder{}
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		b.add("x", "J", v, "")
+	}
+	b.over("y", "1/J", trace.Some(1e15), trace.Some(math.SmallestNonzeroFloat64), "tokens / almost nothing")
+	if len(b.Figures) > 0 || len(b.Omitted) != 4 {
+		t.Errorf("%+v", b.Result)
+	}
+}
