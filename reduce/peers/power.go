@@ -1,0 +1,326 @@
+package peers
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"wattrace/trace"
+)
+
+// recordEvery is how often --record-power samples.
+const recordEvery = 5 * time.Second
+
+// recorder marks the tools that need a device's power every 5 s.
+type recorder interface{ records() }
+
+func (vllm) records()   {}
+func (sglang) records() {}
+
+// recorded writes what the power recorder of vLLM #38647 and SGLang #21034 says: it
+// adds up the power of all GPUs at the start and every 5 s until the end, and gives
+// percentiles of those sums. The power at an instant is that of the last sample
+// until then. The original is for AMD's GPUs alone.
+//
+// By hand: sums of 900 W, 1000 W and 1400 W at 0 s, 5 s and 10 s, of 2 GPUs: a median
+// of 1000 W, 500 W an accelerator, a p25 of 950 W and a mean of 1100 W.
+func (p *Peer) recorded(b *builder, window int) (median trace.Opt[float64]) {
+	sums, devices := p.ticks(window)
+	names := []string{"p25_power_w", "mean_power_w", "median_power_w", "median_power_per_accelerator_w", "p75_power_w", "num_samples"}
+	if len(sums) == 0 {
+		b.omitAll("no instant at which all devices have a power", names...)
+		return median
+	}
+	total := 0.0
+	for _, s := range sums {
+		total += s
+	}
+	slices.Sort(sums)
+	m := percentile(sums, 50)
+	b.add(names[0], "W", percentile(sums, 25), "25th percentile of the summed power, every 5 s")
+	b.add(names[1], "W", total/float64(len(sums)), "mean of the summed power, every 5 s")
+	b.add(names[2], "W", m, "median of the summed power, every 5 s")
+	b.add(names[3], "W", m/float64(devices), "median_power_w / GPUs")
+	b.add(names[4], "W", percentile(sums, 75), "75th percentile of the summed power, every 5 s")
+	b.add(names[5], "samples", float64(len(sums)), "one at the start and every 5 s")
+	return trace.Some(m)
+}
+
+// ticks returns the summed power of all devices at every tick that all have.
+func (p *Peer) ticks(window int) (sums []float64, devices int) {
+	list := p.once("nvml")
+	for i := 0; ; i++ {
+		sum := 0.0
+		for _, d := range list {
+			k := d.tracks[window]
+			if i >= len(k.ticks) {
+				return sums, len(list)
+			}
+			sum += k.ticks[i]
+		}
+		if len(list) == 0 {
+			return nil, 0
+		}
+		sums = append(sums, sum)
+	}
+}
+
+// percentile is numpy's default: linear between the order statistics around (n-1)q.
+func percentile(sorted []float64, percent float64) float64 {
+	h := float64(len(sorted)-1) * percent / 100
+	i := int(h)
+	if i+1 >= len(sorted) {
+		return sorted[len(sorted)-1]
+	}
+	return sorted[i] + float64((h-float64(i))*(sorted[i+1]-sorted[i]))
+}
+
+// sglang is the power recorder of SGLang's closed pull request #21034: tokens per
+// watt are throughputs over the median power. By hand, at a median of 1000 W: 2000
+// output tokens/s are 2 tokens/s/W.
+type sglang struct{ *Peer }
+
+func (t sglang) figures(b *builder, window int, r *Requests) {
+	seconds := t.windows[window].duration()
+	b.over("request_throughput", "req/s", r.count(), seconds, "completed / duration")
+	b.over("input_throughput", "tok/s", r.inputTokens(), seconds, "total_input_tokens / duration")
+	b.over("output_throughput", "tok/s", r.outputTokens(), seconds, "total_output_tokens / duration")
+	m := t.recorded(b, window)
+	b.over("input_toks_per_watt", "tok/s/W", per(r.inputTokens(), seconds), m, "input_throughput / median_power_w")
+	b.over("output_toks_per_watt", "tok/s/W", per(r.outputTokens(), seconds), m, "output_throughput / median_power_w")
+	b.over("total_toks_per_watt", "tok/s/W", per(r.totalTokens(), seconds), m, "total_throughput / median_power_w")
+	if m.OK && seconds.OK {
+		_, b.Covered = t.ticks(window)
+	}
+}
+
+// inferencex is InferenceX's aggregate_power, power_metric_schema_version 2. Each
+// GPU's power is integrated by the trapezoid rule, interpolated at both bounds;
+// readings of one instant are averaged. Anything amiss withholds everything, with
+// the reason codes. Watts and joules are rounded to 3 decimals, the rest to 6.
+//
+// By hand: samples of 400 W at 9 s, 500 W at 11 s, 13 s, 15 s, 17 s and 19 s and 300 W at
+// 21 s, a window from 10 s to 20 s: 450 W at 10 s and 400 W at 20 s by interpolation, so
+// (450+500)/2 * 1 + 500 * 8 + (500+400)/2 * 1 = 4925 J, 492.5 W. Without those from 13 s to
+// 17 s there would be a gap of 8 s, and nothing but sampling_gap_exceeded.
+type inferencex struct{ *Peer }
+
+func (t inferencex) figures(b *builder, window int, r *Requests) {
+	b.add("power_metric_schema_version", "", 2, "")
+	if w := &t.windows[window]; t.lasts(w) {
+		b.Reasons = appendNew(t.requestReasons(w, r), t.sampleReasons(b, window)...)
+	} else {
+		b.Reasons = []string{"invalid_benchmark_window"}
+	}
+	if len(b.Reasons) > 0 {
+		b.add("power_valid", "", 0, "1 if there is no reason against it")
+		b.omitAll("withheld: "+b.Reasons[0], t.names()...)
+		return
+	}
+	b.add("power_valid", "", 1, "1 if there is no reason against it")
+	t.valid(b, window, r)
+}
+
+func (inferencex) names() []string {
+	return []string{"avg_power_w", "avg_total_gpu_power_w", "total_gpu_energy_j",
+		"joules_per_successful_query", "joules_per_input_token", "joules_per_output_token", "joules_per_total_token"}
+}
+
+// lasts reports whether the window has bounds and a duration above zero.
+func (inferencex) lasts(w *Window) bool {
+	return w.duration().OK && (!w.Reported.OK || w.Reported.V > 0)
+}
+
+// requestReasons are those of the benchmark's result.
+func (t inferencex) requestReasons(w *Window, r *Requests) []string {
+	var reasons []string
+	seconds := w.duration().V
+	if d, ok := w.Reported.Get(); ok && math.Abs(d.Seconds()-seconds) > max(0.5, seconds*0.01) {
+		reasons = append(reasons, "benchmark_duration_mismatch")
+	}
+	for _, c := range []struct {
+		v    trace.Opt[float64]
+		code string
+	}{
+		{r.count(), "invalid_successful_query_count"}, {r.inputTokens(), "invalid_input_token_count"}, {r.outputTokens(), "invalid_output_token_count"},
+	} {
+		if !c.v.OK || c.v.V <= 0 {
+			reasons = append(reasons, c.code)
+		}
+	}
+	return reasons
+}
+
+// sampleReasons are those of the telemetry, and of each device.
+func (t inferencex) sampleReasons(b *builder, window int) []string {
+	var reasons []string
+	devices, observed := t.once("nvml"), 0
+	for _, d := range devices {
+		if k := d.tracks[window]; k.invalid {
+			reasons = appendNew(reasons, "invalid_power_sample")
+		}
+		if d.tracks[window].nearCount > 0 {
+			observed++
+		}
+	}
+	switch {
+	case len(devices) == 0:
+		return []string{"telemetry_file_missing"}
+	case observed == 0:
+		return appendNew(reasons, "no_usable_power_samples")
+	case t.opt.ExpectDevices > 0 && observed != t.opt.ExpectDevices:
+		reasons = appendNew(reasons, "expected_gpu_count_mismatch")
+	}
+	for _, d := range devices {
+		k := d.tracks[window]
+		if k.nearCount == 0 {
+			continue // a GPU that no row names
+		}
+		res := DeviceResult{Device: d.DeviceInfo, Issues: k.issues()}
+		if v, ok := k.near.value(); ok && k.nearCount > 1 {
+			res.Joules = trace.Some(v)
+		}
+		b.Devices = append(b.Devices, res)
+		reasons = appendNew(reasons, res.Issues...)
+	}
+	return reasons
+}
+
+// issues are the reason codes of one device.
+func (k *track) issues() []string {
+	switch _, ok := k.near.value(); {
+	case k.nearCount < 2:
+		return []string{"insufficient_power_samples"}
+	case !ok:
+		return []string{"benchmark_window_not_bracketed"}
+	case k.near.gap > nearWindow:
+		return []string{"sampling_gap_exceeded"}
+	}
+	return nil
+}
+
+// appendNew appends the codes that are not there yet.
+func appendNew(list []string, codes ...string) []string {
+	for _, c := range codes {
+		if !slices.Contains(list, c) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// valid writes the metrics of a valid window.
+func (t inferencex) valid(b *builder, window int, r *Requests) {
+	seconds := t.windows[window].duration().V
+	total := 0.0
+	for _, d := range b.Devices {
+		total += d.Joules.V
+	}
+	b.Joules, b.Covered = trace.Some(total), len(b.Devices)
+	watts := func(name string, v float64, formula string) { b.add(name, "W", round(v, 3), formula) }
+	watts("avg_power_w", total/seconds/float64(len(b.Devices)), "avg_total_gpu_power_w / GPUs")
+	watts("avg_total_gpu_power_w", total/seconds, "total_gpu_energy_j / window")
+	b.add("total_gpu_energy_j", "J", round(total, 3), "sum over GPUs of the trapezoid of power, interpolated at the bounds")
+	for i, c := range []trace.Opt[float64]{r.count(), r.inputTokens(), r.outputTokens(), r.totalTokens()} {
+		name := t.names()[3+i]
+		b.add(name, "J", round(total/c.V, 6), "total_gpu_energy_j / "+[]string{"completed", "total_input_tokens", "total_output_tokens", "all tokens"}[i])
+	}
+	t.roles(b, seconds, r)
+}
+
+// roles writes the energies of the prefill and decode GPUs over the whole window,
+// idle time included: of the GPUs, not of the stages.
+func (t inferencex) roles(b *builder, seconds float64, r *Requests) {
+	for _, c := range []struct {
+		role, per string
+		tokens    trace.Opt[float64]
+	}{
+		{"prefill", "prefill_joules_per_input_token", r.inputTokens()}, {"decode", "decode_joules_per_output_token", r.outputTokens()},
+	} {
+		joules, n := roleJoules(b.Devices, c.role)
+		if n == 0 {
+			continue
+		}
+		b.add(c.role+"_gpu_energy_j", "J", round(joules, 3), "sum over the "+c.role+" GPUs")
+		b.add(c.role+"_avg_power_w", "W", round(joules/seconds/float64(n), 3), c.role+"_gpu_energy_j / window / GPUs")
+		b.add(c.per, "J/token", round(joules/c.tokens.V, 6), c.role+"_gpu_energy_j / tokens")
+	}
+}
+
+func roleJoules(devices []DeviceResult, role string) (sum float64, n int) {
+	for _, d := range devices {
+		if v, ok := d.Joules.Get(); ok && d.Device.Role == role {
+			sum += v
+			n++
+		}
+	}
+	return sum, n
+}
+
+// round rounds the decimal digits of v, half to even on the exact value, as Python
+// and C do.
+func round(v float64, decimals int) float64 {
+	r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'f', decimals, 64), 64)
+	if err != nil {
+		return v
+	}
+	return r
+}
+
+// srtslurm is the power and energy report of NVIDIA's srt-slurm: each bound moves to
+// the nearest sample within 3 s, and the trapezoids between the two are summed,
+// without interpolation. Watts are the energy over the window as it was.
+//
+// By hand: samples of 400 W at 9.6 s and 600 W at 19.6 s, a window from 10 s to 20 s:
+// 5000 J of the 10 s between the samples, 500 W.
+type srtslurm struct{ *Peer }
+
+// snapped is the energy between the samples nearest to the bounds.
+func snapped(k *track) (float64, bool) {
+	a, okA := snap(k.snapA0, k.snapA1, k.a)
+	b, okB := snap(k.snapB0, k.snapB1, k.b)
+	return b.sum - a.sum, k.known && okA && okB && a.at < b.at
+}
+
+// snap returns the nearer of two marks, the earlier of equals.
+func snap(before, since mark, at trace.Time) (mark, bool) {
+	best := before
+	if !before.ok || since.ok && since.at.Sub(at) < at.Sub(before.at) {
+		best = since
+	}
+	return best, best.ok && best.at.Sub(at).Abs() <= nearWindow
+}
+
+func (t srtslurm) figures(b *builder, window int, r *Requests) {
+	total, n := 0.0, 0
+	for _, d := range t.once("dcgm") {
+		v, ok := snapped(d.tracks[window])
+		res := DeviceResult{Device: d.DeviceInfo}
+		if ok {
+			res.Joules = trace.Some(v)
+			total += v
+			n++
+		}
+		b.Devices = append(b.Devices, res)
+	}
+	names := []string{"gpu_total_joules", "joules_per_output_token", "joules_per_total_token",
+		"perf_per_watt.gpu_avg_power_w", "perf_per_watt.output_tokens_per_second_per_gpu_watt"}
+	if n == 0 {
+		b.omitAll("no GPU has samples within 3 s of both bounds", names...)
+		return
+	}
+	e, seconds := trace.Some(total), t.windows[window].duration()
+	b.Joules, b.Covered = e, n
+	b.add(names[0], "J", total, "sum over GPUs of the trapezoid between the samples nearest to the bounds")
+	b.over(names[1], "J/token", e, r.outputTokens(), "gpu_total_joules / total_osl")
+	b.over(names[2], "J/token", e, r.totalTokens(), "gpu_total_joules / (total_isl + total_osl)")
+	b.over(names[3], "W", e, seconds, "gpu_total_joules / window")
+	b.over(names[4], "tokens/s/W", per(r.outputTokens(), seconds), per(e, seconds), "output tokens per second / gpu_avg_power_w")
+	for _, role := range []string{"prefill", "decode", "agg"} {
+		if joules, n := roleJoules(b.Devices, role); n > 0 {
+			b.add(fmt.Sprintf("gpu_per_role.%s", role), "J", joules, "sum over the "+role+" GPUs")
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package peers
+
+import (
+	"encoding/json"
+	"time"
+
+	"wattrace/trace"
+)
+
+// SLO is what a request must meet to count as good: aiperf's --goodput. Unknown
+// limits are none.
+type SLO struct {
+	TimeToFirstToken  trace.Opt[time.Duration]
+	InterTokenLatency trace.Opt[time.Duration]
+	RequestLatency    trace.Opt[time.Duration]
+}
+
+func (s SLO) set() bool {
+	return s.TimeToFirstToken.OK || s.InterTokenLatency.OK || s.RequestLatency.OK
+}
+
+// Requests gathers what the tools' formulas need of the requests of one window.
+// The zero value has none. SLO is set before the first Add.
+type Requests struct {
+	SLO SLO
+
+	Sent, Succeeded, Failed, Cancelled int64
+	Good                               int64 // succeeded within the SLO
+
+	absent         bool // there is no request log
+	input, output  tally
+	visible        tally // output without reasoning
+	firstSent      trace.Time
+	lastToken      trace.Time
+	tokenless      int64 // succeeded without a known last token
+	ttft, itl, e2e mean
+	toDone         mean // until the answer ended, instead of until its last token
+	perToken       mean // guidellm's time per output token
+}
+
+// tally sums counts that some requests may not know.
+type tally struct {
+	sum     int64
+	unknown int64
+}
+
+func (t *tally) add(n trace.Opt[int64]) {
+	if v, ok := n.Get(); ok {
+		t.sum += v
+	} else {
+		t.unknown++
+	}
+}
+
+// get returns the sum, unknown if any part of it is.
+func (t tally) get() trace.Opt[float64] {
+	if t.unknown > 0 {
+		return trace.Opt[float64]{}
+	}
+	return trace.Some(float64(t.sum))
+}
+
+// mean is of durations, in nanoseconds.
+type mean struct {
+	sum float64
+	n   int64
+}
+
+func (m *mean) add(nanos float64) { m.sum += nanos; m.n++ }
+
+// seconds returns the mean times scale, in seconds: unknown for none.
+func (m mean) seconds(scale float64) trace.Opt[float64] {
+	if m.n == 0 {
+		return trace.Opt[float64]{}
+	}
+	return trace.Some(m.sum / float64(m.n) * scale / 1e9)
+}
+
+// Add takes one request that ended. Every request counts once; tokens and latencies
+// are those of the ones that succeeded, since no tool takes others.
+func (r *Requests) Add(q *trace.Request) {
+	r.Sent++
+	switch q.Outcome {
+	case trace.Failed:
+		r.Failed++
+		return
+	case trace.Cancelled:
+		r.Cancelled++
+		return
+	}
+	r.Succeeded++
+	r.input.add(q.InputTokens)
+	r.output.add(q.OutputTokens)
+	r.visible.add(visibleTokens(q))
+	if r.Succeeded == 1 || q.Sent < r.firstSent {
+		r.firstSent = q.Sent
+	}
+	r.toDone.add(float64(q.Done.Sub(q.Sent)))
+	r.latencies(q)
+}
+
+// latencies takes the times of a request that succeeded.
+func (r *Requests) latencies(q *trace.Request) {
+	last, ok := q.LastToken.Get()
+	if !ok {
+		r.tokenless++
+		return
+	}
+	if r.e2e.n == 0 || last > r.lastToken {
+		r.lastToken = last
+	}
+	e2e := last.Sub(q.Sent)
+	r.e2e.add(float64(e2e))
+	n := q.OutputTokens.Or(0)
+	if n > 0 {
+		r.perToken.add(float64(e2e) / float64(n))
+	}
+	ttft, streamed := q.TTFT()
+	itl, many := 0.0, streamed && n > 1
+	if streamed {
+		r.ttft.add(float64(ttft))
+	}
+	if many {
+		itl = float64(e2e-ttft) / float64(n-1)
+		r.itl.add(itl)
+	}
+	if r.SLO.set() && within(r.SLO.RequestLatency, float64(e2e), true) &&
+		within(r.SLO.TimeToFirstToken, float64(ttft), streamed) && within(r.SLO.InterTokenLatency, itl, many) {
+		r.Good++
+	}
+}
+
+// within reports whether a value in nanoseconds is known and within a limit, or
+// there is none.
+func within(limit trace.Opt[time.Duration], nanos float64, known bool) bool {
+	return !limit.OK || known && nanos <= float64(limit.V)
+}
+
+// visibleTokens returns the output tokens without the reasoning, as the server's
+// usage says. A usage without reasoning tokens is of an answer without reasoning,
+// unless reasoning was seen arriving.
+func visibleTokens(q *trace.Request) trace.Opt[int64] {
+	n, ok := q.OutputTokens.Get()
+	if !ok {
+		return trace.Opt[int64]{}
+	}
+	var usage struct {
+		ReasoningTokens *int64 `json:"reasoning_tokens"` // SGLang
+		Details         *struct {
+			ReasoningTokens *int64 `json:"reasoning_tokens"` // OpenAI and vLLM
+		} `json:"completion_tokens_details"`
+	}
+	if json.Unmarshal(q.Usage, &usage) == nil {
+		if usage.Details != nil && usage.Details.ReasoningTokens != nil {
+			return trace.Some(max(n-*usage.Details.ReasoningTokens, 0))
+		}
+		if usage.ReasoningTokens != nil {
+			return trace.Some(max(n-*usage.ReasoningTokens, 0))
+		}
+	}
+	for _, c := range q.Chunks {
+		if c.Kind == trace.ChunkReasoning {
+			return trace.Opt[int64]{}
+		}
+	}
+	return trace.Some(n)
+}
+
+// count returns the successes, as a divisor: unknown without a log.
+func (r *Requests) count() trace.Opt[float64] {
+	return r.have(trace.Some(float64(r.Succeeded)))
+}
+
+// have returns v, but unknown if there is no request log or no request succeeded.
+func (r *Requests) have(v trace.Opt[float64]) trace.Opt[float64] {
+	if r.absent || r.Succeeded == 0 {
+		return trace.Opt[float64]{}
+	}
+	return v
+}
+
+func (r *Requests) inputTokens() trace.Opt[float64]   { return r.have(r.input.get()) }
+func (r *Requests) outputTokens() trace.Opt[float64]  { return r.have(r.output.get()) }
+func (r *Requests) visibleTokens() trace.Opt[float64] { return r.have(r.visible.get()) }
+
+func (r *Requests) totalTokens() trace.Opt[float64] {
+	in, out := r.inputTokens(), r.outputTokens()
+	return trace.Opt[float64]{V: in.V + out.V, OK: in.OK && out.OK}
+}
+
+// span is aiperf's benchmark_duration: from the first request to the last token,
+// of the requests that succeeded.
+func (r *Requests) span() trace.Opt[float64] {
+	if r.absent || r.e2e.n == 0 || r.tokenless > 0 || r.lastToken <= r.firstSent {
+		return trace.Opt[float64]{}
+	}
+	return trace.Some(r.lastToken.Sub(r.firstSent).Seconds())
+}
+
+// per divides, if both are known and the divisor is above zero.
+func per(a, c trace.Opt[float64]) trace.Opt[float64] {
+	if !a.OK || !c.OK || c.V <= 0 {
+		return trace.Opt[float64]{}
+	}
+	return trace.Some(a.V / c.V)
+}
