@@ -475,6 +475,30 @@ func TestSlowPrefillIsAttributed(t *testing.T) {
 	}
 }
 
+// Of a request that is not streamed nothing says which of its energy is prefill:
+// its own bounds and those of a window say so.
+func TestStagesThatAreNotKnown(t *testing.T) {
+	t.Parallel()
+	q := &trace.Request{Sent: 0, LastToken: trace.Some(sec), Done: sec, InputTokens: trace.Some[int64](800), OutputTokens: trace.Some[int64](50)}
+	r := &run{edges: []trace.Time{0, sec}, requests: []*trace.Request{q}}
+	for range 100 {
+		r.total = append(r.total, 1e6)
+	}
+	a, shares := r.both(0, []int{0})
+	sum, _ := a.Sum(0, sec)
+	for _, c := range []struct {
+		name            string
+		prefill, decode Stage
+	}{{"request", shares[0].Prefill, shares[0].Decode}, {"window", sum.Prefill, sum.Decode}} {
+		if c.prefill.Low != 0 || c.decode.Low != 0 || c.prefill.High < sum.Requests || c.decode.High < sum.Requests {
+			t.Errorf("%s: prefill %+v, decode %+v of %d", c.name, c.prefill, c.decode, sum.Requests)
+		}
+	}
+	if !shares[0].UnknownStages {
+		t.Error("stages are called known")
+	}
+}
+
 func BenchmarkSurvey(b *testing.B)  { benchmark(b, true) }
 func BenchmarkRequest(b *testing.B) { benchmark(b, false) }
 
