@@ -146,6 +146,7 @@ func (r *Reducer) energies(ph *phase, out *Phase, seconds float64) {
 	gross := r.totals(ph, out, devices, seconds)
 	r.otherScopes(ph, out, seconds)
 	r.roleReports(ph, out, devices, seconds)
+	r.tools.report(r, ph, out, devices)
 	if gross.n() == 0 {
 		return
 	}

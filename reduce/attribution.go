@@ -116,7 +116,7 @@ func (r *Reducer) stages(ph *phase, out *Phase, energy *Number) {
 		n := scaled(energy, float64(microjoules)/1e6/energy.Value, mode)
 		n.Value = float64(microjoules) / 1e6
 		if stage != nil {
-			n.Bounds = &Enclosure{float64(stage.Low) / 1e6, float64(stage.High) / 1e6}
+			n.Bounds = &Enclosure{float64(stage.Low) / 1e6, float64(min(stage.High, sum.Total-sum.Idle)) / 1e6}
 		}
 		n.ClockRange = nil
 		out.Metrics[tag] = Metric{Unit: "J", Number: n}

@@ -23,7 +23,7 @@ type Options struct {
 	SLO     SLO
 	Price   trace.Opt[float64] // of energy, in any currency per kWh
 	Carbon  trace.Opt[float64] // of energy, in gCO2e per kWh
-	Peers   []string           // other tools, whose numbers are wanted as well
+	Peers   []string           // other tools, whose numbers are wanted as well; CheckTool knows them
 	Explain bool               // say what makes the difference between Peers' numbers and ours
 
 	// Truth gives what a simulated device has drawn until an instant on the

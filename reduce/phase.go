@@ -53,6 +53,8 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (en
 	}
 	own := r.phases[phase]
 	own.take(q, r.opt.SLO)
+	r.tools.request(own, q)
+	r.tools.arrived(own, q, offset)
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
 	for ph := range r.timeline.overlapping(sent, done) {
 		ph.busy += max(0, int64(min(done, ph.End.V)-max(sent, ph.Start)))
@@ -60,6 +62,7 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (en
 			ph.arrived(q, offset)
 			if sent >= ph.Start && sent < ph.End.V {
 				ph.take(q, r.opt.SLO)
+				r.tools.request(ph, q)
 			}
 			continue
 		}

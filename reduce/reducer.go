@@ -45,6 +45,7 @@ type Reducer struct {
 	gpus      []*series // the chosen series of scope gpu, in order of host and index
 	others    []*series // the chosen series of other scopes, likewise
 	twins     twins     // module sensors that may be one
+	tools     others
 	batch     []*series // by device of the batch at hand
 	warnings  []Warning
 }
@@ -81,7 +82,7 @@ type gaugeCurve interface {
 // are moved to. With hasLog the spans come from a request log; without one
 // they must be none, and the whole recording is one phase.
 func New(clock trace.Clock, spans []Span, hasLog bool, opt Options) *Reducer {
-	r := &Reducer{clock: clock, opt: opt, hasLog: hasLog, series: map[seriesKey]*series{}}
+	r := &Reducer{clock: clock, opt: opt, hasLog: hasLog, series: map[seriesKey]*series{}, tools: others{names: opt.Peers}}
 	r.sensors = append(slices.Clone(opt.Sensors), Sensors()...)
 	for i, s := range spans {
 		ph := &phase{Span: s}
@@ -159,6 +160,9 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 		r.load.add(q, offset)
 	}
 	r.surveyAttribution(q, offset)
+	if len(r.tools.names) > 0 {
+		r.tools.surveyRequest(ph, q, offset)
+	}
 	ph.surveyed++
 	if r.opt.Steady == SteadyMLEnergy {
 		if q.FirstToken.OK {
@@ -197,6 +201,7 @@ func (r *Reducer) Start() {
 		r.start(s)
 	}
 	r.covers()
+	r.tools.start(r)
 }
 
 // start makes the curves of one series.
@@ -349,10 +354,13 @@ func (r *Reducer) Telemetry(b *sample.Batch, from Recording) {
 	r.lookup(b)
 	for i := range b.Len() {
 		s := r.batch[b.Device[i]]
+		at := b.Time[i].Add(from.Offset)
+		if len(r.tools.peers) > 0 {
+			r.tools.read(s, b, i, at)
+		}
 		if !s.chosen {
 			continue
 		}
-		at := b.Time[i].Add(from.Offset)
 		if s.counter != nil {
 			if v, ok := b.Float(sample.EnergyJoules, i); ok {
 				s.counter.read(at, b.Took[i], v)

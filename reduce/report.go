@@ -105,6 +105,7 @@ type Phase struct {
 	Metrics         map[string]Metric `json:"metrics"`
 	PerDevice       []PerDevice       `json:"per_device"`
 	Roles           []Role            `json:"roles,omitempty"` // of the topology
+	Others          []OtherTool       `json:"other_tools,omitempty"`
 	Windows         []Phase           `json:"windows"`
 }
 

@@ -102,6 +102,62 @@ func writePhase(b *printer, ph *reduce.Phase) {
 	writeRoles(b, ph)
 	writeDevices(b, ph)
 	writeWindows(b, ph)
+	for i := range ph.Others {
+		writeOther(b, &ph.Others[i])
+	}
+}
+
+// writeOther writes what another tool would have published.
+func writeOther(b *printer, o *reduce.OtherTool) {
+	t := newTable(2)
+	t.AppendHeader(table.Row{"as " + o.Tool, "", "", "formula"})
+	add := func(name string, f reduce.OtherFigure) {
+		if f.Header != "" {
+			name += " (" + f.Header + ")"
+		}
+		t.AppendRow(table.Row{name, strconv.FormatFloat(f.Value, 'f', -1, 64), f.Unit, f.Formula})
+	}
+	for _, f := range o.Figures {
+		add(f.Name, f)
+	}
+	for _, d := range o.Devices {
+		for _, f := range d.Figures {
+			add(fmt.Sprintf("GPU %d %s", d.DeviceIndex, f.Name), f)
+		}
+	}
+	render(b, t)
+	for _, v := range o.Omitted {
+		b.item(fmt.Sprintf("%s leaves out %s: %s", o.Tool, v.Name, v.Why))
+	}
+	if len(o.Reasons) > 0 {
+		b.item(fmt.Sprintf("%s withholds its figures: %s", o.Tool, strings.Join(o.Reasons, ", ")))
+	}
+	for _, d := range o.Devices {
+		if len(d.Issues) > 0 {
+			b.item(fmt.Sprintf("%s says of GPU %d: %s", o.Tool, d.DeviceIndex, strings.Join(d.Issues, ", ")))
+		}
+	}
+	writeExplanation(b, o)
+}
+
+// writeExplanation leads from our energy to another tool's.
+func writeExplanation(b *printer, o *reduce.OtherTool) {
+	e := o.Explanation
+	switch {
+	case e == nil:
+		return
+	case e.Why != "":
+		b.item(fmt.Sprintf("%s: %s", o.Tool, e.Why))
+		return
+	}
+	t := newTable(1)
+	t.AppendHeader(table.Row{"joules", "from ours to " + o.Tool + "'s"})
+	t.AppendRow(table.Row{decimal(e.Ours, 3), "ours"})
+	for _, s := range e.Steps {
+		t.AppendRow(table.Row{fmt.Sprintf("%+.3f", s.Joules), s.What})
+	}
+	t.AppendRow(table.Row{decimal(e.Theirs, 3), "theirs"})
+	render(b, t)
 }
 
 // writeConditions says what the GPUs were like meanwhile.

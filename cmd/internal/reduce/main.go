@@ -47,6 +47,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.DurationFlag{Name: "idle-head", Usage: "the recording's first `TIME` was at rest"},
 			&ucli.StringFlag{Name: "steady", Usage: "rule of the steady window: `wattrace|mlenergy`", Value: "wattrace"},
 			&ucli.StringFlag{Name: "per-request", Usage: "write the energy of every request: `FILE`, JSON Lines"},
+			&ucli.StringSliceFlag{Name: "as", Usage: "add what another `TOOL` would have published: aiperf, trtllm, vllm, sglang, guidellm, inferencex, ..."},
+			&ucli.BoolFlag{Name: "explain", Usage: "with --as: what makes the difference from our energy, in joules"},
 			&ucli.StringSliceFlag{Name: "slo", Usage: "a good request has `ttft=TIME`, itl=TIME or latency=TIME at most"},
 			&ucli.Float64Flag{Name: "price", Usage: "of energy, per kWh, in any currency: `N`"},
 			&ucli.Float64Flag{Name: "carbon", Usage: "of energy, `GRAMS` of CO2e per kWh"},

@@ -66,7 +66,24 @@ func parseOptions(c *ucli.Context) (options, error) {
 	if r.Idle.Head > 0 && r.Idle.Watts.OK {
 		return o, cli.Usagef("--idle-watts and --idle-head exclude each other")
 	}
+	r.Peers, r.Explain = splitList(c.StringSlice("as")), c.Bool("explain")
+	for _, name := range r.Peers {
+		if err := reduce.CheckTool(name); err != nil {
+			return o, cli.Usagef("--as: %v", err)
+		}
+	}
+	if r.Explain && len(r.Peers) == 0 {
+		return o, cli.Usagef("--explain needs --as")
+	}
 	return o, parseSLO(c.StringSlice("slo"), &r.SLO)
+}
+
+// splitList splits what is given in one flag by commas.
+func splitList(list []string) (out []string) {
+	for _, s := range list {
+		out = append(out, strings.Split(s, ",")...)
+	}
+	return out
 }
 
 var energySources = map[string]reduce.EnergySource{

@@ -1,0 +1,271 @@
+package reduce
+
+import (
+	"time"
+
+	"wattrace/reduce/peers"
+	"wattrace/sample"
+	"wattrace/trace"
+)
+
+// OtherTool is what another tool would have published of a phase, by package peers.
+type OtherTool struct {
+	Tool    string        `json:"tool"`
+	Figures []OtherFigure `json:"figures"`
+	// Omitted are figures that the tool would have left out, and why.
+	Omitted []OtherOmission `json:"omitted,omitempty"`
+	// Reasons are the tool's own codes for withholding its figures.
+	Reasons []string `json:"reasons,omitempty"`
+	// Devices are its figures and doubts of single devices.
+	Devices []OtherDevice `json:"devices,omitempty"`
+	// Explanation takes its energy apart; absent unless it was asked for.
+	Explanation *Explanation `json:"explanation,omitempty"`
+}
+
+// OtherFigure is a number under another tool's name and in its unit.
+type OtherFigure struct {
+	Name    string  `json:"name"`
+	Header  string  `json:"header,omitempty"` // the tool's title of it
+	Unit    string  `json:"unit"`
+	Value   float64 `json:"value"`
+	Formula string  `json:"formula"`
+}
+
+// OtherOmission is a figure that a tool would have left out.
+type OtherOmission struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+// OtherDevice is what another tool says of a device.
+type OtherDevice struct {
+	Device      string        `json:"device"`
+	DeviceIndex int           `json:"device_index"`
+	Source      string        `json:"source"`
+	Figures     []OtherFigure `json:"figures,omitempty"`
+	Issues      []string      `json:"issues,omitempty"`
+}
+
+// Explanation leads from our energy to another tool's: ours plus the steps is theirs, to
+// the microjoule.
+type Explanation struct {
+	Ours   float64           `json:"ours_joules"`
+	Steps  []ExplanationStep `json:"steps"`
+	Theirs float64           `json:"theirs_joules"`
+	Why    string            `json:"why,omitempty"` // there is nothing to explain
+}
+
+// ExplanationStep is one thing that the other tool does in another way.
+type ExplanationStep struct {
+	What   string  `json:"what"`
+	Joules float64 `json:"joules"`
+}
+
+// others are the other tools whose numbers are wanted.
+type others struct {
+	names   []string
+	windows []*phase // that they see: phases with an end, and the windows asked for
+	peers   []*peers.Peer
+	devices map[*series][]*peers.Device
+	loads   map[*phase]*peers.Load
+	steady  map[*phase]*steadyTokens
+	sums    map[*phase]*peers.Requests
+}
+
+// steadyTokens sums the output tokens of ML.ENERGY's steady window.
+type steadyTokens struct {
+	peers.Interval
+	tokens float64
+}
+
+// CheckTool returns an error, which names all there are, for a name that Options.Peers
+// may not have.
+func CheckTool(name string) error {
+	_, err := peers.New(name, nil, peers.Options{})
+	return err
+}
+
+// surveyRequest takes a request of the first pass.
+func (o *others) surveyRequest(ph *phase, q *trace.Request, offset time.Duration) {
+	if o.loads == nil {
+		o.loads = map[*phase]*peers.Load{}
+	}
+	if o.loads[ph] == nil {
+		o.loads[ph] = &peers.Load{}
+	}
+	moved := moved(q, offset)
+	o.loads[ph].Add(&moved)
+}
+
+// moved returns a request on the common clock, its events shared and left where they are.
+func moved(q *trace.Request, offset time.Duration) trace.Request {
+	m := *q
+	move := func(t *trace.Opt[trace.Time]) { t.V = t.V.Add(offset) }
+	m.Sent, m.Done, m.Scheduled = q.Sent.Add(offset), q.Done.Add(offset), q.Scheduled.Add(offset)
+	move(&m.FirstToken)
+	move(&m.LastToken)
+	move(&m.FirstByte)
+	move(&m.Wrote)
+	return m
+}
+
+// start makes the peers, when the phases are known.
+func (o *others) start(r *Reducer) {
+	if len(o.names) == 0 {
+		return
+	}
+	o.devices, o.steady, o.sums = map[*series][]*peers.Device{}, map[*phase]*steadyTokens{}, map[*phase]*peers.Requests{}
+	var windows []peers.Window
+	for _, ph := range r.phases {
+		if !ph.End.OK {
+			continue
+		}
+		w := peers.Window{
+			Name: ph.Name, Start: trace.Some(ph.Start), End: ph.End, Concurrency: ph.Concurrency, Profiling: ph.Kind == string(trace.Measure),
+		}
+		if load := o.loads[ph]; load != nil {
+			if v, ok := load.MLEnergy(ph.Concurrency); ok && v.Start < v.End {
+				w.Steady = trace.Some(peers.Steady{Interval: v})
+				o.steady[ph] = &steadyTokens{Interval: v}
+			}
+		}
+		windows = append(windows, w)
+		o.windows = append(o.windows, ph)
+		o.sums[ph] = &peers.Requests{SLO: peerSLO(r.opt.SLO)}
+	}
+	for _, name := range o.names {
+		p, err := peers.New(name, windows, peers.Options{ExpectDevices: r.expected("")})
+		if err != nil {
+			panic(err) // CheckTool was not asked
+		}
+		o.peers = append(o.peers, p)
+		for _, s := range r.all {
+			if s.survey.device.Scope == sample.ScopeGPU && (s.member != nil || len(r.opt.Topology) == 0) {
+				o.devices[s] = append(o.devices[s], p.Device(peerDevice(s)))
+			}
+		}
+	}
+}
+
+// peerSLO says the latencies of good requests in the peers' terms.
+func peerSLO(s SLO) (out peers.SLO) {
+	limit := func(d time.Duration) trace.Opt[time.Duration] { return trace.Opt[time.Duration]{V: d, OK: d > 0} }
+	return peers.SLO{TimeToFirstToken: limit(s.TTFT), InterTokenLatency: limit(s.ITL), RequestLatency: limit(s.E2E)}
+}
+
+func peerDevice(s *series) peers.DeviceInfo {
+	d := s.survey.device
+	info := peers.DeviceInfo{ID: d.ID, Host: d.Host, Index: d.Index, Source: string(d.Source), Lag: s.survey.sensor().Lag()}
+	if s.member != nil {
+		info.Role = s.member.Role
+	}
+	return info
+}
+
+// read hands row i of a batch to the peers. They read what NVML's headline call gives;
+// where the recording lacks that, the average, else the instant field.
+func (o *others) read(s *series, b *sample.Batch, i int, at trace.Time) {
+	list := o.devices[s]
+	if len(list) == 0 {
+		return
+	}
+	v := peers.Sample{At: at.Add(b.Took[i] / 2)}
+	if joules, ok := b.Float(sample.EnergyJoules, i); ok {
+		v.Joules = trace.Some(joules)
+	}
+	for _, id := range []sample.MetricID{sample.PowerWatts, sample.PowerAverageWatts, sample.PowerInstantWatts} {
+		if watts, ok := b.Float(id, i); ok {
+			v.Watts = trace.Some(watts)
+			break
+		}
+	}
+	for _, d := range list {
+		d.Read(v)
+	}
+}
+
+// request takes a request of the second pass, of its phase or of a window that it was
+// sent in.
+func (o *others) request(ph *phase, q *trace.Request) {
+	if sum := o.sums[ph]; sum != nil {
+		sum.Add(q)
+	}
+}
+
+// arrived adds the tokens of a request that came in a steady window.
+func (o *others) arrived(ph *phase, q *trace.Request, offset time.Duration) {
+	s := o.steady[ph]
+	if s == nil {
+		return
+	}
+	v := peers.Interval{Start: s.Start.Add(-offset), End: s.End.Add(-offset)}
+	if n, ok := v.Tokens(q); ok {
+		s.tokens += n
+	}
+}
+
+// report writes up what the other tools would have said of a phase.
+func (o *others) report(r *Reducer, ph *phase, out *Phase, devices []deviceEnergy) {
+	window := -1
+	for i, w := range o.windows {
+		if w == ph {
+			window = i
+		}
+	}
+	if window < 0 {
+		return
+	}
+	var ours []peers.Ours
+	for _, d := range devices {
+		if d.whole {
+			device := d.series.survey.device
+			ours = append(ours, peers.Ours{Device: device.ID, Source: string(device.Source), Microjoules: microjoules(d.joules)})
+		}
+	}
+	for i, p := range o.peers {
+		if s := o.steady[ph]; s != nil {
+			p.SteadyTokens(window, s.tokens)
+		}
+		var sum *peers.Requests
+		if r.hasLog {
+			sum = o.sums[ph]
+		}
+		t := otherTool(o.names[i], p.Figures(window, sum))
+		if r.opt.Explain {
+			t.Explanation = explanation(p.Explain(window, ours))
+		}
+		out.Others = append(out.Others, t)
+	}
+}
+
+func otherTool(name string, res peers.Result) OtherTool {
+	t := OtherTool{Tool: name, Figures: otherFigures(res.Figures), Reasons: res.Reasons}
+	for _, v := range res.Omitted {
+		t.Omitted = append(t.Omitted, OtherOmission{v.Name, v.Why})
+	}
+	for _, d := range res.Devices {
+		if len(d.Figures)+len(d.Issues) > 0 {
+			t.Devices = append(t.Devices, OtherDevice{d.Device.ID, d.Device.Index, d.Device.Source, otherFigures(d.Figures), d.Issues})
+		}
+	}
+	return t
+}
+
+func otherFigures(list []peers.Figure) []OtherFigure {
+	out := []OtherFigure{}
+	for _, f := range list {
+		out = append(out, OtherFigure{f.Name, f.Header, f.Unit, f.Value, f.Formula})
+	}
+	return out
+}
+
+func explanation(e peers.Explanation) *Explanation {
+	out := &Explanation{Ours: float64(e.Ours) / 1e6, Theirs: float64(e.Theirs) / 1e6, Why: e.Why, Steps: []ExplanationStep{}}
+	for _, s := range e.Steps {
+		out.Steps = append(out.Steps, ExplanationStep{s.What, s.Joules()})
+	}
+	if e.Why != "" {
+		out.Theirs = out.Ours
+	}
+	return out
+}
