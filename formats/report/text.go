@@ -450,12 +450,16 @@ func writeTruth(b *printer, ph *reduce.Phase) {
 	render(b, t)
 }
 
+// negligible is the share of the energy below which what no request had is not worth a
+// line: a little is lost by whole microjoules.
+const negligible = 0.001
+
 func writeNumbers(b *printer, ph *reduce.Phase, list []string) {
 	t := newTable(2, 5)
 	t.AppendHeader(table.Row{"", "", "", "", "random", "method"})
 	for _, tag := range list {
 		m := ph.Metrics[tag]
-		if m.Number == nil {
+		if m.Number == nil || tag == reduce.UnattributedEnergy && m.Value < negligible*ph.Metrics[reduce.TotalGPUEnergy].Value {
 			continue
 		}
 		value, plus, random := figures(m)
