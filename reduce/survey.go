@@ -183,7 +183,7 @@ func (s *survey) sensor() Sensor {
 		return Sensor{}
 	}
 	sensor, _ := Sensors().Lookup(fields[id], s.device, "")
-	if r := s.refuters[id]; sensor.Kind == SensorAverage && r != nil && r.refutes() {
+	if r := s.refuters[id]; sensor.Kind == SensorAverage && r != nil && r.refutes(s.limitWatts) {
 		sensor, _ = Sensors().Lookup(FieldInstant, s.device, "")
 		sensor.Assumed = true
 	}
