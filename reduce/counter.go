@@ -24,8 +24,7 @@ type counter struct {
 	total      int64      // E at the last reading, microjoules; meaningful in a segment that has a knot
 	lowNext    int        // first edge without a lower bound
 	highNext   int        // first edge without an upper bound
-	update     trace.Time // the last update's instant, as far as known
-	tracked    int64      // updates since tracking began
+	phase      tickPhase  // of the updates, where they are regular
 	lastBefore []trace.Opt[float64]
 
 	resets, jumps, gaps, disordered int64
@@ -34,6 +33,7 @@ type counter struct {
 func newCounter(instants []trace.Time, s *survey) *counter {
 	return &counter{
 		curve: newCurve(instants, false), period: s.updatePeriod(), regular: s.periodSeen(), maxGap: s.maxGap(), maxWatts: s.maxWatts(),
+		phase:      tickPhase{period: s.updatePeriod()},
 		lastBefore: make([]trace.Opt[float64], len(instants)),
 	}
 }
@@ -88,44 +88,22 @@ func (c *counter) changed(mid trace.Time, dt time.Duration, joules float64) {
 	}
 }
 
-// trackLength is over how many updates the tracker averages.
-const trackLength = 10
-
 // stamp places the update that was first seen at mid, dt after the reading
-// before it, and gives its standard uncertainty in seconds.
-//
-// Updates are regular while polls are not tied to them, so each poll that sees
-// one tells a little of when all of them happen: the update is expected a whole
-// number of periods after the last, and moved by a part of what the polls say
-// against that, never out of the bounds that they set.
+// before it, and gives its standard uncertainty in seconds. Updates are regular:
+// where the polls show them apart, all of them together tell when, within the two
+// polls, each one was.
 func (c *counter) stamp(mid trace.Time, dt time.Duration) (trace.Time, float64) {
 	late := min(c.period, dt)
-	at, law := mid.Add(-late/2), late.Seconds()/math.Sqrt(12)
 	if !c.regular {
-		return at, law
+		return mid.Add(-late / 2), evenly(late)
 	}
-	if c.tracked > 0 {
-		periods := max(1, (at.Sub(c.update)+c.period/2)/c.period)
-		expected := c.update.Add(periods * c.period)
-		off := at.Sub(expected)
-		if off.Abs() <= c.period/4+late/2 {
-			weight := min(c.tracked+1, trackLength)
-			at = min(max(expected.Add(off/time.Duration(weight)), mid.Add(-late)+1), mid)
-			law /= math.Sqrt(float64(weight))
-		} else {
-			c.tracked = 0
-		}
-	}
-	c.update = at
-	c.tracked++
-	return at, law
+	return c.phase.stamp(mid.Add(-late), mid)
 }
 
 // breakAt ends the segment: what the counter did until the reading that began
 // at t is not known.
 func (c *counter) breakAt(t trace.Time) {
 	c.curve.cut()
-	c.tracked = 0
 	for c.highNext < len(c.curve.edges) && c.curve.edges[c.highNext].at <= t {
 		c.highNext++
 	}

@@ -419,6 +419,9 @@ func fidelityRun(t testing.TB, table *fidelityTable, b board, poll time.Duration
 		rng := rand.New(rand.NewPCG(seed, uint64(poll)*100+uint64(s)*7+uint64(len(b.name))))
 		until := trace.Time(110 * time.Second)
 		load := drawLoad(rng, shape, until)
+		if only := os.Getenv("FS"); only != "" && only != shape {
+			continue
+		}
 		period := []time.Duration{100 * time.Millisecond, 20 * time.Millisecond}[seed%2]
 		r := recordBoard(t, b, period, poll, load, until, rng)
 		windows := drawWindows(rng, load, until, each)

@@ -27,6 +27,8 @@ type fastGauge struct {
 	have bool
 	at   trace.Time // of the last reading
 	last Tick       // the last update with a value
+	// hidden says that there was an update since whose value no poll saw.
+	hidden bool
 
 	knots []gaugeKnot // those that wait for their neighbours, and neighbours of those
 	sent  int         // how many of knots are in the curve
@@ -138,6 +140,7 @@ func (g *fastGauge) update(t Tick) {
 		return
 	}
 	if !t.Known {
+		g.hidden = true
 		return
 	}
 	at, mean := t.At, t.Watts
@@ -146,10 +149,30 @@ func (g *fastGauge) update(t Tick) {
 	}
 	k := gaugeKnot{at: at, stamp: t.Stamp, watts: t.Watts}
 	if len(g.knots) > 0 {
-		k.grown = microjoules(mean * t.At.Sub(g.last.At).Seconds())
+		k.grown = microjoules(g.sinceLast(t, mean))
 	}
 	g.hold(k)
-	g.last = t
+	g.last, g.hidden = t, false
+}
+
+// sinceLast returns the energy between the last update and one whose value says
+// that it is mean watts, in joules. Where the last update was not seen, it is not
+// known when it was either, but that the field had stood still until then: the
+// value of the new one covers a window before it, and the old one the rest. An
+// update that no poll saw has a value between its neighbours'.
+func (g *fastGauge) sinceLast(t Tick, mean float64) float64 {
+	dt := t.At.Sub(g.last.At).Seconds()
+	window := g.sensor.Window.Seconds()
+	rest := dt - window
+	switch {
+	case g.partial():
+		return mean * dt
+	case g.hidden && rest > 0: // by updates that no poll saw
+		return float64(t.Watts*window) + float64((g.last.Watts+t.Watts)/2*rest)
+	case g.last.Kind != TickSeen && t.Kind == TickSeen:
+		return max(0, float64(t.Watts*window)+float64(g.last.Watts*rest))
+	}
+	return mean * dt
 }
 
 // cell takes the energy between two updates.
