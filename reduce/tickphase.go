@@ -65,7 +65,7 @@ func (p *tickPhase) stamp(from, to trace.Time) (at trace.Time, sigma float64) {
 	}
 	p.drift(float64(to.Sub(p.last) / p.period))
 	p.last = to
-	slack := p.period / phaseParts // updates jitter, and parts are no finer
+	slack := max(0, min(p.period/phaseParts, (p.period-to.Sub(from))/2)) // updates jitter, and parts are no finer
 	inside, mean, square := p.enclose(from.Add(-slack), to.Add(slack))
 	if p.seen++; p.seen >= drawTogether {
 		p.refine(to)
