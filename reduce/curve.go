@@ -22,6 +22,7 @@ type edge struct {
 	covered int64   // C(at), nanoseconds
 	inside  bool    // whether two knots of one segment bracket it
 	sigma   float64 // standard uncertainty of energy, in joules
+	spread  float64 // variance of what has been lost or won for good since the curve began, J^2
 	bounds  bounds  // for counters
 }
 
@@ -37,6 +38,7 @@ type curve struct {
 	edges     []edge // in order of time
 	next      int    // the first edge that is not evaluated yet
 	trapezoid bool   // power is linear between knots; else constant
+	located   bool
 	recent    [3]knot
 	n         int // how many of recent are valid
 	energy    int64
@@ -176,6 +178,13 @@ func (c *curve) bend(a, b knot, before, after float64, t trace.Time) int64 {
 	if !c.steps(d) || grown < least-resolution {
 		return microjoules(rampShare * d * x * y / span)
 	}
+	if c.located {
+		if grown > float64(max(before, after)*span) {
+			return 0
+		}
+		at := (float64(after*span) - grown) / (after - before)
+		return microjoules(float64(before*min(x, at)) + float64(after*max(0, x-at)) - float64(grown*x)/span)
+	}
 	left, right := float64(before*x), float64(after*y)
 	weightLeft, weightRight := float64(before*left), float64(after*right)
 	share := 0.5
@@ -230,11 +239,12 @@ func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 
 // roughen follows the mean square of the change of power from span to span,
 // over some tens of spans.
-func (c *curve) roughen(a, b, after knot) {
+func (c *curve) roughen(a, b, after knot) { c.roughenBy(slope(b, after) - slope(a, b)) }
+
+func (c *curve) roughenBy(watts float64) {
 	const memory = 32
-	d := slope(b, after) - slope(a, b)
 	c.changes = min(c.changes+1, memory)
-	c.roughness += (float64(d*d) - c.roughness) / float64(c.changes)
+	c.roughness += (float64(watts*watts) - c.roughness) / float64(c.changes)
 }
 
 // mulDiv returns floor(x*num/den) for 0 <= num <= den and x >= 0, exactly.

@@ -66,7 +66,8 @@ func (s *series) window(from, to trace.Time) deviceEnergy {
 		d.whole, d.why = true, ""
 	}
 	if s.counter == nil {
-		d.sigma = s.gaugeSigma(a, b)
+		random := gaugeSigma(a, b)
+		d.sigma = math.Sqrt(float64(random*random) + float64(lost*lost))
 	} else {
 		d.enclosure = enclosure(a, b)
 		d.last = s.counter.lastDifference(from, to)
@@ -76,23 +77,17 @@ func (s *series) window(from, to trace.Time) deviceEnergy {
 		a, b := p.edgeAt(from), p.edgeAt(to)
 		if a.inside && b.inside && float64(b.covered-a.covered) >= float64((1-maxMissing)*float64(to-from)) {
 			d.watts = trace.Some(float64(b.energy-a.energy) / 1e6 / (float64(b.covered-a.covered) / 1e9))
-			d.wattSigma = s.gaugeSigma(a, b) / length
+			d.wattSigma = gaugeSigma(a, b) / length
 		}
 	}
 	return d
 }
 
 // gaugeSigma is the random standard uncertainty of an integral of the gauge
-// between two edges, in joules: the edges' own, where the curve goes by updates;
-// else at each end the sensor's lag is known to half its window and period, during
-// which the power may move over its whole range.
-func (s *series) gaugeSigma(a, b *edge) float64 {
-	if _, fast := s.power.(*fastGauge); fast {
-		return math.Sqrt(float64(a.sigma*a.sigma) + float64(b.sigma*b.sigma))
-	}
-	sensor, p := s.survey.sensor(), s.survey.power[s.gauge]
-	blur := (sensor.Window + max(sensor.Period, s.survey.poll())).Seconds()
-	return (p.max - p.min) * blur / math.Sqrt(12) * math.Sqrt2
+// between two edges, in joules: that of the edges, and what is lost or won in
+// between.
+func gaugeSigma(a, b *edge) float64 {
+	return math.Sqrt(float64(a.sigma*a.sigma) + float64(b.sigma*b.sigma) + max(0, b.spread-a.spread))
 }
 
 // edgeAt returns the edge at an instant that the curve was made with.

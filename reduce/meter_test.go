@@ -166,7 +166,7 @@ func byTable(field PowerField) func([]meterReading, []trace.Time) *curve {
 		for _, m := range readings {
 			top = max(top, value(m))
 		}
-		g := newFastGauge(instants, sensor, top, 10*time.Second)
+		g := newPowerGauge(instants, sensor, sensor.Period, top, 10*time.Second)
 		for _, m := range readings {
 			g.read(m.at, 0, value(m))
 		}

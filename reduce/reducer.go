@@ -58,16 +58,9 @@ type seriesKey struct {
 type series struct {
 	survey  survey
 	chosen  bool
-	counter *counter   // nil when the energy is integrated
-	power   gaugeCurve // nil without a gauge
+	counter *counter    // nil when the energy is integrated
+	power   *powerGauge // nil without a gauge
 	gauge   sample.MetricID
-}
-
-// gaugeCurve makes the curve of a power gauge.
-type gaugeCurve interface {
-	read(at trace.Time, took time.Duration, watts float64)
-	end()
-	result() *curve
 }
 
 // New returns a reducer for spans on the clock, which is the one that all times
@@ -129,11 +122,7 @@ func (r *Reducer) Start() {
 		}
 		if gauge, ok := s.survey.gauge(); ok {
 			s.gauge = gauge
-			if sensor := s.survey.sensor(); sensor.fast(s.survey.poll()) {
-				s.power = newFastGauge(instants, sensor, s.survey.power[gauge].max, s.survey.maxPowerGap())
-			} else {
-				s.power = newIntegrator(instants, &s.survey)
-			}
+			s.power = newPowerGauge(instants, s.survey.sensor(), s.survey.poll(), s.survey.power[gauge].max, s.survey.maxPowerGap())
 		}
 	}
 }

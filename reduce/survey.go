@@ -242,7 +242,7 @@ func (s *survey) span() (from, to trace.Time, ok bool) {
 		from, to, ok = s.firstKnot.V, s.finalKnot.V, true
 	}
 	if id, has := s.gauge(); has {
-		// The integrator moves readings earlier by the lag; what goes by updates
+		// Samples are moved earlier by the lag; what goes by updates
 		// begins after the first reading and ends before the last by a few periods.
 		p, sensor := s.power[id], s.sensor()
 		first, last := p.first.Add(-sensor.Lag()), p.last.Add(-sensor.Lag())
