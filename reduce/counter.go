@@ -25,6 +25,7 @@ type counter struct {
 	lowNext    int        // first edge without a lower bound
 	highNext   int        // first edge without an upper bound
 	phase      tickPhase  // of the updates, where they are regular
+	update     trace.Time // the last update's instant, as far as known
 	lastBefore []trace.Opt[float64]
 
 	resets, jumps, gaps, disordered int64
@@ -73,6 +74,7 @@ func (c *counter) changed(mid trace.Time, dt time.Duration, joules float64) {
 	grown := microjoules(joules) - microjoules(c.last)
 	first := c.curve.n == 0
 	at, stamp := c.stamp(mid, dt)
+	c.update = at
 	c.curve.add(at, grown, stamp, 0)
 	c.total = c.curve.energy
 	edges := c.curve.edges
@@ -88,6 +90,10 @@ func (c *counter) changed(mid trace.Time, dt time.Duration, joules float64) {
 	}
 }
 
+// minApart is the part of a period that two updates are apart at least, as far as
+// the polls let them: two whose polls meet would else have any power in between.
+const minApart = 2
+
 // stamp places the update that was first seen at mid, dt after the reading
 // before it, and gives its standard uncertainty in seconds. Updates are regular:
 // where the polls show them apart, all of them together tell when, within the two
@@ -97,7 +103,8 @@ func (c *counter) stamp(mid trace.Time, dt time.Duration) (trace.Time, float64) 
 	if !c.regular {
 		return mid.Add(-late / 2), evenly(late)
 	}
-	return c.phase.stamp(mid.Add(-late), mid)
+	at, sigma := c.phase.stamp(mid.Add(-late), mid)
+	return max(at, min(c.update.Add(c.period/minApart), mid)), sigma
 }
 
 // breakAt ends the segment: what the counter did until the reading that began

@@ -149,7 +149,8 @@ func (c *curve) between(a, b knot, before, after *knot, t trace.Time) int64 {
 const (
 	resolution = 0.002 // joules that a counter of whole millijoules may be short of
 	rampShare  = 0.25
-	stepTest   = 5 // a change of power is a step when its square is so many times the roughness
+	stepDoubt  = 0.05 // share of the square of a step that counts as power's movement
+	stepTest   = 5    // a change of power is a step when its square is so many times the roughness
 )
 
 // bend returns by how much E(t) differs from the straight line between two
@@ -210,12 +211,13 @@ func slope(a, b knot) float64 {
 }
 
 // sigmaAt returns the standard uncertainty of E(t), in joules: the stamps of
-// the two knots, each moving the line by its share, and the power's movement
-// between them. Energy whose power moves at random is a Brownian bridge between
+// the two knots, each moving the line by its share and both alike, and the power's
+// movement between them. Energy whose power moves at random is a Brownian bridge between
 // its knots, of variance w(1-w) T^2 D/2, where w is the share of the span T
 // before t and D the variance of the change of mean power from one span to the
 // next. D is taken half from the spans beside and half from those of the last
-// seconds; beside a step, which E(t) follows, from the last seconds alone.
+// seconds; beside a step, which E(t) follows, from the last seconds alone and a share of
+// the step.
 func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 	w := t.Sub(a.at).Seconds() / b.at.Sub(a.at).Seconds()
 	p := slope(a, b)
@@ -229,20 +231,24 @@ func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 		beside, n = beside+float64(d*d), n+1
 	}
 	change := c.roughness
-	if n > 0 && !(n == 2 && c.steps(slope(*before, a)-slope(b, *after))) {
+	if n == 2 && c.steps(slope(*before, a)-slope(b, *after)) {
+		d := slope(b, *after) - slope(*before, a)
+		change += float64(stepDoubt * float64(d*d))
+	} else if n > 0 {
 		change = (beside/n + c.roughness) / 2
 	}
-	left, right, span := float64((1-w)*a.stamp*p), float64(w*b.stamp*p), b.at.Sub(a.at).Seconds()
+	stamps, span := float64((1-w)*a.stamp*p)+float64(w*b.stamp*p), b.at.Sub(a.at).Seconds()
 	bridge := w * (1 - w) * span * span * change / 2
-	return math.Sqrt(float64(left*left) + float64(right*right) + float64(bridge))
+	return math.Sqrt(float64(stamps*stamps) + float64(bridge))
 }
 
 // roughen follows the mean square of the change of power from span to span,
 // over some tens of spans.
 func (c *curve) roughen(a, b, after knot) { c.roughenBy(slope(b, after) - slope(a, b)) }
 
+const memory = 32
+
 func (c *curve) roughenBy(watts float64) {
-	const memory = 32
 	c.changes = min(c.changes+1, memory)
 	c.roughness += (float64(watts*watts) - c.roughness) / float64(c.changes)
 }

@@ -32,6 +32,7 @@ type powerGauge struct {
 	last Tick       // the last update with a value
 	// hidden says that there was an update since whose value no poll saw.
 	hidden bool
+	stamp  float64 // of the last update that was seen: where the value stays the same, no other matters
 
 	knots []gaugeKnot // those that wait for their neighbours, and neighbours of those
 	sent  int         // how many of knots are in the curve
@@ -69,7 +70,7 @@ type gaugeKnot struct {
 
 const (
 	instantReach = 2
-	averageReach = 11 // the usual length of an average, in updates
+	averageReach = 6
 	sampleReach  = 10
 
 	// averageSpread times the period, times the change of power from one update
@@ -77,7 +78,7 @@ const (
 	// update; averageFloor that of a steady power, in units of topUnits: less than
 	// it, a step is not believed. Set by fidelity_test.go.
 	averageSpread = 1.5
-	averageFloor  = 0.7
+	averageFloor  = 4
 
 	// sampleBlur times the window, times the change of power over a window, is the
 	// standard uncertainty of the energy at an instant by samples of windows that
@@ -89,6 +90,10 @@ const (
 	// does not.
 	stampMemory = 50
 	stampAlone  = 0.15
+
+	// mostRoughness is how many times the usual change of power a change may
+	// count as.
+	mostRoughness = 4
 
 	// fastPolls is the longest median time between the readings of an average, in
 	// periods, at which it is deconvolved. Up to there that is closer to a power
@@ -114,6 +119,9 @@ func newPowerGauge(instants []trace.Time, sensor Sensor, poll time.Duration, top
 	g := &powerGauge{sensor: sensor, maxGap: maxGap, reach: sampleReach, kind: gaugeSamples}
 	switch {
 	case !sensor.fast(poll):
+		if sensor.Kind == SensorAverage && poll > 0 {
+			g.reach = int(sensor.Window/poll) + 1
+		}
 	case sensor.Kind == SensorAverage:
 		g.kind, g.reach = gaugeAverage, averageReach
 		g.points.rest, g.points.span = sensor.Rest, sensor.Span+sensor.Period
@@ -205,7 +213,10 @@ func (g *powerGauge) update(t Tick) {
 	if g.kind == gaugeWindows {
 		at, mean = at.Add(-g.sensor.Window/2), (g.last.Watts+t.Watts)/2
 	}
-	k := gaugeKnot{at: at, stamp: t.Stamp, watts: t.Watts}
+	if t.Kind == TickSeen {
+		g.stamp = t.Stamp
+	}
+	k := gaugeKnot{at: at, stamp: g.stamp, watts: t.Watts}
 	if len(g.knots) > 0 {
 		joules, guess := g.sinceLast(t, mean)
 		k.grown, k.guess = microjoules(joules), guess
@@ -269,7 +280,8 @@ func (g *powerGauge) send() {
 		c.energy += b.grown
 		c.covered += int64(b.at - a.at)
 		if g.sent >= 2 && !g.sampled() {
-			c.roughenBy(b.watts - a.watts)
+			// Steps now and then are followed, and make no roughness.
+			c.roughenBy(min(math.Abs(b.watts-a.watts), mostRoughness*math.Sqrt(max(1, c.roughness))))
 		}
 	}
 	c.knots++
@@ -317,11 +329,6 @@ func (g *powerGauge) judge(i int) {
 // curve is: a window is off by the difference of the power at its ends. That is
 // counted at the ends, against the level of power; in between, by how the error
 // of the stamps changes, and for the part of it that is each stamp's own.
-//
-// A sensor that sees a share of the time only errs by how power moves in the
-// rest. Where it moves slowly, so that one change has nothing to do with the
-// next, that is a twelfth of the mean square of the changes; where it comes and
-// goes between two looks, half of it.
 func (g *powerGauge) lose(i int) {
 	k := &g.knots[i]
 	if i == 0 {
@@ -329,7 +336,10 @@ func (g *powerGauge) lose(i int) {
 		return
 	}
 	last := &g.knots[i-1]
-	change := 0.0
+	change, share := 0.0, stampAlone
+	if g.kind == gaugeSamples {
+		share = 1
+	}
 	switch {
 	case i+1 >= len(g.knots):
 	case g.sampled():
@@ -340,12 +350,27 @@ func (g *powerGauge) lose(i int) {
 	g.level += (k.watts - g.level) / stampMemory
 	alone, together := float64(k.stamp*change), float64(k.stamp*(k.watts-g.level))
 	k.variance = float64(together * together)
-	g.variance += float64(stampAlone*float64(alone*alone)) + float64(2./stampMemory*k.variance) + float64(k.guess*k.guess)
+	g.variance += float64(share*float64(alone*alone)) + float64(2./stampMemory*k.variance) + float64(k.guess*k.guess)
 	if g.sampled() {
-		dt := k.at.Sub(last.at).Seconds()
-		unseen := max(0, 1-g.sensor.Window.Seconds()/dt)
-		g.variance += float64(dt*dt) * unseen * k.change * (1 + float64(5*k.returns)) / 12
+		g.variance += g.unseen(k, k.at.Sub(last.at).Seconds())
 	}
+}
+
+// unseen returns the variance of the energy of dt seconds by what a sample does
+// not see of them, or sees twice, in J^2.
+//
+// Where windows leave out a share of the time, the energy errs by how power moves
+// in the rest. Where it moves slowly, so that one change has nothing to do with
+// the next, that is a twelfth of the mean square of the changes; where it comes
+// and goes between two looks, half of it. Where windows overlap, but for whole
+// numbers of them, some of the time counts once more than the rest.
+func (g *powerGauge) unseen(k *gaugeKnot, dt float64) float64 {
+	windows := g.sensor.Window.Seconds() / dt
+	if windows < 1 {
+		return float64(dt*dt) * (1 - windows) * k.change * (1 + float64(5*k.returns)) / 12
+	}
+	twice := windows - math.Floor(windows)
+	return float64(dt*dt) * twice * (1 - twice) * k.change / 2
 }
 
 // between evaluates an edge between knots i-1 and i: as a counter's where the

@@ -155,6 +155,9 @@ func slowEnergy(readings [][2]float64, period float64, regular bool, t float64) 
 		if regular {
 			stamp, _ := phase.stamp(trace.Time(math.Round((seen-late)*1e9)), trace.Time(math.Round(seen*1e9)))
 			at = float64(stamp) / 1e9
+			if n := len(knots); n > 0 {
+				at = math.Max(at, math.Min(knots[n-1].at+period/minApart, seen))
+			}
 		}
 		knots = append(knots, point{at, readings[i][1]})
 	}
