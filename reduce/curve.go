@@ -149,7 +149,7 @@ func (c *curve) between(a, b knot, before, after *knot, t trace.Time) int64 {
 const (
 	resolution = 0.002 // joules that a counter of whole millijoules may be short of
 	rampShare  = 0.25
-	stepDoubt  = 0.05 // share of the square of a step that counts as power's movement
+	stepDoubt  = 0.07 // share of the square of a step that counts as power's movement
 	stepTest   = 5    // a change of power is a step when its square is so many times the roughness
 )
 

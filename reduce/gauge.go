@@ -370,7 +370,7 @@ func (g *powerGauge) unseen(k *gaugeKnot, dt float64) float64 {
 		return float64(dt*dt) * (1 - windows) * k.change * (1 + float64(5*k.returns)) / 12
 	}
 	twice := windows - math.Floor(windows)
-	return float64(dt*dt) * twice * (1 - twice) * k.change / 2
+	return float64(dt*dt) * twice * (1 - twice) * k.change / 6
 }
 
 // between evaluates an edge between knots i-1 and i: as a counter's where the

@@ -267,6 +267,7 @@ func (r *Reducer) warnDevices() {
 		if n := s.survey.implausible; n > 0 {
 			r.Warn(WarnImplausible, "", d.ID, "%s: %s of power that the device cannot draw left out", deviceName(d), plural(int(n), "reading is", "readings are"))
 		}
+		r.warnSensor(s)
 		c := s.counter
 		if c == nil {
 			continue

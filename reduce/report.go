@@ -64,6 +64,8 @@ const (
 	WarnOverlap        Code = "overlap"              // phases overlap: each has the energy of both
 	WarnImplausible    Code = "implausible"          // readings that cannot be were left out
 	WarnNoTelemetry    Code = "no_telemetry"         // no recording was given
+	WarnAliased        Code = "aliased"              // a sensor that sees a part of the time may show the beat of a load
+	WarnUndersampled   Code = "undersampled"         // such a sensor and the average field beside it disagree
 	WarnUnexpected     Code = "unexpected_device"    // more devices were seen than expected
 )
 

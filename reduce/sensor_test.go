@@ -162,3 +162,21 @@ func TestRefuter(t *testing.T) {
 		t.Error("slow readings refute")
 	}
 }
+
+// Real recordings under real squares are no beats.
+func TestRealRecordingsAreNoBeats(t *testing.T) {
+	t.Parallel()
+	for _, name := range recordings {
+		base := filepath.Join("testdata", "meter", name)
+		r := readRecording(t, name, base+".nvidia-smi.csv.gz", base+".meter.csv.gz")
+		for _, poll := range []time.Duration{0, 20 * time.Millisecond, 50 * time.Millisecond} {
+			looks := &aliasDetector{period: 100 * time.Millisecond}
+			for _, m := range r.thin(poll, 0) {
+				looks.read(m.at, m.instant)
+			}
+			if looks.aliased() {
+				t.Errorf("%s read every %v: it passes for a beat", name, poll)
+			}
+		}
+	}
+}

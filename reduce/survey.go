@@ -35,6 +35,8 @@ type survey struct {
 	limitWatts  float64
 	implausible int64 // readings of power that cannot be
 	refuters    [sample.NumMetrics]*refuter
+	both        sideBySide
+	looks       [sample.NumMetrics]*aliasDetector // of the gauges that may see a part of the time only
 }
 
 // powerSurvey is what the first pass learns of one power gauge.
@@ -62,6 +64,11 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
 		s.limitWatts = max(s.limitWatts, v)
 	}
+	if average, ok := b.Float(sample.PowerAverageWatts, i); ok && s.plausible(average) {
+		if instant, ok := b.Float(sample.PowerInstantWatts, i); ok && s.plausible(instant) {
+			s.both.read(mid, average, instant, time.Second)
+		}
+	}
 	for _, id := range powerGauges {
 		v, ok := b.Float(id, i)
 		if !ok {
@@ -79,6 +86,9 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 		if id != sample.PowerInstantWatts {
 			s.refute(id, mid, v)
 		}
+		if id != sample.PowerAverageWatts {
+			s.look(id, mid, v)
+		}
 		p.min, p.max, p.last = min(p.min, v), max(p.max, v), mid
 	}
 }
@@ -90,6 +100,23 @@ func (s *survey) refute(id sample.MetricID, at trace.Time, watts float64) {
 		s.refuters[id] = newRefuter(sensor)
 	}
 	s.refuters[id].read(at, watts)
+}
+
+// look lets a reading show that the field may be the beat of a load.
+func (s *survey) look(id sample.MetricID, at trace.Time, watts float64) {
+	if s.looks[id] == nil {
+		sensor, _ := Sensors().Lookup(FieldInstant, s.device, "")
+		s.looks[id] = &aliasDetector{period: sensor.Period}
+	}
+	s.looks[id].read(at, watts)
+}
+
+// aliased reports whether the gauge that stands for the device's power sees a
+// part of the time only, and may show the beat of a load.
+func (s *survey) aliased() bool {
+	id, ok := s.gauge()
+	sensor := s.sensor()
+	return ok && s.looks[id] != nil && sensor.Kind == SensorInstant && sensor.Duty < 1 && sensor.fast(s.poll()) && s.looks[id].aliased()
 }
 
 // plausible reports whether the device can have drawn so many watts.
