@@ -14,7 +14,7 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench meter demo fuzz golden setup ci clean
+.PHONY: help build test race lint layers bench meter fidelity demo fuzz golden setup ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -46,6 +46,9 @@ bench: ## benchmarks, BENCHCOUNT runs each, summed up by benchstat
 
 meter: ## what the power fields say beside a power meter; WATTRACE_METER_DATA names the recordings
 	$(GO) test -count=1 -v -run 'TestMeter|TestGaugesAgainstTruth' ./reduce
+
+fidelity: ## energies and their uncertainties against simulated truth, beside other tools' estimators: some minutes
+	WATTRACE_FIDELITY=full $(GO) test -count=1 -v -timeout 20m -run 'TestFidelity' ./reduce
 
 demo: build ## the whole pipeline against a simulated server and simulated GPUs
 	@bash testdata/demo.sh

@@ -147,10 +147,11 @@ func (c *curve) between(a, b knot, before, after *knot, t trace.Time) int64 {
 
 // How E(t) bends between two updates of a counter; see bend.
 const (
-	resolution = 0.002 // joules that a counter of whole millijoules may be short of
-	rampShare  = 0.25
-	stepDoubt  = 0.07 // share of the square of a step that counts as power's movement
-	stepTest   = 5    // a change of power is a step when its square is so many times the roughness
+	resolution  = 0.002 // joules that a counter of whole millijoules may be short of
+	rampShare   = 0.25
+	stepDoubt   = 0.12 // share of the square of a step that counts as power's movement
+	bridgeShare = 2.6  // what the variance of the change of mean power is divided by: 2 were power a random walk
+	stepTest    = 5    // a change of power is a step when its square is so many times the roughness
 )
 
 // bend returns by how much E(t) differs from the straight line between two
@@ -238,7 +239,7 @@ func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 		change = (beside/n + c.roughness) / 2
 	}
 	stamps, span := float64((1-w)*a.stamp*p)+float64(w*b.stamp*p), b.at.Sub(a.at).Seconds()
-	bridge := w * (1 - w) * span * span * change / 2
+	bridge := w * (1 - w) * span * span * change / bridgeShare
 	return math.Sqrt(float64(stamps*stamps) + float64(bridge))
 }
 

@@ -77,7 +77,7 @@ const (
 	// to the next, is the standard uncertainty of the deconvolved energy at an
 	// update; averageFloor that of a steady power, in units of topUnits: less than
 	// it, a step is not believed. Set by fidelity_test.go.
-	averageSpread = 1.5
+	averageSpread = 1.25
 	averageFloor  = 4
 
 	// sampleBlur times the window, times the change of power over a window, is the

@@ -274,7 +274,7 @@ func slowTable(t *testing.T, all []*recording) {
 	}{
 		{20 * time.Millisecond, 0.006, 0.0035, 0.008},
 		{50 * time.Millisecond, 0.008, 0.004, 0.01},
-		{100 * time.Millisecond, 0.012, 0.006, 0.015},
+		{100 * time.Millisecond, 0.01, 0.005, 0.015},
 		{200 * time.Millisecond, 0.015, 0.01, 0.025},
 	} {
 		for _, r := range all {
