@@ -104,7 +104,10 @@ func (c *counter) stamp(mid trace.Time, dt time.Duration) (trace.Time, float64) 
 		return mid.Add(-late / 2), evenly(late)
 	}
 	at, sigma := c.phase.stamp(mid.Add(-late), mid)
-	return max(at, min(c.update.Add(c.period/minApart), mid)), sigma
+	if c.curve.n > 0 {
+		at = max(at, min(c.update.Add(c.period/minApart), mid))
+	}
+	return at, sigma
 }
 
 // breakAt ends the segment: what the counter did until the reading that began

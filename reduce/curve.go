@@ -149,7 +149,8 @@ func (c *curve) between(a, b knot, before, after *knot, t trace.Time) int64 {
 const (
 	resolution  = 0.002 // joules that a counter of whole millijoules may be short of
 	rampShare   = 0.25
-	stepDoubt   = 0.12 // share of the square of a step that counts as power's movement
+	stepDoubt   = 0.03 // share of the square of a step that counts as power's movement, where the step is taken to be at an edge
+	placeDoubt  = 0.12 // and where its place is taken from the energies
 	bridgeShare = 2.6  // what the variance of the change of mean power is divided by: 2 were power a random walk
 	stepTest    = 5    // a change of power is a step when its square is so many times the roughness
 )
@@ -234,7 +235,11 @@ func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 	change := c.roughness
 	if n == 2 && c.steps(slope(*before, a)-slope(b, *after)) {
 		d := slope(b, *after) - slope(*before, a)
-		change += float64(stepDoubt * float64(d*d))
+		share := stepDoubt
+		if c.located {
+			share = placeDoubt
+		}
+		change += float64(share * float64(d*d))
 	} else if n > 0 {
 		change = (beside/n + c.roughness) / 2
 	}
