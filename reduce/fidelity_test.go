@@ -515,9 +515,9 @@ type fidelityBound struct {
 var fidelityBounds = []fidelityBound{
 	// Nothing shows that a counter moves more often than it is polled: 100 ms are
 	// assumed, and stated.
-	{"counter 20ms", 50, 1000, 89, 100, 3.8},
+	{"counter 20ms", 50, 1000, 87, 100, 3.8},
 	// Until polls that keep step with the updates have walked past them.
-	{"counter 20ms", 10, 10, 88, 98, 1.5},
+	{"counter 20ms", 10, 10, 85, 98, 1.5},
 	{"counter 100ms", 50, 50, 87, 99, 1.8},
 	// The stamps of both ends err alike, which is known to be so, not by how much:
 	// windows of 1 s are stated too wide.

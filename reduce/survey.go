@@ -86,7 +86,8 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 		if id != sample.PowerInstantWatts {
 			s.refute(id, mid, v)
 		}
-		if id != sample.PowerAverageWatts {
+		// Where both are there, the instant field is the one that counts.
+		if id == sample.PowerInstantWatts || id == sample.PowerWatts && s.power[sample.PowerInstantWatts].n == 0 {
 			s.look(id, mid, v)
 		}
 		p.min, p.max, p.last = min(p.min, v), max(p.max, v), mid
