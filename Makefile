@@ -14,7 +14,7 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench bench-sql meter attribution demo fuzz golden golden-arch schema setup ci clean
+.PHONY: help build test race lint layers bench bench-sql meter attribution fidelity demo fuzz golden golden-arch schema setup ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ meter: ## what the power fields say beside a power meter; WATTRACE_METER_DATA na
 
 attribution: ## how close the joules of a request come to its Shapley value, on simulated servers
 	$(GO) test -count=1 -v -run TestAttributionAgainstShapley ./reduce/attribute
+
+fidelity: ## energies and their uncertainties against simulated truth, beside other tools' estimators: some minutes
+	WATTRACE_FIDELITY=full $(GO) test -count=1 -v -timeout 20m -run 'TestFidelity' ./reduce
 
 demo: build ## the whole pipeline against a simulated server and simulated GPUs
 	@bash testdata/demo.sh

@@ -24,8 +24,8 @@ type counter struct {
 	total      int64      // E at the last reading, microjoules; meaningful in a segment that has a knot
 	lowNext    int        // first edge without a lower bound
 	highNext   int        // first edge without an upper bound
+	phase      tickPhase  // of the updates, where they are regular
 	update     trace.Time // the last update's instant, as far as known
-	tracked    int64      // updates since tracking began
 	lastBefore []trace.Opt[float64]
 
 	resets, jumps, gaps, disordered int64
@@ -34,6 +34,7 @@ type counter struct {
 func newCounter(instants []trace.Time, s *survey) *counter {
 	return &counter{
 		curve: newCurve(instants, false), period: s.updatePeriod(), regular: s.periodSeen(), maxGap: s.maxGap(), maxWatts: s.maxWatts(),
+		phase:      tickPhase{period: s.updatePeriod()},
 		lastBefore: make([]trace.Opt[float64], len(instants)),
 	}
 }
@@ -73,6 +74,7 @@ func (c *counter) changed(mid trace.Time, dt time.Duration, joules float64) {
 	grown := microjoules(joules) - microjoules(c.last)
 	first := c.curve.n == 0
 	at, stamp := c.stamp(mid, dt)
+	c.update = at
 	c.curve.add(at, grown, stamp, 0)
 	c.total = c.curve.energy
 	edges := c.curve.edges
@@ -88,44 +90,30 @@ func (c *counter) changed(mid trace.Time, dt time.Duration, joules float64) {
 	}
 }
 
-// trackLength is over how many updates the tracker averages.
-const trackLength = 10
+// minApart is the part of a period that two updates are apart at least, as far as
+// the polls let them: two whose polls meet would else have any power in between.
+const minApart = 2
 
 // stamp places the update that was first seen at mid, dt after the reading
-// before it, and gives its standard uncertainty in seconds.
-//
-// Updates are regular while polls are not tied to them, so each poll that sees
-// one tells a little of when all of them happen: the update is expected a whole
-// number of periods after the last, and moved by a part of what the polls say
-// against that, never out of the bounds that they set.
+// before it, and gives its standard uncertainty in seconds. Updates are regular:
+// where the polls show them apart, all of them together tell when, within the two
+// polls, each one was.
 func (c *counter) stamp(mid trace.Time, dt time.Duration) (trace.Time, float64) {
 	late := min(c.period, dt)
-	at, law := mid.Add(-late/2), late.Seconds()/math.Sqrt(12)
 	if !c.regular {
-		return at, law
+		return mid.Add(-late / 2), evenly(late)
 	}
-	if c.tracked > 0 {
-		periods := max(1, (at.Sub(c.update)+c.period/2)/c.period)
-		expected := c.update.Add(periods * c.period)
-		off := at.Sub(expected)
-		if off.Abs() <= c.period/4+late/2 {
-			weight := min(c.tracked+1, trackLength)
-			at = min(max(expected.Add(off/time.Duration(weight)), mid.Add(-late)+1), mid)
-			law /= math.Sqrt(float64(weight))
-		} else {
-			c.tracked = 0
-		}
+	at, sigma := c.phase.stamp(mid.Add(-late), mid)
+	if c.curve.n > 0 {
+		at = max(at, min(c.update.Add(c.period/minApart), mid))
 	}
-	c.update = at
-	c.tracked++
-	return at, law
+	return at, sigma
 }
 
 // breakAt ends the segment: what the counter did until the reading that began
 // at t is not known.
 func (c *counter) breakAt(t trace.Time) {
 	c.curve.cut()
-	c.tracked = 0
 	for c.highNext < len(c.curve.edges) && c.curve.edges[c.highNext].at <= t {
 		c.highNext++
 	}
@@ -149,44 +137,3 @@ func (c *counter) end() {
 	c.passEdges(math.MaxInt64)
 	c.curve.end()
 }
-
-// integrator turns the readings of one power gauge into knots.
-type integrator struct {
-	curve  *curve
-	shift  time.Duration // the sensor's lag: samples are moved earlier by it
-	maxGap time.Duration // a longer time without a reading breaks the segment
-
-	have  bool
-	at    trace.Time
-	watts float64
-
-	gaps, disordered int64
-}
-
-func newIntegrator(instants []trace.Time, s *survey) *integrator {
-	return &integrator{curve: newCurve(instants, true), shift: s.sensor().Lag(), maxGap: s.maxPowerGap()}
-}
-
-// read takes one reading of the gauge, in watts.
-func (g *integrator) read(at trace.Time, took time.Duration, watts float64) {
-	t := at.Add(took/2 - g.shift)
-	dt := t.Sub(g.at)
-	switch {
-	case !g.have:
-		g.curve.add(t, 0, 0, watts)
-	case dt <= 0:
-		g.disordered++
-		return
-	case dt > g.maxGap:
-		g.gaps++
-		g.curve.cut()
-		g.curve.add(t, 0, 0, watts)
-	default:
-		mean := (g.watts + watts) / 2
-		g.curve.add(t, microjoules(mean*dt.Seconds()), 0, watts)
-	}
-	g.have, g.at, g.watts = true, t, watts
-}
-
-func (g *integrator) end()           { g.curve.end() }
-func (g *integrator) result() *curve { return g.curve }

@@ -22,6 +22,7 @@ type edge struct {
 	covered int64   // C(at), nanoseconds
 	inside  bool    // whether two knots of one segment bracket it
 	sigma   float64 // standard uncertainty of energy, in joules
+	spread  float64 // variance of what has been lost or won for good since the curve began, J^2
 	bounds  bounds  // for counters
 }
 
@@ -34,9 +35,10 @@ type bounds struct {
 // A curve is E(t) and C(t) of one device, evaluated at given instants while
 // its knots stream by. It holds no more than its edges and three knots.
 type curve struct {
-	edges     []edge  // in order of time
-	next      int     // the first edge that is not evaluated yet
-	trapezoid bool    // power is linear between knots; else constant
+	edges     []edge // in order of time
+	next      int    // the first edge that is not evaluated yet
+	trapezoid bool   // power is linear between knots; else constant
+	located   bool
 	fill      *filler // where the curve goes on the way; nil is nowhere
 	recent    [3]knot
 	n         int // how many of recent are valid
@@ -150,9 +152,12 @@ func (c *curve) between(a, b knot, before, after *knot, t trace.Time) int64 {
 
 // How E(t) bends between two updates of a counter; see bend.
 const (
-	resolution = 0.002 // joules that a counter of whole millijoules may be short of
-	rampShare  = 0.25
-	stepTest   = 5 // a change of power is a step when its square is so many times the roughness
+	resolution  = 0.002 // joules that a counter of whole millijoules may be short of
+	rampShare   = 0.25
+	stepDoubt   = 0.03 // share of the square of a step that counts as power's movement, where the step is taken to be at an edge
+	placeDoubt  = 0.12 // and where its place is taken from the energies
+	bridgeShare = 2.6  // what the variance of the change of mean power is divided by: 2 were power a random walk
+	stepTest    = 5    // a change of power is a step when its square is so many times the roughness
 )
 
 // bend returns by how much E(t) differs from the straight line between two
@@ -181,6 +186,13 @@ func (c *curve) bend(a, b knot, before, after float64, t trace.Time) int64 {
 	if !c.steps(d) || grown < least-resolution {
 		return microjoules(rampShare * d * x * y / span)
 	}
+	if c.located {
+		if grown > float64(max(before, after)*span) {
+			return 0
+		}
+		at := (float64(after*span) - grown) / (after - before)
+		return microjoules(float64(before*min(x, at)) + float64(after*max(0, x-at)) - float64(grown*x)/span)
+	}
 	left, right := float64(before*x), float64(after*y)
 	weightLeft, weightRight := float64(before*left), float64(after*right)
 	share := 0.5
@@ -206,12 +218,13 @@ func slope(a, b knot) float64 {
 }
 
 // sigmaAt returns the standard uncertainty of E(t), in joules: the stamps of
-// the two knots, each moving the line by its share, and the power's movement
-// between them. Energy whose power moves at random is a Brownian bridge between
+// the two knots, each moving the line by its share and both alike, and the power's
+// movement between them. Energy whose power moves at random is a Brownian bridge between
 // its knots, of variance w(1-w) T^2 D/2, where w is the share of the span T
 // before t and D the variance of the change of mean power from one span to the
 // next. D is taken half from the spans beside and half from those of the last
-// seconds; beside a step, which E(t) follows, from the last seconds alone.
+// seconds; beside a step, which E(t) follows, from the last seconds alone and a share of
+// the step.
 func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 	w := t.Sub(a.at).Seconds() / b.at.Sub(a.at).Seconds()
 	p := slope(a, b)
@@ -225,21 +238,30 @@ func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 		beside, n = beside+float64(d*d), n+1
 	}
 	change := c.roughness
-	if n > 0 && !(n == 2 && c.steps(slope(*before, a)-slope(b, *after))) {
+	if n == 2 && c.steps(slope(*before, a)-slope(b, *after)) {
+		d := slope(b, *after) - slope(*before, a)
+		share := stepDoubt
+		if c.located {
+			share = placeDoubt
+		}
+		change += float64(share * float64(d*d))
+	} else if n > 0 {
 		change = (beside/n + c.roughness) / 2
 	}
-	left, right, span := float64((1-w)*a.stamp*p), float64(w*b.stamp*p), b.at.Sub(a.at).Seconds()
-	bridge := w * (1 - w) * span * span * change / 2
-	return math.Sqrt(float64(left*left) + float64(right*right) + float64(bridge))
+	stamps, span := float64((1-w)*a.stamp*p)+float64(w*b.stamp*p), b.at.Sub(a.at).Seconds()
+	bridge := w * (1 - w) * span * span * change / bridgeShare
+	return math.Sqrt(float64(stamps*stamps) + float64(bridge))
 }
 
 // roughen follows the mean square of the change of power from span to span,
 // over some tens of spans.
-func (c *curve) roughen(a, b, after knot) {
-	const memory = 32
-	d := slope(b, after) - slope(a, b)
+func (c *curve) roughen(a, b, after knot) { c.roughenBy(slope(b, after) - slope(a, b)) }
+
+const memory = 32
+
+func (c *curve) roughenBy(watts float64) {
 	c.changes = min(c.changes+1, memory)
-	c.roughness += (float64(d*d) - c.roughness) / float64(c.changes)
+	c.roughness += (float64(watts*watts) - c.roughness) / float64(c.changes)
 }
 
 // mulDiv returns floor(x*num/den) for 0 <= num <= den and x >= 0, exactly.

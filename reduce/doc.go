@@ -16,17 +16,18 @@
 // knot of a changed value read at t, the poll before at t', is at
 // t - min(Tu, t-t')/2. Tu is the mean time between changes where the polls are
 // fast enough to see the updates apart, else the sensor table's, and then the
-// method says "assumed". Where Tu is seen, the updates are tracked as the regular
-// events that they are, over the last ten, within the bounds that each poll sets,
-// which halves the error of the stamps. Between two updates E(t) is a straight
+// method says "assumed". Where Tu is seen, the updates are followed as the regular
+// events that they are (tickphase.go), within the bounds that each poll sets: after
+// some seconds the stamps are good to a millisecond or less. Between two updates E(t) is a straight
 // line where the power moves as it usually does, bent by the power before and
 // after; beside a step of the power, as at the ends of a phase that follows a
 // rest, it has a kink at t. Segments break where the counter falls (a reset), where
 // it rises by more than the device can draw, and at gaps.
 //
-// Against a simulated truth, at a 20 ms poll and 360 W, a window of 2 to 20 s errs
-// by 2.4 to 3.5 J RMS (accuracy_test.go); the difference of the last readings
-// before its ends, which is what public tools take, by 15 to 20 J.
+// Against a simulated truth, at a 20 ms poll and 360 W, a window of 1 to 60 s errs
+// by 2.4 to 2.7 J RMS (fidelity_test.go), and by 3.6 to 3.9 J where it begins and
+// ends with a prefill; the difference of the last readings before its ends, which
+// is what public tools take, by 14 to 20 J.
 //
 // A device without a counter has its power integrated, on its own grid. What a
 // power field is (an average over 1.1 s, a short window, and of which update
@@ -34,7 +35,8 @@
 // polls show the field's updates, an average is deconvolved by its law
 // (deconvolve.go) and an instant field taken from update to update (gauge.go);
 // otherwise samples are moved earlier by what the sensor lags, half its window and
-// half its period, and the trapezoid rule is applied with interpolated edges.
+// half its period, and the trapezoid rule is applied with interpolated edges. A
+// step of power between two updates is where their energies say.
 // Beside a power meter, windows of 1 s scatter by 0.3 to 0.5 % the first way, by 2
 // to 6 % the second, and by 8 to 20 % without either (meter_test.go).
 //
@@ -42,7 +44,32 @@
 //
 // The random part of a counter's energy comes from its two edges: when the
 // neighbouring updates really happened, and how the power moved between them;
-// the errors of devices that serve together go together in part.
+// the errors of devices that serve together go together in part. That of a gauge
+// has a part that grows with the window besides: what a sensor does not see of the
+// time, and values that stand for a little longer or shorter than is thought.
+//
+// Against a simulated truth (make fidelity: five kinds of sensor, six loads, polls
+// of 10 ms to 1 s, windows of 1 to 60 s, anywhere and at steps) 1.96 of it cover 93
+// to 98 % of the windows of most strata, at a mean width of at most 1.5 times that
+// of the errors. Not of these:
+//
+//   - Counters that move every 20 ms, polled every 50 ms or slower: nothing shows
+//     that they do. 100 ms are assumed and stated, which covers 96 to 100 %, at up
+//     to 3.7 times the width.
+//   - Counters polled twice to ten times in 100 ms for less than some ten seconds, or
+//     every 50 ms under a load like a server's: 87 to 91 %, for polls that keep step
+//     with the updates must first walk past them; counters of 20 ms polled every 10 ms, 86 %.
+//   - Counters polled once in 333 ms or slower: too wide anywhere (99 %), and 86 to 91 %
+//     where a pulse or a step falls between two polls.
+//   - An average polled every 333 ms or slower, which is not deconvolved: 99 % and more
+//     anywhere, 85 to 92 % at steps, which it blurs over a second.
+//   - A sensor that sees a part of the time only, over 60 s: 98 to 100 %, since what
+//     it misses of a load that repeats evens out.
+//
+// Loads that repeat as often as such a sensor is updated cannot be measured with it:
+// the warning is "aliased". Where an average is beside it that says something else,
+// that counts, and the warning is "undersampled" (alias.go).
+//
 // The systematic part is the sensor's gain and offset,
 // u^2 = (5% E)^2 + sum (1.5% E_i)^2 + (5 W L N)^2 for N devices over L seconds
 // (five boards of one model beside a power meter: common part -3.4 %, unit to

@@ -49,7 +49,7 @@ func (s *series) window(from, to trace.Time) deviceEnergy {
 	default:
 		d.whole, d.why = true, ""
 	}
-	d.sigma = s.sigma(s.source, a, b, missing)
+	d.sigma = sigma(a, b, missing)
 	if s.source == SourceCounter {
 		d.enclosure = enclosure(a, b)
 	}
@@ -81,34 +81,24 @@ func (s *series) estimate(by EnergySource, from, to trace.Time) (estimate, bool)
 	}
 	whole := float64(to-from) / float64(covered) // of a mean over what is covered
 	missing := to.Sub(from).Seconds() - float64(covered)/1e9
-	return estimate{float64(b.energy-a.energy) / 1e6 * whole, s.sigma(by, a, b, missing)}, true
+	return estimate{float64(b.energy-a.energy) / 1e6 * whole, sigma(a, b, missing)}, true
 }
 
 // sigma is the random standard uncertainty of an energy between two edges, of which
 // some seconds are missing: those may have held nothing, or as much again as the rest.
-func (s *series) sigma(by EnergySource, a, b *edge, missing float64) float64 {
+func sigma(a, b *edge, missing float64) float64 {
 	lost := 0.0
 	if covered := float64(b.covered-a.covered) / 1e9; covered > 0 && missing > 0 {
 		lost = float64(b.energy-a.energy) / 1e6 / covered * missing
 	}
-	edges := math.Sqrt(float64(a.sigma*a.sigma) + float64(b.sigma*b.sigma))
-	if by == SourcePower {
-		edges = s.fixes[1].sigma(s.gaugeSigma(a, b))
-	}
+	edges := edgesSigma(a, b)
 	return math.Sqrt(float64(edges*edges) + float64(lost*lost))
 }
 
-// gaugeSigma is the random standard uncertainty of an integral of the gauge
-// between two edges, in joules: the edges' own, where the curve goes by updates;
-// else at each end the sensor's lag is known to half its window and period, during
-// which the power may move over its whole range.
-func (s *series) gaugeSigma(a, b *edge) float64 {
-	if _, fast := s.power.(*fastGauge); fast {
-		return math.Sqrt(float64(a.sigma*a.sigma) + float64(b.sigma*b.sigma))
-	}
-	sensor, p := s.survey.sensor(), s.survey.power[s.gauge]
-	blur := (sensor.Window + max(sensor.Period, s.survey.poll())).Seconds()
-	return (p.max - p.min) * blur / math.Sqrt(12) * math.Sqrt2
+// edgesSigma is the random standard uncertainty of the energy between two edges, in
+// joules: that of the edges, and what is lost or won in between.
+func edgesSigma(a, b *edge) float64 {
+	return math.Sqrt(float64(a.sigma*a.sigma) + float64(b.sigma*b.sigma) + max(0, b.spread-a.spread))
 }
 
 // clockRange returns the energies of a window whose place is known to the spread of
@@ -153,6 +143,7 @@ func (c *curve) fix(f fix) {
 		e := &c.edges[i]
 		e.energy = f.energy(e.energy, e.covered)
 		e.sigma = f.sigma(e.sigma)
+		e.spread = f.sigma(f.sigma(e.spread)) // a variance
 		e.bounds.low, e.bounds.high = f.energy(e.bounds.low, e.covered), f.energy(e.bounds.high, e.covered)
 	}
 }

@@ -61,12 +61,12 @@ func (s *simulated) run(t *testing.T, seed uint64) {
 	for at := 2 * sec; at <= until-2*sec; at += 10 * ms {
 		instants = append(instants, at)
 	}
-	gauge := func(field PowerField) *fastGauge {
+	gauge := func(field PowerField) *powerGauge {
 		sensor, ok := Sensors().Lookup(field, device.Info(), "580.1")
 		if !ok || sensor.Assumed || !sensor.fast(s.poll) {
 			t.Fatalf("the %s field of %s: %+v", field, device.Info().Name, sensor)
 		}
-		return newFastGauge(instants, sensor, 700, 10*time.Second)
+		return newPowerGauge(instants, sensor, sensor.Period, 700, 10*time.Second)
 	}
 	average, instant := gauge(FieldAverage), gauge(FieldInstant)
 	shifted := &shiftedGauge{curve: newCurve(instants, true), lag: 550 * time.Millisecond}
@@ -184,7 +184,7 @@ func TestGaugeOfAPlateauLikeRest(t *testing.T) {
 			}
 		}
 		instants := []trace.Time{6 * sec, 7210 * ms, 7500 * ms, 8 * sec, 9 * sec}
-		g := newFastGauge(instants, averageSensor(false), 450, 10*time.Second)
+		g := newPowerGauge(instants, averageSensor(false), 0, 450, 10*time.Second)
 		next, watts := 0, 0.0
 		for now := trace.Time(0); now < until; now += 10 * ms {
 			for ; next < len(at) && at[next] <= now-3*ms; next++ {
@@ -220,7 +220,7 @@ func TestGaugeOfAPartialSensor(t *testing.T) {
 	t.Parallel()
 	instants := []trace.Time{sec, 2 * sec, 3*sec + 7*ms}
 	sensor := instantSensor(25*time.Millisecond, 100*time.Millisecond, false)
-	g := newFastGauge(instants, sensor, 400, 10*time.Second)
+	g := newPowerGauge(instants, sensor, sensor.Period, 400, 10*time.Second)
 	power := func(at trace.Time) float64 { return 100 + 50*at.Seconds() }
 	for at := trace.Time(0); at < 4*sec; at += ms { // updates every 100 ms; the window's mean is the power in its middle
 		g.read(at, 0, power(at/(100*ms)*100*ms-12500*ms/1000))
@@ -241,7 +241,7 @@ func TestGaugeGaps(t *testing.T) {
 		instants := []trace.Time{-sec, sec, 5 * sec, 9 * sec, 30 * sec, 41 * sec, 45 * sec, 60 * sec}
 		sensor, _ := Sensors().Lookup(field, device(0), "")
 		sensor.Duty = 1
-		g := newFastGauge(instants, sensor, 200, 10*time.Second)
+		g := newPowerGauge(instants, sensor, sensor.Period, 200, 10*time.Second)
 		for at := trace.Time(0); at <= 10*sec; at += 20 * ms {
 			g.read(at, 0, 100+float64(at/(100*ms)%2))
 			g.read(at-5*ms, 0, 1e9)
@@ -279,7 +279,7 @@ func BenchmarkGaugeHour(b *testing.B) {
 	instants := []trace.Time{10 * sec, until - 10*sec}
 	b.ReportAllocs()
 	for b.Loop() {
-		g, next, watts := newFastGauge(instants, averageSensor(false), 600, 10*time.Second), 0, 0.0
+		g, next, watts := newPowerGauge(instants, averageSensor(false), 0, 600, 10*time.Second), 0, 0.0
 		for at := trace.Time(0); at < until; at += 20 * ms {
 			for ; updates[next].At <= at; next++ {
 				watts = updates[next].Watts

@@ -166,7 +166,7 @@ func byTable(field PowerField) func([]meterReading, []trace.Time) *curve {
 		for _, m := range readings {
 			top = max(top, value(m))
 		}
-		g := newFastGauge(instants, sensor, top, 10*time.Second)
+		g := newPowerGauge(instants, sensor, sensor.Period, top, 10*time.Second)
 		for _, m := range readings {
 			g.read(m.at, 0, value(m))
 		}
@@ -274,7 +274,7 @@ func slowTable(t *testing.T, all []*recording) {
 	}{
 		{20 * time.Millisecond, 0.006, 0.0035, 0.008},
 		{50 * time.Millisecond, 0.008, 0.004, 0.01},
-		{100 * time.Millisecond, 0.012, 0.006, 0.015},
+		{100 * time.Millisecond, 0.01, 0.005, 0.015},
 		{200 * time.Millisecond, 0.015, 0.01, 0.025},
 	} {
 		for _, r := range all {

@@ -3,6 +3,7 @@ package reduce
 import (
 	"math"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -144,24 +145,20 @@ func TestShiftOfTimeChangesNothing(t *testing.T) {
 func slowEnergy(readings [][2]float64, period float64, regular bool, t float64) (joules float64, ok bool) {
 	type point struct{ at, e float64 }
 	var knots []point
-	tracked := 0
+	phase := tickPhase{period: time.Duration(math.Round(period * 1e9))}
 	for i := 1; i < len(readings); i++ {
 		if readings[i][1] <= readings[i-1][1] {
 			continue
 		}
 		seen, late := readings[i][0], math.Min(period, readings[i][0]-readings[i-1][0])
 		at := seen - late/2
-		if regular && tracked > 0 {
-			last := knots[len(knots)-1].at
-			expected := last + period*math.Max(1, math.Floor((at-last)/period+0.5))
-			if math.Abs(at-expected) <= period/4+late/2 {
-				at = expected + (at-expected)/math.Min(float64(tracked+1), trackLength)
-				at = math.Min(math.Max(at, seen-late), seen)
-			} else {
-				tracked = 0
+		if regular {
+			stamp, _ := phase.stamp(trace.Time(math.Round((seen-late)*1e9)), trace.Time(math.Round(seen*1e9)))
+			at = float64(stamp) / 1e9
+			if n := len(knots); n > 0 {
+				at = math.Max(at, math.Min(knots[n-1].at+period/minApart, seen))
 			}
 		}
-		tracked++
 		knots = append(knots, point{at, readings[i][1]})
 	}
 	watts := func(i int) float64 { return (knots[i].e - knots[i-1].e) / (knots[i].at - knots[i-1].at) }

@@ -62,20 +62,13 @@ type series struct {
 	spread  time.Duration // the recording's times may be wrong by this, either way
 	member  *Member       // what the topology says of it; nil is nothing
 	chosen  bool
-	counter *counter   // nil without one
-	power   gaugeCurve // nil without a gauge
+	counter *counter    // nil without one
+	power   *powerGauge // nil without a gauge
 	gauge   sample.MetricID
 	source  EnergySource  // which of both gives the energy
 	fixes   [2]calibrated // of the counter and of the gauge
 	alike   []int         // numbers of the devices that report the same sensor
 	slow    slow
-}
-
-// gaugeCurve makes the curve of a power gauge.
-type gaugeCurve interface {
-	read(at trace.Time, took time.Duration, watts float64)
-	end()
-	result() *curve
 }
 
 // New returns a reducer for spans on the clock, which is the one that all times
@@ -214,11 +207,7 @@ func (r *Reducer) start(s *series) {
 	if gauge, ok := s.survey.gauge(); ok {
 		s.gauge = gauge
 		s.fixes[1] = r.calibration(s, gauge)
-		if sensor := s.survey.sensor(); sensor.fast(s.survey.poll()) {
-			s.power = newFastGauge(instants, sensor, s.survey.power[gauge].max, s.survey.maxPowerGap())
-		} else {
-			s.power = newIntegrator(instants, &s.survey)
-		}
+		s.power = newPowerGauge(instants, s.survey.sensor(), s.survey.poll(), s.survey.power[gauge].max, s.survey.maxPowerGap())
 	}
 	s.source = r.opt.EnergySource
 	if s.source == SourceAuto {
@@ -435,6 +424,7 @@ func (r *Reducer) warnDevices() {
 		if n := s.survey.implausible; n > 0 {
 			r.Warn(WarnImplausible, "", d.ID, "%s: %s of power that the device cannot draw left out", deviceName(d), plural(int(n), "reading is", "readings are"))
 		}
+		r.warnSensor(s)
 		c := s.counter
 		if c == nil {
 			continue

@@ -67,6 +67,8 @@ const (
 	WarnOverlap        Code = "overlap"              // phases overlap: each has the energy of both
 	WarnImplausible    Code = "implausible"          // readings that cannot be were left out
 	WarnNoTelemetry    Code = "no_telemetry"         // no recording was given
+	WarnAliased        Code = "aliased"              // a sensor that sees a part of the time may show the beat of a load
+	WarnUndersampled   Code = "undersampled"         // such a sensor and the average field beside it disagree
 	WarnUnexpected     Code = "unexpected_device"    // more devices were seen than expected
 	WarnOutside        Code = "not_in_topology"      // a device is left out that the topology does not list
 	WarnIdleDevice     Code = "idle_device"          // a device did nothing while the others served

@@ -125,20 +125,58 @@ func TestRefuter(t *testing.T) {
 				average.read(m.at, m.average)
 				instant.read(m.at, m.instant)
 			}
-			if average.refutes() {
+			if average.refutes(0) {
 				t.Errorf("%s read every %v: its average is refuted", name, poll)
 			}
-			if poll <= 50*time.Millisecond && !instant.refutes() {
+			if poll <= 50*time.Millisecond && !instant.refutes(0) {
 				t.Errorf("%s read every %v: its instant field passes for an average", name, poll)
 			}
 		}
+	}
+	// An average that begins to rise has shown nothing yet of what it will.
+	rises := newRefuter(averageSensor(false))
+	for i := range 40 {
+		rises.read(trace.Time(i)*100*ms, 60+float64(590*max(0, min(11, i-20)))/11)
+	}
+	if rises.refutes(0) {
+		t.Error("a rise from rest refutes an average")
+	}
+	// Nor does one that pulses alone have moved, as far as the board may go.
+	pulses := newRefuter(averageSensor(false))
+	for i := range 400 {
+		watts := 60.0
+		if i%40 < 11 { // a pulse of an update's length is in eleven averages
+			watts = 60 + 600./11
+		}
+		pulses.read(trace.Time(i)*100*ms, watts+float64(i%2)/100)
+	}
+	if pulses.refutes(700) || !pulses.refutes(0) {
+		t.Error("short pulses: the limit does not decide")
 	}
 	// A jump that the time since the last reading explains refutes nothing.
 	r := newRefuter(averageSensor(false))
 	for i := range 100 {
 		r.read(trace.Time(i)*5*sec, float64(100+300*(i%2)))
 	}
-	if r.refutes() {
+	if r.refutes(0) {
 		t.Error("slow readings refute")
+	}
+}
+
+// Real recordings under real squares are no beats.
+func TestRealRecordingsAreNoBeats(t *testing.T) {
+	t.Parallel()
+	for _, name := range recordings {
+		base := filepath.Join("testdata", "meter", name)
+		r := readRecording(t, name, base+".nvidia-smi.csv.gz", base+".meter.csv.gz")
+		for _, poll := range []time.Duration{0, 20 * time.Millisecond, 50 * time.Millisecond} {
+			looks := &aliasDetector{period: 100 * time.Millisecond}
+			for _, m := range r.thin(poll, 0) {
+				looks.read(m.at, m.instant)
+			}
+			if looks.aliased() {
+				t.Errorf("%s read every %v: it passes for a beat", name, poll)
+			}
+		}
 	}
 }

@@ -37,6 +37,8 @@ type survey struct {
 	limitWatts  float64
 	implausible int64 // readings of power that cannot be
 	refuters    [sample.NumMetrics]*refuter
+	both        sideBySide
+	looks       [sample.NumMetrics]*aliasDetector // of the gauges that may see a part of the time only
 }
 
 // powerSurvey is what the first pass learns of one power gauge.
@@ -64,6 +66,11 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
 		s.limitWatts = max(s.limitWatts, v)
 	}
+	if average, ok := b.Float(sample.PowerAverageWatts, i); ok && s.plausible(average) {
+		if instant, ok := b.Float(sample.PowerInstantWatts, i); ok && s.plausible(instant) {
+			s.both.read(mid, average, instant, time.Second)
+		}
+	}
 	for _, id := range powerGauges {
 		v, ok := b.Float(id, i)
 		if !ok {
@@ -81,6 +88,10 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 		if id != sample.PowerInstantWatts {
 			s.refute(id, mid, v)
 		}
+		// Where both are there, the instant field is the one that counts.
+		if id == sample.PowerInstantWatts || id == sample.PowerWatts && s.power[sample.PowerInstantWatts].n == 0 {
+			s.look(id, mid, v)
+		}
 		p.min, p.max, p.last = min(p.min, v), max(p.max, v), mid
 	}
 }
@@ -92,6 +103,23 @@ func (s *survey) refute(id sample.MetricID, at trace.Time, watts float64) {
 		s.refuters[id] = newRefuter(sensor)
 	}
 	s.refuters[id].read(at, watts)
+}
+
+// look lets a reading show that the field may be the beat of a load.
+func (s *survey) look(id sample.MetricID, at trace.Time, watts float64) {
+	if s.looks[id] == nil {
+		sensor, _ := s.sensors.Lookup(FieldInstant, s.device, s.driver)
+		s.looks[id] = &aliasDetector{period: sensor.Period}
+	}
+	s.looks[id].read(at, watts)
+}
+
+// aliased reports whether the gauge that stands for the device's power sees a
+// part of the time only, and may show the beat of a load.
+func (s *survey) aliased() bool {
+	id, ok := s.gauge()
+	sensor := s.sensor()
+	return ok && s.looks[id] != nil && sensor.Kind == SensorInstant && sensor.Duty < 1 && sensor.fast(s.poll()) && s.looks[id].aliased()
 }
 
 // plausible reports whether the device can have drawn so many watts.
@@ -161,10 +189,19 @@ func (s *survey) updatePeriod() time.Duration {
 }
 
 // gauge returns the gauge that stands for the device's power, and whether it
-// has one. It is the field itself rather than power_watts where that is known,
-// because the fields have different lags.
+// has one: an instant field that sees all of the time, of a known sensor whose updates
+// the readings show, since it says more of a short window than an average; else the
+// average; else what there is. It is the field itself rather than power_watts where that
+// is known, because the fields have different lags.
 func (s *survey) gauge() (sample.MetricID, bool) {
-	for _, id := range []sample.MetricID{sample.PowerAverageWatts, sample.PowerInstantWatts, sample.PowerWatts} {
+	order := []sample.MetricID{sample.PowerAverageWatts, sample.PowerInstantWatts, sample.PowerWatts}
+	if s.power[sample.PowerInstantWatts].n >= 2 {
+		instant, _ := s.sensors.Lookup(FieldInstant, s.device, s.driver)
+		if instant.Kind == SensorInstant && instant.Duty >= 1 && !instant.Assumed && instant.fast(s.poll()) {
+			order[0], order[1] = order[1], order[0]
+		}
+	}
+	for _, id := range order {
 		if s.power[id].n >= 2 {
 			return id, true
 		}
@@ -185,7 +222,7 @@ func (s *survey) sensor() Sensor {
 		return Sensor{}
 	}
 	sensor, _ := s.sensors.Lookup(fields[id], s.device, s.driver)
-	if r := s.refuters[id]; sensor.Kind == SensorAverage && r != nil && r.refutes() {
+	if r := s.refuters[id]; sensor.Kind == SensorAverage && r != nil && r.refutes(s.limitWatts) {
 		sensor, _ = s.sensors.Lookup(FieldInstant, s.device, s.driver)
 		sensor.Assumed = true
 	}
@@ -253,7 +290,7 @@ func (s *survey) span() (from, to trace.Time, ok bool) {
 		from, to, ok = s.firstKnot.V, s.finalKnot.V, true
 	}
 	if id, has := s.gauge(); has {
-		// The integrator moves readings earlier by the lag; what goes by updates
+		// Samples are moved earlier by the lag; what goes by updates
 		// begins after the first reading and ends before the last by a few periods.
 		p, sensor := s.power[id], s.sensor()
 		first, last := p.first.Add(-sensor.Lag()), p.last.Add(-sensor.Lag())

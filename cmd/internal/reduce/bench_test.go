@@ -6,6 +6,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/metrics"
+	"strconv"
 	"testing"
 	"time"
 
@@ -89,4 +92,50 @@ func BenchmarkReduceHour(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkReduceRows reduces recordings of many rows, and says how much memory
+// that took at most: it must not grow with the rows. 10^8 rows take minutes and
+// 15 GB of disk; WATTRACE_BENCH_ROWS=100000000 asks for them.
+func BenchmarkReduceRows(b *testing.B) {
+	counts := []int64{1e6, 1e7}
+	if n, err := strconv.ParseInt(os.Getenv("WATTRACE_BENCH_ROWS"), 10, 64); err == nil {
+		counts = []int64{n}
+	}
+	for _, n := range counts {
+		b.Run(strconv.FormatInt(n, 10), func(b *testing.B) {
+			const devices = 8
+			path := filepath.Join(b.TempDir(), "power.arrows")
+			rows := writeRecording(b, path, devices, 0, time.Duration(n/devices)*20*time.Millisecond)
+			runtime.GC()
+			stop, peak := make(chan struct{}), make(chan uint64)
+			go watchHeap(stop, peak)
+			for b.Loop() {
+				var out, errs bytes.Buffer
+				if code := Main(b.Context(), []string{"--format", "json", path}, nil, &out, &errs); code != 0 {
+					b.Fatal(code, errs.String())
+				}
+			}
+			close(stop)
+			b.ReportMetric(float64(<-peak)/(1<<20), "peak-MiB")
+			b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}
+
+// watchHeap sends the most bytes of live and dead objects on the heap, looked at
+// every few milliseconds, when it is told to stop.
+func watchHeap(stop <-chan struct{}, peak chan<- uint64) {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	var most uint64
+	for tick := time.NewTicker(5 * time.Millisecond); ; {
+		select {
+		case <-stop:
+			peak <- most
+			return
+		case <-tick.C:
+			metrics.Read(sample)
+			most = max(most, sample[0].Value.Uint64())
+		}
+	}
 }
