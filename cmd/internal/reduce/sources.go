@@ -173,23 +173,70 @@ func (s *job) readTelemetry(t *teleFile, use func(*batch, reduce.Recording)) err
 		return err
 	}
 	t.fault, t.skipped, t.why = nil, 0, nil
-	defer func() { t.clocks = r.Clocks() }()
-	for b := new(batch); ; {
-		err := r.Read(b)
-		if err == io.EOF {
+	ahead := readAhead(r)
+	defer func() {
+		ahead.stop()
+		t.clocks = r.Clocks()
+	}()
+	for got := range ahead.batches {
+		if got.err == io.EOF {
 			t.clean = r.Clean()
 			return nil
 		}
-		if err != nil {
-			if more, err := s.judge(t, err); !more {
+		if got.err != nil {
+			if more, err := s.judge(t, got.err); !more {
 				return err
 			}
-			continue
+		} else {
+			got.b.Devices = s.describe(t, got.b.Devices)
+			use(got.b, reduce.Recording{
+				Offset: t.joint.Offset, Spread: t.joint.Spread + s.logSpread() + got.spread, Driver: cmp.Or(got.driver, s.opt.inputs.driver),
+			})
 		}
-		b.Devices = s.describe(t, b.Devices)
-		use(b, reduce.Recording{
-			Offset: t.joint.Offset, Spread: t.joint.Spread + s.logSpread() + innerSpread(r.Clocks()), Driver: cmp.Or(r.Head().Info.Driver, s.opt.inputs.driver),
-		})
+		ahead.free <- got.b
+	}
+	return nil
+}
+
+// A readingAhead decodes the next batches of a recording while one is reduced.
+type readingAhead struct {
+	batches chan aheadBatch
+	free    chan *batch // batches that may be filled
+}
+
+// aheadBatch is what one Read gave, and what the reader knew then.
+type aheadBatch struct {
+	b      *batch
+	err    error
+	spread time.Duration // see innerSpread
+	driver string
+}
+
+// readAhead begins to read. It ends with the first io.EOF, or when it is stopped; no
+// more than a few batches are read that nobody asks for.
+func readAhead(r telemetries.Reader) *readingAhead {
+	const few = 3
+	a := &readingAhead{batches: make(chan aheadBatch, few), free: make(chan *batch, few)}
+	for range few {
+		a.free <- new(batch)
+	}
+	go func() {
+		defer close(a.batches)
+		for b := range a.free {
+			err := r.Read(b)
+			a.batches <- aheadBatch{b, err, innerSpread(r.Clocks()), r.Head().Info.Driver}
+			if err == io.EOF {
+				return
+			}
+		}
+	}()
+	return a
+}
+
+// stop ends the reading, and returns when the reader is no longer used.
+func (a *readingAhead) stop() {
+	close(a.free)
+	for range a.batches {
 	}
 }
 
