@@ -74,6 +74,11 @@ func (r *Reducer) settleAttribution() {
 			break
 		}
 	}
+	var ends []trace.Time
+	for _, ph := range r.timeline.windows {
+		ends = append(ends, ph.Start, ph.End.V)
+	}
+	r.split.Keep(ends)
 	r.split.Energy(r.cells.energy, known, r.idleWatts)
 }
 

@@ -71,15 +71,45 @@
 // that counts, and the warning is "undersampled" (alias.go).
 //
 // The systematic part is the sensor's gain and offset,
-// u^2 = (5% E)^2 + sum (1.5% E_i)^2 + (5 W L N)^2 for N devices over L seconds
+// u^2 = sum (5% E_m)^2 + sum (1.5% E_i)^2 + (5 W L N)^2 for N devices over L seconds,
+// E_m being the energy of the devices of a model
 // (five boards of one model beside a power meter: common part -3.4 %, unit to
-// unit 1.4 %; others -7 to +5 %). Both are standard uncertainties.
+// unit 1.4 %; others -7 to +5 %). A [Calibration] takes its place. Both are standard
+// uncertainties. Where the clocks of two files are not known to agree, a range says
+// what the energy would be if they did not: it is narrow where power is the same at
+// both ends.
 // The enclosure beside the counter's energy is rigorous for the counter: it
 // follows from the counter being monotone and from nothing else.
 //
+// A device that has a counter and a gauge has its energy by both. The headline is the
+// counter's unless [Options.EnergySource] says otherwise, and stays so; where both
+// differ by more than 1 % and three times what is random, a warning says so
+// ("disagreement") and half the difference joins the systematic part. Agreement says
+// that nothing was lost on the way, not that the sensor is right: both come from it.
+//
+// # Windows
+//
+// Besides the phases there are their parts that follow from the load (ramp, steady,
+// drain: steady.go), slices of equal length, and windows that were asked for. All are
+// computed in the same way. What the GPUs draw at rest, and the net energy, come from
+// the idle phases next to a phase (idle.go). The power of all GPUs over time lies in
+// cells of 10 ms (cells.go) whose sums are the windows' energies, to the microjoule;
+// package attribute splits them over the requests, package peers recomputes what other
+// tools would have published.
+//
+// # Which devices
+//
+// A device that several sources report counts once, by the source that was read most
+// often; so does a module that each of its GPUs reports (cohort.go). A topology says
+// which GPUs should be there and what for: one that is missing is named in every
+// phase, one that is not listed is left out. Scopes that contain each other, as a
+// module does its GPUs, are never added.
+//
 // # How to use it
 //
-// A Reducer reads telemetry twice: Survey sees all of it once, to choose methods
-// and periods; then Start; then Telemetry and Request see everything again; then
-// Report. Its memory does not grow with the length of the telemetry.
+// A Reducer reads telemetry twice and requests twice: Survey and SurveyRequest see all
+// of it once, to choose methods, periods and windows; then Start; then Telemetry, then
+// Request see everything again; then Report. Its memory does not grow with the length of
+// the telemetry but by some 200 bytes for each cell of 10 ms in the phases, which get
+// longer before there are two million.
 package reduce

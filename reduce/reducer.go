@@ -385,12 +385,12 @@ func (r *Reducer) settle() {
 	for _, ph := range r.phases {
 		r.steady(ph)
 	}
-	r.settleAttribution()
 	var all []*phase
 	for _, ph := range r.phases {
 		all = append(append(append(all, ph), ph.windows...), ph.slices...)
 	}
 	r.timeline = newTimeline(all)
+	r.settleAttribution()
 }
 
 // Report ends the second passes.

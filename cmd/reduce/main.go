@@ -36,8 +36,28 @@
 // a file was written, a warning says when (clock_step).
 //
 // The request logs of the clients that shared a run out among them (its shards)
-// are one run: a phase lasts from its earliest start to its latest end. Operands may
+// are one run: a phase lasts from its earliest start to its latest end, or to where the
+// first client begins the next. Operands may
 // come in any order: the report has the same bytes.
+//
+// Of each phase the report has the parts that follow from its load: ramp, steady
+// (at least 30 s in which neither load nor token rate, power or temperature drift;
+// --steady mlenergy takes ML.ENERGY's rule) and drain. Net energy, without what
+// the GPUs draw at rest, stands beside the gross one where the run has idle phases,
+// or where --idle-watts or --idle-head says what rest is.
+//
+// Energy is split over the requests that were in flight (package comment of
+// wattrace/reduce/attribute): the report has that of prefill and decode, with
+// bounds, and --per-request writes every request's, which add up to the whole:
+//
+//	$ reduce --per-request energies.jsonl -o /dev/null requests.jsonl power.arrows
+//
+// What another tool would have published of the same run, by its formulas, windows
+// and graces, is added by --as, and --explain says what makes the difference, in
+// joules (aiperf, aiperf-g0 to -g3, guidellm, inferencex, mlenergy, sglang, srtslurm,
+// trtllm, vllm, zeus):
+//
+//	$ reduce --as aiperf,inferencex --explain requests.jsonl power.arrows
 //
 // Three files of YAML say what no input does; their formats are in the package
 // comments of wattrace/formats/topology, calibration and sensors:
@@ -51,6 +71,18 @@
 //	--format FORM        text for a terminal (default), markdown, csv (a row for
 //	                     each figure), or json: wattrace.report/1, which has all
 //	--expect-devices N   GPUs that should have been seen; missing ones are named
+//	--energy-source S    counter or power: which method gives the energy; auto
+//	                     (default) takes the counter where there is one
+//	--idle-watts W       what all GPUs together draw at rest
+//	--idle-head TIME     the recording's first TIME was at rest
+//	--steady RULE        of the steady window: wattrace (default) or mlenergy
+//	--per-request FILE   the energy of every request: wattrace.energies/1
+//	--as TOOL,...        what other tools would have published
+//	--explain            with --as: from our energy to theirs
+//	--slo ttft=TIME      a good request keeps it; also itl=TIME, latency=TIME
+//	--price N, --carbon GRAMS   of a kWh: cost and CO2e of a million tokens
+//	--mig-board          a partitioned board's energy is the server's, so that
+//	                     it may be said per token
 //	--truth FILE         compare with what simulated devices really drew
 //	--topology FILE      which GPUs should be there, and what they do
 //	--calibration FILE   gains and offsets of the sensors, by device or product

@@ -21,8 +21,11 @@
 //	                          "devices_covered": 4, "uncertainty": {"random": 6.1, "systematic": 2577.4}},
 //	     "time_to_first_token": {"unit": "s", "mean": ..., "min": ..., "p1": ..., "p5": ..., "p10": ..., "p25": ...,
 //	                             "p50": ..., "p75": ..., "p90": ..., "p95": ..., "p99": ..., "max": ..., "std": ..., "count": 200}},
-//	   "per_device": [{"device": "GPU-...", "device_index": 0, "name": "...", "coverage": 1, "metrics": {...}}],
-//	   "windows": []}]}
+//	   "per_device": [{"device": "GPU-...", "device_index": 0, "scope": "gpu", "name": "...", "coverage": 1, "metrics": {...}}],
+//	   "roles": [{"role": "decode", "devices": {...}, "metrics": {...}}],
+//	   "other_tools": [{"tool": "aiperf", "figures": [{"name", "unit", "value", "formula"}], "explanation": {...}}],
+//	   "windows": [{"name": "steady", "kind": "window", ...}, {"name": "1", ...}]}],
+//	 "attribution": {"mode": "fitted", ...}}
 //
 // report.schema.json is a JSON Schema of the document (draft 2020-12), generated
 // from the Go types by make schema. Keys may be added to the document, so that the
@@ -40,6 +43,12 @@
 //     They are independent; the ± of the text form is
 //     1.96*sqrt(random^2+systematic^2), an interval of about 95 %. A count
 //     has none.
+//   - enclosure holds an energy for certain as far as the counter is right;
+//     clock_range is what a figure would be if the clocks of the files were off by
+//     what is not known of them; bounds are what other models say of a figure
+//     that is modelled.
+//   - Windows are the parts of a phase that follow from its load (ramp, steady,
+//     drain), where there are such, and then its slices, named by numbers from 1.
 //   - A metric that cannot be had is absent, and a warning says why. Nothing
 //     is null, NaN or infinite, and nothing unknown is 0.
 //   - Phases with kinds other than "window" partition the run. A recording

@@ -49,8 +49,25 @@ func write(w io.Writer, r *reduce.Report, markdown bool) error {
 			b.item(fmt.Sprintf("%s: %s%s", b.code(string(w.Code)), where, w.Message))
 		}
 	}
+	writeAttribution(b, r.Attribution)
 	b.WriteString("\n± is 1.96 standard uncertainties (about 95 %); random is what another run would draw anew.\n")
 	return b.Flush()
+}
+
+// writeAttribution says how stages and requests were given their energy.
+func writeAttribution(b *printer, a *reduce.Attribution) {
+	if a == nil {
+		return
+	}
+	text := fmt.Sprintf("\nPrefill and decode have their energy by %s", a.Mode)
+	switch {
+	case a.Refused != "":
+		text += fmt.Sprintf("; a fit to this run was refused: %s", a.Refused)
+	case a.Fit != nil:
+		text += fmt.Sprintf(": %.3g J a prompt token, %.3g J an output token, %.3g J for each token of its context, %.3g J a step",
+			a.Fit.PromptJoules, a.Fit.OutputJoules, a.Fit.ContextJoules, a.Fit.SharedJoules)
+	}
+	b.WriteString(text + ".\n")
 }
 
 // heading begins a section.
@@ -350,7 +367,7 @@ var groups = [][]string{
 		reduce.TotalGPUPower, reduce.AverageGPUPower, reduce.PeakGPUPower, reduce.IdleGPUPower,
 	},
 	{
-		reduce.PrefillEnergy, reduce.DecodeEnergy, reduce.AttributedIdleEnergy, reduce.UnattributedEnergy,
+		reduce.PrefillEnergy, reduce.DecodeEnergy, reduce.UnattributedEnergy,
 		reduce.PrefillEnergyPerInputToken, reduce.DecodeEnergyPerOutputToken,
 	},
 	{
@@ -367,7 +384,7 @@ var groups = [][]string{
 // elsewhere holds the tags that the text has in other places than its tables.
 var elsewhere = []string{
 	reduce.GPUUtilization, reduce.MemoryUtilization, reduce.GPUTemperature, reduce.PeakGPUTemperature, reduce.SMClock, reduce.MemoryClock,
-	reduce.MemoryUsed, reduce.GPUPowerLimit, reduce.PowerLimitShare, reduce.ThrottledTime, reduce.TotalGPUEnergyWh,
+	reduce.MemoryUsed, reduce.GPUPowerLimit, reduce.PowerLimitShare, reduce.ThrottledTime, reduce.TotalGPUEnergyWh, reduce.AttributedIdleEnergy,
 	reduce.TrueGPUEnergy, reduce.LastSampleGPUEnergy,
 }
 

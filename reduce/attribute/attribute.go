@@ -1,6 +1,7 @@
 package attribute
 
 import (
+	"slices"
 	"time"
 
 	"wattrace/trace"
@@ -41,6 +42,7 @@ const (
 type Attributor struct {
 	grid       *Grid
 	resolution time.Duration
+	keep       []trace.Time // edges that count, in order; nil is all
 	rate       float64
 	queue      func(q *trace.Request) (time.Duration, bool)
 
@@ -130,6 +132,9 @@ const shrink = 1 - 1.0/(1<<40)
 // draw together at rest, in watts. It panics where the lengths are not that of
 // the grid. Negative energy counts as zero, and so does that of a cell that is
 // not known.
+//
+// Cells that the sensor does not see apart share their energy, over the edges of the
+// grid but not over those that Keep named.
 func (a *Attributor) Energy(total []int64, known []bool, idleWatts trace.Opt[float64]) {
 	if len(total) != a.grid.Len() || known != nil && len(known) != len(total) {
 		panic("attribute: the cells are not those of the grid")
@@ -138,16 +143,38 @@ func (a *Attributor) Energy(total []int64, known []bool, idleWatts trace.Opt[flo
 	active := a.split(total, idleWatts)
 	a.fit = a.fitAll(active)
 	a.rates = make([]rates, len(active))
-	for s := range a.grid.stretches {
-		k, end := a.grid.stretches[s].first, a.grid.after(s)
-		for k < end {
+	for _, r := range a.runs() {
+		for k := r[0]; k < r[1]; {
 			from := k
-			for k++; k < end && a.grid.Bound(k+1).Sub(a.grid.Bound(from)) <= a.resolution; k++ {
+			for k++; k < r[1] && a.grid.Bound(k+1).Sub(a.grid.Bound(from)) <= a.resolution; k++ {
 			}
 			a.pool(active, from, k)
 		}
 	}
 	a.weights = nil
+}
+
+// Keep names the edges, of those of the grid, between which Sum will be asked, before
+// Energy. The others are as if they were not there: of many instants that may become
+// the end of a window, few do, and cells are as fine as the sensor only where no edge
+// cuts them. Without it all edges count.
+func (a *Attributor) Keep(edges []trace.Time) {
+	a.keep = slices.Clone(edges)
+	slices.Sort(a.keep)
+}
+
+// runs returns the cells between the edges that count, as half-open ranges.
+func (a *Attributor) runs() (list [][2]int) {
+	for s := range a.grid.stretches {
+		first, end := a.grid.stretches[s].first, a.grid.after(s)
+		_, counts := slices.BinarySearch(a.keep, a.grid.stretches[s].start)
+		if n := len(list); n > 0 && a.keep != nil && !counts {
+			list[n-1][1] = end
+			continue
+		}
+		list = append(list, [2]int{first, end})
+	}
+	return list
 }
 
 // split sums up the stretches and returns the active energy of the cells.

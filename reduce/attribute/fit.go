@@ -147,13 +147,13 @@ func (a *Attributor) fitOne(active []int64, late bool) Fit {
 }
 
 // observe gathers the sums of the fit over cells of its own length, and the
-// sums of its columns and of the energy. Pieces of stretches that are shorter,
+// sums of its columns and of the energy. Pieces between edges that are shorter,
 // and cells that are not known whole, are left out.
 func (a *Attributor) observe(active []int64, late bool) (m normal, sum [terms]float64, total float64) {
 	m.n = terms
 	width := max(fitCell, fitCellTimes*a.resolution)
-	for s := range a.grid.stretches {
-		k, end := a.grid.stretches[s].first, a.grid.after(s)
+	for _, r := range a.runs() {
+		k, end := r[0], r[1]
 		for k < end {
 			from, whole := a.grid.Bound(k), false
 			var x [terms]float64

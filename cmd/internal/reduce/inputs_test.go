@@ -300,14 +300,18 @@ func TestShards(t *testing.T) {
 	power := writePower(t, filepath.Join(dir, "power.arrows"), machine{host: "gpu", boot: "g"}, "GPU-0", nil)
 	all := append([]string{power}, logs...)
 
-	r := reportOf(t, 3, all...) // they do not end a together, so that b overlaps it
-	if len(r.Phases) != 2 || len(warnings(r, reduce.WarnMissingShard)) > 0 {
+	r := reportOf(t, 0, all...) // they do not end a together: it ends where the first begins b
+	if len(r.Phases) != 2 || len(warnings(r, reduce.WarnMissingShard)) > 0 || len(warnings(r, reduce.WarnOverlap)) > 0 || len(warnings(r, reduce.WarnWorkInFlight)) == 0 {
 		t.Fatalf("%+v", r)
 	}
 	ph := r.Phases[0]
-	if ph.Name != "a" || ph.Concurrency != 6 || ph.Requests.Sent != 3 || *ph.Tokens.Output != 150 ||
-		ph.Start != "2026-05-28T20:26:50.000000000Z" || ph.End != "2026-05-28T20:27:00.200000000Z" {
+	if ph.Name != "a" || ph.Concurrency != 6 || ph.Requests.Sent != 3 ||
+		ph.Start != "2026-05-28T20:26:50.000000000Z" || ph.End != "2026-05-28T20:27:00.000000000Z" || r.Phases[1].End != "2026-05-28T20:27:05.200000000Z" {
 		t.Errorf("%+v %+v %v", ph, ph.Requests, *ph.Tokens.Output)
+	}
+	// The last tokens of two clients' a arrived in b.
+	if a, b := *ph.Tokens.Output, *r.Phases[1].Tokens.Output; a >= 150 || a < 148 || a+b < 299.99 || a+b > 300.01 {
+		t.Errorf("%v tokens in a, %v in b", a, b)
 	}
 
 	r = reportOf(t, 3, power, logs[2], logs[0])

@@ -184,8 +184,28 @@ func (s *job) spans() ([]reduce.Span, error) {
 			spans = set.join(spans, ph, r.joint, names)
 		}
 	}
+	for _, k := range known {
+		k.partition(spans)
+	}
 	s.sharded = known
 	return spans, nil
+}
+
+// partition makes phases of a sharded run meet that overlap, because clients do not end
+// a phase at the same instant: the earlier one ends where the first client begins the
+// next, with requests of the others in flight.
+func (k *shards) partition(spans []reduce.Span) {
+	var list []*reduce.Span
+	for _, i := range k.phases {
+		list = append(list, &spans[i])
+	}
+	slices.SortFunc(list, func(a, b *reduce.Span) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Name, b.Name)) })
+	for i := 1; i < len(list); i++ {
+		a, b := list[i-1], list[i]
+		if end, ok := a.End.Get(); ok && b.Start > a.Start && end > b.Start && (!b.End.OK || end < b.End.V) {
+			a.End, a.Handover = trace.Some(b.Start), true
+		}
+	}
 }
 
 // shards are the shards of one run that were found.
