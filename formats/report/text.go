@@ -59,7 +59,7 @@ func writeAttribution(b *printer, a *reduce.Attribution) {
 	if a == nil {
 		return
 	}
-	text := fmt.Sprintf("\nPrefill and decode have their energy by %s", a.Mode)
+	text := fmt.Sprintf("\nThe energy of prefill and decode is attributed in mode %s", a.Mode)
 	switch {
 	case a.Refused != "":
 		text += fmt.Sprintf("; a fit to this run was refused: %s", a.Refused)
