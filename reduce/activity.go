@@ -1,6 +1,7 @@
 package reduce
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ type activity struct {
 	step       time.Duration
 	busy       []int64 // nanoseconds of requests in flight; whole after settle
 	whole      []int64 // by how many requests cover a cell wholly it differs from the one before
-	tokens     []int64 // output tokens that arrived, in microtokens
+	tokens     []int64 // output tokens that arrived, in microtokens; nil is not wanted
 }
 
 const (
@@ -66,10 +67,21 @@ func (a *activity) add(q *trace.Request, offset time.Duration) {
 		a.whole[i+1]++
 		a.whole[j]--
 	}
+	if a.tokens == nil {
+		return
+	}
+	// Events come in order of time, so that the cell of one is found from the last.
+	cell, next := -1, trace.Time(math.MinInt64)
 	arrivals(q, func(at trace.Time, microtokens int64) {
-		if t := at.Add(offset); t >= a.start && t < a.end {
-			a.tokens[t.Sub(a.start)/a.step] += microtokens
+		t := at.Add(offset)
+		if t < a.start || t >= a.end {
+			return
 		}
+		if t >= next || cell < 0 || t < a.bound(cell) {
+			cell = int(t.Sub(a.start) / a.step)
+			next = a.start.Add(time.Duration(cell+1) * a.step)
+		}
+		a.tokens[cell] += microtokens
 	})
 }
 
@@ -92,12 +104,18 @@ func arrivals(q *trace.Request, one func(at trace.Time, microtokens int64)) {
 		one(q.LastToken.V, n*microtokens)
 		return
 	}
-	k := int64(0)
+	// Shares are the differences of n*microtokens*k/events, rounded down.
+	each, left, carry := n*microtokens/events, n*microtokens%events, int64(0)
 	for _, c := range q.Chunks {
-		if c.Kind.Output() {
-			one(c.At, mulDiv(n*microtokens, k+1, events)-mulDiv(n*microtokens, k, events))
-			k++
+		if !c.Kind.Output() {
+			continue
 		}
+		share := each
+		if carry += left; carry >= events {
+			carry -= events
+			share++
+		}
+		one(c.At, share)
 	}
 }
 

@@ -121,5 +121,7 @@ func newLoad(phases []*phase) *activity {
 	if !any || to <= from || to.Sub(from) > shiftCells*10*shiftStep {
 		return nil
 	}
-	return activityOf(from, to, shiftStep)
+	a := activityOf(from, to, shiftStep)
+	a.tokens = nil
+	return a
 }

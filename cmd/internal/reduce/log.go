@@ -32,11 +32,17 @@ func eachRecord(l *logFile, skipRequests bool, use func(*requests.Record) error)
 	}
 	reader := requests.NewReader(r, l.in.Name())
 	reader.SkipRequests = skipRequests
-	var rec requests.Record
-	for {
-		switch err := reader.Read(&rec); {
+	ahead := parseAhead(reader)
+	defer ahead.stop()
+	for block := range ahead.blocks {
+		for i := range block.n {
+			if err := use(&block.records[i]); err != nil {
+				return err
+			}
+		}
+		switch err := block.err; {
 		case err == io.EOF, errors.Is(err, requests.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
-			l.incomplete = reader.Incomplete()
+			l.incomplete = block.incomplete
 			if err != io.EOF {
 				l.incomplete = max(l.incomplete, 1)
 			}
@@ -44,9 +50,55 @@ func eachRecord(l *logFile, skipRequests bool, use func(*requests.Record) error)
 		case err != nil:
 			return err
 		}
-		if err := use(&rec); err != nil {
-			return err
+		ahead.free <- block
+	}
+	return nil
+}
+
+// A parsingAhead parses the next lines of a log while some are reduced.
+type parsingAhead struct {
+	blocks chan *logBlock
+	free   chan *logBlock
+}
+
+// logBlock is some lines, and the error that came after them.
+type logBlock struct {
+	records    [64]requests.Record
+	n          int
+	err        error
+	incomplete int // logs without a close line, at the end
+}
+
+// parseAhead begins to read. It ends with the first error, or when it is stopped.
+func parseAhead(r *requests.Reader) *parsingAhead {
+	const few = 3
+	a := &parsingAhead{blocks: make(chan *logBlock, few), free: make(chan *logBlock, few)}
+	for range few {
+		a.free <- new(logBlock)
+	}
+	go func() {
+		defer close(a.blocks)
+		for b := range a.free {
+			b.n, b.err = 0, nil
+			for b.n < len(b.records) && b.err == nil {
+				if b.err = r.Read(&b.records[b.n]); b.err == nil {
+					b.n++
+				}
+			}
+			b.incomplete = r.Incomplete()
+			a.blocks <- b
+			if b.err != nil {
+				return
+			}
 		}
+	}()
+	return a
+}
+
+// stop ends the reading, and returns when the reader is no longer used.
+func (a *parsingAhead) stop() {
+	close(a.free)
+	for range a.blocks {
 	}
 }
 
