@@ -145,7 +145,25 @@ func (r *Reducer) stages(ph *phase, out *Phase, energy *Number) {
 		}
 	}
 	per(PrefillEnergyPerInputToken, prefill, t.Input, "prefill_energy / input tokens")
+	r.requestEnergies(ph, out)
 	per(DecodeEnergyPerOutputToken, decode, t.Output, "decode_energy / output tokens")
+}
+
+// requestEnergies adds the distributions of the energy of requests that succeeded, and
+// of conversations.
+func (r *Reducer) requestEnergies(ph *phase, out *Phase) {
+	if d, ok := describeFloats(ph.energies); ok {
+		d.Of = "joules of each request that succeeded, attributed by " + string(r.split.Mode())
+		out.Metrics[EnergyOfRequests] = Metric{Unit: "J", Distribution: &d}
+	}
+	var talks []float64
+	for _, microjoules := range ph.talks {
+		talks = append(talks, float64(microjoules)/1e6)
+	}
+	if d, ok := describeFloats(talks); ok {
+		d.Of = "joules of each conversation's requests in the phase, attributed by " + string(r.split.Mode())
+		out.Metrics[EnergyOfConversations] = Metric{Unit: "J", Distribution: &d}
+	}
 }
 
 // gridEdges returns the bounds of the grid that a log's energy is split on: the ends of

@@ -26,7 +26,9 @@ type phase struct {
 	ttft         []time.Duration
 	itl          []time.Duration
 	e2e          []time.Duration
-	input        int64 // microtokens of the requests that succeeded
+	energies     []float64        // joules of each request, where they are known
+	talks        map[string]int64 // microjoules of each conversation
+	input        int64            // microtokens of the requests that succeeded
 	output       int64
 	withInput    int64 // requests that succeeded and know their input tokens
 	withOutput   int64
@@ -50,6 +52,7 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (en
 	r.settle()
 	if r.split != nil {
 		energy = trace.Some(r.split.Request(q, offset))
+		r.phases[phase].spent(q, energy.V)
 	}
 	own := r.phases[phase]
 	own.take(q, r.opt.SLO)
@@ -72,6 +75,23 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (en
 		}
 	}
 	return energy
+}
+
+// spent notes the energy of a request of the phase's own, all of it known.
+func (ph *phase) spent(q *trace.Request, energy RequestEnergy) {
+	if energy.Known < 1 {
+		return
+	}
+	joules := float64(energy.Energy) / 1e6
+	if q.Outcome == trace.Succeeded {
+		ph.energies = append(ph.energies, joules)
+	}
+	if q.Conversation != "" {
+		if ph.talks == nil {
+			ph.talks = map[string]int64{}
+		}
+		ph.talks[q.Conversation] += energy.Energy
+	}
 }
 
 // take counts a request as the phase's own.

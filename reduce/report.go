@@ -303,6 +303,11 @@ const (
 	PrefillEnergyPerInputToken = "prefill_energy_per_input_token" // J/token
 	DecodeEnergyPerOutputToken = "decode_energy_per_output_token" // J/token
 
+	// The energy of single requests that succeeded, and of conversations, by package
+	// attribute.
+	EnergyOfRequests      = "request_energy"      // J
+	EnergyOfConversations = "conversation_energy" // J
+
 	// Of the devices of one role, over the whole phase.
 	RoleEnergy               = "role_energy"                  // J
 	RolePower                = "average_role_power"           // W

@@ -11,12 +11,13 @@ import (
 // csvHeader names the columns of the CSV form.
 var csvHeader = []string{
 	"phase", "window", "kind", "device", "device_index", "metric", "statistic", "value", "unit",
-	"uncertainty_random", "uncertainty_systematic", "devices_covered", "method",
+	"uncertainty_random", "uncertainty_systematic", "devices_covered", "method", "role", "tool",
 }
 
 // WriteCSV writes the report's metrics as CSV (RFC 4180), a row for each figure:
-// of a phase as a whole, where window and device are empty, of its windows, and of
-// each device. A distribution
+// of a phase as a whole, where window and device are empty, of its windows, of
+// each device, of the devices of a role together, and of what another tool would have
+// published (role and tool are empty elsewhere). A distribution
 // has a row for each of its statistics. Numbers are the shortest decimals that give
 // the double back; what is unknown is empty. Warnings are not in it.
 func WriteCSV(w io.Writer, r *reduce.Report) error {
@@ -33,26 +34,55 @@ func WriteCSV(w io.Writer, r *reduce.Report) error {
 	return c.Error()
 }
 
+// csvWriter writes the figures of one thing: a phase, a window, a device, a role or
+// another tool.
+type csvWriter struct {
+	*csv.Writer
+	phase, window, kind, device, index, role, tool string
+}
+
 // csvPhase writes a phase, or one of its windows.
 func csvPhase(c *csv.Writer, phase, window string, ph *reduce.Phase) {
-	row := []string{phase, window, ph.Kind, "", ""}
+	w := csvWriter{Writer: c, phase: phase, window: window, kind: ph.Kind}
 	if ph.DurationSeconds != nil {
-		csvRow(c, row, "duration", "value", *ph.DurationSeconds, "s", nil)
+		w.row("duration", "value", *ph.DurationSeconds, "s", nil)
 	}
-	csvMetrics(c, row, ph.Metrics)
+	w.metrics(ph.Metrics)
 	for j := range ph.PerDevice {
 		d := &ph.PerDevice[j]
-		row := []string{phase, window, ph.Kind, d.Device, strconv.Itoa(d.DeviceIndex)}
-		csvRow(c, row, "coverage", "value", d.Coverage, "1", nil)
-		csvMetrics(c, row, d.Metrics)
+		w := w
+		w.device, w.index, w.role = d.Device, strconv.Itoa(d.DeviceIndex), d.Role
+		w.row("coverage", "value", d.Coverage, "1", nil)
+		w.metrics(d.Metrics)
+	}
+	for _, role := range ph.Roles {
+		w := w
+		w.role = role.Role
+		w.metrics(role.Metrics)
+	}
+	for i := range ph.Others {
+		o, w := &ph.Others[i], w
+		w.tool = o.Tool
+		w.figures(o.Figures)
+		for _, d := range o.Devices {
+			w.device, w.index = d.Device, strconv.Itoa(d.DeviceIndex)
+			w.figures(d.Figures)
+		}
 	}
 }
 
-func csvMetrics(c *csv.Writer, row []string, metrics map[string]reduce.Metric) {
+// figures writes what another tool would have published.
+func (w *csvWriter) figures(list []reduce.OtherFigure) {
+	for _, f := range list {
+		w.row(f.Name, "value", f.Value, f.Unit, &reduce.Number{Method: f.Formula})
+	}
+}
+
+func (w *csvWriter) metrics(metrics map[string]reduce.Metric) {
 	for _, tag := range tags(metrics) {
 		m := metrics[tag]
 		if m.Number != nil {
-			csvRow(c, row, tag, "value", m.Value, m.Unit, m.Number)
+			w.row(tag, "value", m.Value, m.Unit, m.Number)
 		}
 		if d := m.Distribution; d != nil {
 			for _, s := range []struct {
@@ -62,15 +92,15 @@ func csvMetrics(c *csv.Writer, row []string, metrics map[string]reduce.Metric) {
 				{"mean", d.Mean}, {"min", d.Min}, {"p1", d.P1}, {"p5", d.P5}, {"p10", d.P10}, {"p25", d.P25}, {"p50", d.P50},
 				{"p75", d.P75}, {"p90", d.P90}, {"p95", d.P95}, {"p99", d.P99}, {"max", d.Max}, {"std", d.Std},
 			} {
-				csvRow(c, row, tag, s.name, s.value, m.Unit, nil)
+				w.row(tag, s.name, s.value, m.Unit, nil)
 			}
-			csvRow(c, row, tag, "count", float64(d.Count), "1", nil)
+			w.row(tag, "count", float64(d.Count), "1", nil)
 		}
 	}
 }
 
-// csvRow writes one figure; n is nil where there is no more to say of it.
-func csvRow(c *csv.Writer, row []string, tag, statistic string, value float64, unit string, n *reduce.Number) {
+// row writes one figure; n is nil where there is no more to say of it.
+func (w *csvWriter) row(tag, statistic string, value float64, unit string, n *reduce.Number) {
 	random, systematic, covered, method := "", "", "", ""
 	if n != nil {
 		method = n.Method
@@ -81,8 +111,9 @@ func csvRow(c *csv.Writer, row []string, tag, statistic string, value float64, u
 			covered = strconv.Itoa(n.DevicesCovered)
 		}
 	}
-	full := append(row[:len(row):len(row)], tag, statistic, shortest(value), unit, random, systematic, covered, method)
-	c.Write(full)
+	w.Write([]string{
+		w.phase, w.window, w.kind, w.device, w.index, tag, statistic, shortest(value), unit, random, systematic, covered, method, w.role, w.tool,
+	})
 }
 
 func shortest(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }

@@ -61,6 +61,12 @@ func example() *reduce.Report {
 				reduce.RoleEnergy: number("J", 151432.25, 6.1, 7577.4, 3, "counter, whole window"), reduce.RolePower: number("W", 1828.7, 0.2, 91.6, 3, "role_energy / duration"),
 				reduce.RoleEnergyPerOutputToken: number("J/token", 16.1, 0.002, 0.8, 3, "role_energy / output tokens"),
 			}}},
+			Others: []reduce.OtherTool{{
+				Tool: "aiperf", Figures: []reduce.OtherFigure{{Name: "nvidia_total_gpu_energy", Header: "Total GPU Energy", Unit: "J", Value: 51900.5, Formula: "last reading - baseline"}},
+				Omitted:     []reduce.OtherOmission{{Name: "nvidia_goodput_per_watt", Why: "no service level objective is set"}},
+				Devices:     []reduce.OtherDevice{{Device: "GPU-a", Source: "nvml", Figures: []reduce.OtherFigure{{Name: "nvidia_power_usage", Unit: "W", Value: 610.25, Formula: "mean of the samples"}}, Issues: []string{"sampling_gap_exceeded"}}},
+				Explanation: &reduce.Explanation{Ours: 51432.25, Theirs: 51900.5, Steps: []reduce.ExplanationStep{{What: "readings until the grace after the end", Joules: 468.25}}},
+			}},
 			Windows: []reduce.Phase{{
 				Name: "1", Kind: "window", Start: "2026-05-28T20:26:40.000000000Z", End: "2026-05-28T20:26:50.000000000Z", DurationSeconds: &slice,
 				Metrics: map[string]reduce.Metric{

@@ -378,7 +378,7 @@ var groups = [][]string{
 	{
 		reduce.OutputTokenThroughput, reduce.TotalTokenThroughput, reduce.RequestThroughput, reduce.Goodput, reduce.RequestsInFlight,
 	},
-	{reduce.TimeToFirstToken, reduce.InterTokenLatency, reduce.RequestLatency, reduce.GPUPowerOverTime},
+	{reduce.TimeToFirstToken, reduce.InterTokenLatency, reduce.RequestLatency, reduce.EnergyOfRequests, reduce.EnergyOfConversations, reduce.GPUPowerOverTime},
 }
 
 // elsewhere holds the tags that the text has in other places than its tables.
