@@ -187,6 +187,9 @@ func (r *Reducer) perDevice(d deviceEnergy) PerDevice {
 		Device: device.ID, DeviceIndex: device.Index, Host: device.Host, Name: device.Name,
 		Source: string(device.Source), Scope: string(device.Scope), Coverage: d.coverage, Metrics: map[string]Metric{},
 	}
+	if len(s.sharers) > 1 {
+		out.DeviceIndices = s.sharers
+	}
 	if s.member != nil {
 		out.Role, out.Worker = s.member.Role, s.member.Worker
 	}
@@ -326,6 +329,7 @@ func (r *Reducer) otherScopes(ph *phase, out *Phase, seconds float64) {
 	var scopes []sample.Scope
 	for _, s := range r.others {
 		d := s.window(ph.Start, ph.End.V)
+		r.warnDevice(ph, d)
 		out.PerDevice = append(out.PerDevice, r.perDevice(d))
 		scope := s.survey.device.Scope
 		if sums[scope] == nil {

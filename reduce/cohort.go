@@ -209,18 +209,18 @@ func (t *twins) module(s *series) string {
 	return s.survey.device.ID
 }
 
-// covers notes which GPUs each module stands for, for people.
-func (r *Reducer) covers() {
-	for _, s := range r.all {
-		d := s.survey.device
-		if d.Scope != sample.ScopeModule || s.chosen {
+// share notes which devices report each module.
+func (r *Reducer) share() {
+	for _, o := range r.others {
+		if o.survey.device.Scope != sample.ScopeModule {
 			continue
 		}
-		for _, o := range r.others {
-			if o.survey.device.Scope == sample.ScopeModule && r.twins.module(o) == r.twins.module(s) {
-				o.alike = append(o.alike, d.Index)
+		for _, s := range r.all {
+			if d := s.survey.device; d.Scope == sample.ScopeModule && r.twins.module(o) == r.twins.module(s) && !slices.Contains(o.sharers, d.Index) {
+				o.sharers = append(o.sharers, d.Index)
 			}
 		}
+		slices.Sort(o.sharers)
 	}
 }
 

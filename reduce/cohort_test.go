@@ -55,6 +55,9 @@ func TestModulesCountOnce(t *testing.T) {
 		modules := 0
 		for _, d := range ph.PerDevice {
 			if d.Scope == "module" {
+				if want := []int{2 * modules, 2*modules + 1}; !slices.Equal(d.DeviceIndices, want) {
+					t.Errorf("module %d is that of GPUs %v", modules, d.DeviceIndices)
+				}
 				modules++
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"wattrace/reduce/attribute"
@@ -67,7 +68,7 @@ type series struct {
 	gauge   sample.MetricID
 	source  EnergySource  // which of both gives the energy
 	fixes   [2]calibrated // of the counter and of the gauge
-	alike   []int         // numbers of the devices that report the same sensor
+	sharers []int         // numbers of the devices that report the same module
 	slow    slow
 }
 
@@ -193,7 +194,7 @@ func (r *Reducer) Start() {
 	for _, s := range slices.Concat(r.gpus, r.others) {
 		r.start(s)
 	}
-	r.covers()
+	r.share()
 	r.tools.start(r)
 }
 
@@ -477,8 +478,12 @@ func plural(n int, one, many string) string {
 
 // deviceName says which device, for people.
 func deviceName(d sample.Device) string {
-	if d.Host == "" {
-		return fmt.Sprintf("GPU %d", d.Index)
+	what := "GPU"
+	if d.Scope != sample.ScopeGPU && d.Scope != "" {
+		what = strings.ReplaceAll(string(d.Scope), "_", " ")
 	}
-	return fmt.Sprintf("%s GPU %d", d.Host, d.Index)
+	if d.Host == "" {
+		return fmt.Sprintf("%s %d", what, d.Index)
+	}
+	return fmt.Sprintf("%s %s %d", d.Host, what, d.Index)
 }

@@ -136,16 +136,18 @@ type Devices struct {
 
 // PerDevice is one device's share of a phase.
 type PerDevice struct {
-	Device      string            `json:"device"`
-	DeviceIndex int               `json:"device_index"`
-	Host        string            `json:"host"`
-	Name        string            `json:"name"`
-	Source      string            `json:"source"`
-	Scope       string            `json:"scope"`
-	Role        string            `json:"role,omitempty"`   // of the topology
-	Worker      string            `json:"worker,omitempty"` // of the topology
-	Coverage    float64           `json:"coverage"`         // share of the phase that readings cover
-	Metrics     map[string]Metric `json:"metrics"`
+	Device      string `json:"device"`
+	DeviceIndex int    `json:"device_index"`
+	Host        string `json:"host"`
+	Name        string `json:"name"`
+	Source      string `json:"source"`
+	Scope       string `json:"scope"`
+	// DeviceIndices are the numbers of the GPUs that report this one module.
+	DeviceIndices []int             `json:"device_indices,omitempty"`
+	Role          string            `json:"role,omitempty"`   // of the topology
+	Worker        string            `json:"worker,omitempty"` // of the topology
+	Coverage      float64           `json:"coverage"`         // share of the phase that readings cover
+	Metrics       map[string]Metric `json:"metrics"`
 }
 
 // Role is the share of a phase of the devices of one role, as a disaggregated server
