@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,9 +75,15 @@ func rows(devices []sample.Device, from, to, poll trace.Time, row func(device in
 // reduceAll runs both passes.
 func reduceAll(t *testing.T, spans []Span, hasLog bool, opt Options, batches []*sample.Batch, requests ...*trace.Request) *Report {
 	t.Helper()
+	return reduceFrom(t, Recording{}, spans, hasLog, opt, batches, requests...)
+}
+
+// reduceFrom runs both passes over a recording that was joined in some way.
+func reduceFrom(t *testing.T, from Recording, spans []Span, hasLog bool, opt Options, batches []*sample.Batch, requests ...*trace.Request) *Report {
+	t.Helper()
 	r := New(trace.Clock{Host: "node"}, spans, hasLog, opt)
 	for _, b := range batches {
-		r.Survey(b, Recording{})
+		r.Survey(b, from)
 	}
 	each := func(use func(phase int, q *trace.Request, offset time.Duration)) {
 		for _, q := range requests {
@@ -90,7 +97,7 @@ func reduceAll(t *testing.T, spans []Span, hasLog bool, opt Options, batches []*
 	each(r.SurveyRequest)
 	r.Start()
 	for _, b := range batches {
-		r.Telemetry(b, Recording{})
+		r.Telemetry(b, from)
 	}
 	each(func(phase int, q *trace.Request, offset time.Duration) { r.Request(phase, q, offset) })
 	rep := r.Report()
@@ -101,24 +108,85 @@ func reduceAll(t *testing.T, spans []Span, hasLog bool, opt Options, batches []*
 func checkFinite(t *testing.T, rep *Report) {
 	t.Helper()
 	for _, ph := range rep.Phases {
-		all := []map[string]Metric{ph.Metrics}
-		for _, d := range ph.PerDevice {
-			all = append(all, d.Metrics)
-			if !(d.Coverage >= 0 && d.Coverage <= 1) {
-				t.Errorf("%s %s: coverage %v", ph.Name, d.Device, d.Coverage)
+		checkPhase(t, &ph)
+	}
+}
+
+func checkPhase(t *testing.T, ph *Phase) {
+	t.Helper()
+	for i := range ph.Windows {
+		checkPhase(t, &ph.Windows[i])
+	}
+	all := []map[string]Metric{ph.Metrics}
+	for _, d := range ph.PerDevice {
+		all = append(all, d.Metrics)
+		if !(d.Coverage >= 0 && d.Coverage <= 1) {
+			t.Errorf("%s %s: coverage %v", ph.Name, d.Device, d.Coverage)
+		}
+	}
+	for _, role := range ph.Roles {
+		all = append(all, role.Metrics)
+	}
+	finite := func(values ...float64) bool {
+		for _, v := range values {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return false
 			}
 		}
-		for _, m := range all {
-			for tag, metric := range m {
-				if metric.Number != nil && (math.IsNaN(metric.Value) || math.IsInf(metric.Value, 0)) {
-					t.Errorf("%s %s is %v", ph.Name, tag, metric.Value)
-				}
-				if metric.Number != nil && metric.Uncertainty != nil && !(metric.Uncertainty.Random >= 0 && metric.Uncertainty.Systematic >= 0 && !math.IsInf(metric.Uncertainty.Random+metric.Uncertainty.Systematic, 0)) {
-					t.Errorf("%s %s: uncertainty %+v", ph.Name, tag, *metric.Uncertainty)
+		return true
+	}
+	for _, m := range all {
+		for tag, metric := range m {
+			if want, ok := unitOf(tag); !ok || metric.Unit != want {
+				t.Errorf("%s %s is in %q, want %q", ph.Name, tag, metric.Unit, want)
+			}
+			if d := metric.Distribution; d != nil && !finite(d.Mean, d.Min, d.P1, d.P99, d.Max, d.Std) {
+				t.Errorf("%s %s is %+v", ph.Name, tag, *d)
+			}
+			n := metric.Number
+			if n == nil {
+				continue
+			}
+			if !finite(n.Value) {
+				t.Errorf("%s %s is %v", ph.Name, tag, n.Value)
+			}
+			if u := n.Uncertainty; u != nil && !(u.Random >= 0 && u.Systematic >= 0 && finite(u.Random, u.Systematic)) {
+				t.Errorf("%s %s: uncertainty %+v", ph.Name, tag, *u)
+			}
+			for _, e := range []*Enclosure{n.Enclosure, n.ClockRange, n.Bounds} {
+				if e != nil && !(e.Low <= e.High && finite(e.Low, e.High)) {
+					t.Errorf("%s %s: from %v to %v", ph.Name, tag, e.Low, e.High)
 				}
 			}
 		}
 	}
+}
+
+// units are those of all tags of a report.
+var units = map[string]string{
+	TotalGPUEnergy: "J", TotalGPUPower: "W", AverageGPUPower: "W", OutputTokensPerJoule: "tokens/J", EnergyPerUser: "J/user",
+	EnergyPerOutputToken: "J/token", EnergyPerTotalToken: "J/token", EnergyPerRequest: "J/request", EnergyPerInputToken: "J/token",
+	EnergyDelayProduct: "J*s", EnergyPerUserMeasured: "J/user", WattsPerUser: "W/user", TotalGPUEnergyWh: "Wh",
+	CostPerMillionTokens: "1/Mtok", CarbonPerMillionTokens: "gCO2e/Mtok", Goodput: "requests/s", GoodputPerWatt: "requests/s/W",
+	RequestsInFlight: "requests", TimeToFirstToken: "s", InterTokenLatency: "s", RequestLatency: "s",
+	OutputTokenThroughput: "tokens/s", TotalTokenThroughput: "tokens/s", RequestThroughput: "requests/s",
+	IdleGPUPower: "W", IdleGPUEnergy: "J", NetGPUEnergy: "J", NetEnergyPerOutputToken: "J/token",
+	GPUPowerOverTime: "W", PeakGPUPower: "W", PowerLimitShare: "1", CrossCheckEnergy: "J", CrossCheckRatio: "1",
+	GPUUtilization: "1", MemoryUtilization: "1", GPUTemperature: "Cel", PeakGPUTemperature: "Cel", SMClock: "Hz", MemoryClock: "Hz",
+	MemoryUsed: "By", GPUPowerLimit: "W", ThrottledTime: "s",
+	PrefillEnergy: "J", DecodeEnergy: "J", AttributedIdleEnergy: "J", UnattributedEnergy: "J",
+	PrefillEnergyPerInputToken: "J/token", DecodeEnergyPerOutputToken: "J/token",
+	RoleEnergy: "J", RolePower: "W", RoleEnergyPerInputToken: "J/token", RoleEnergyPerOutputToken: "J/token",
+	GPUEnergy: "J", GPUEnergyCovered: "J", GPUPower: "W", TrueGPUEnergy: "J", LastSampleGPUEnergy: "J",
+	"total_module_energy": "J", "average_module_power": "W", "total_cpu_package_energy": "J", "average_cpu_package_power": "W",
+}
+
+func unitOf(tag string) (string, bool) {
+	if strings.HasPrefix(tag, ThrottledTime+"_") {
+		tag = ThrottledTime
+	}
+	unit, ok := units[tag]
+	return unit, ok
 }
 
 // value returns a metric's number, and fails without one.
