@@ -190,8 +190,9 @@ func (r *Reducer) perDevice(d deviceEnergy) PerDevice {
 	if s.member != nil {
 		out.Role, out.Worker = s.member.Role, s.member.Worker
 	}
+	extra := 0.0 // of the energy, and of the other method's no more than the phase says
 	single := func(tag, unit string, by EnergySource, joules estimate, scale float64, method string) *Number {
-		t := total{seconds: d.seconds, scale: scale}
+		t := total{seconds: d.seconds, scale: scale, extra: extra}
 		t.add(s, by, joules, method)
 		n := t.number()
 		n.DevicesCovered = 0
@@ -203,8 +204,10 @@ func (r *Reducer) perDevice(d deviceEnergy) PerDevice {
 		if !d.whole {
 			tag = GPUEnergyCovered
 		}
+		extra = doubted([]deviceEnergy{d})
 		n := single(tag, "J", s.source, estimate{d.joules, d.sigma}, 1, s.method(s.source))
 		n.Enclosure, n.ClockRange = d.enclosure, d.clock
+		extra = 0
 	}
 	if w, ok := d.watts.Get(); ok {
 		single(GPUPower, "W", SourcePower, estimate{w.value * d.seconds, w.sigma * d.seconds}, 1/d.seconds, s.survey.powerMethod())
@@ -293,8 +296,12 @@ func (r *Reducer) crossCheck(ph *phase, out *Phase, devices []deviceEnergy, ener
 		one.add(s, s.source, estimate{d.joules, d.sigma}, s.method(s.source))
 		other.add(s, s.other(), c, s.method(s.other()))
 		if by, limit := disagreement(estimate{d.joules, d.sigma}, c); by > limit {
-			r.doubt(ph, WarnDisagree, s.survey.device.ID, "%s: its energy is %.6g J by its %s and %.6g J by its %s, %+.2f %%, where %.2f %% would be random",
-				deviceName(s.survey.device), d.joules, s.method(s.source), c.value, s.method(s.other()), 100*(d.joules/c.value-1), 100*limit/c.value)
+			share := "" // of nothing there is none
+			if c.value > 0 {
+				share = fmt.Sprintf(", %+.2f %%, where %.2f %% would be random", 100*(d.joules/c.value-1), 100*limit/c.value)
+			}
+			r.doubt(ph, WarnDisagree, s.survey.device.ID, "%s: its energy is %.6g J by its %s and %.6g J by its %s%s",
+				deviceName(s.survey.device), d.joules, s.method(s.source), c.value, s.method(s.other()), share)
 		}
 	}
 	if other.n() == 0 {
@@ -308,9 +315,24 @@ func (r *Reducer) crossCheck(ph *phase, out *Phase, devices []deviceEnergy, ener
 		m.DevicesCovered = other.n()
 		out.Metrics[CrossCheckRatio] = m
 	}
-	if by, limit := disagreement(a, b); by > limit {
-		energy.extra = by / 2
+	energy.extra = doubted(devices)
+}
+
+// doubted returns the systematic standard uncertainty, in joules, that devices' energy has
+// since the other method says something else of it: half of what both differ by, where
+// that is more than is random.
+func doubted(devices []deviceEnergy) float64 {
+	var one, other total
+	for _, d := range devices {
+		if c, ok := d.check.Get(); ok && d.whole {
+			one.parts = append(one.parts, part{estimate: estimate{d.joules, d.sigma}})
+			other.parts = append(other.parts, part{estimate: c})
+		}
 	}
+	if by, limit := disagreement(estimate{one.joules(), one.random()}, estimate{other.joules(), other.random()}); by > limit {
+		return by / 2
+	}
+	return 0
 }
 
 // disagreement returns by how much two figures differ, and by how much they may.
@@ -323,6 +345,7 @@ func disagreement(a, b estimate) (by, limit float64) {
 // contain each other are never added.
 func (r *Reducer) otherScopes(ph *phase, out *Phase, seconds float64) {
 	sums := map[sample.Scope]*total{}
+	lists := map[sample.Scope][]deviceEnergy{}
 	var scopes []sample.Scope
 	for _, s := range r.others {
 		d := s.window(ph.Start, ph.End.V)
@@ -335,10 +358,12 @@ func (r *Reducer) otherScopes(ph *phase, out *Phase, seconds float64) {
 		if d.whole {
 			sums[scope].add(s, s.source, estimate{d.joules, d.sigma}, s.method(s.source))
 			sums[scope].addClock(d.joules, d.clock)
+			lists[scope] = append(lists[scope], d)
 		}
 	}
 	for _, scope := range scopes {
 		if t := sums[scope]; t.n() > 0 {
+			t.extra = doubted(lists[scope])
 			n := t.number()
 			out.Metrics["total_"+string(scope)+"_energy"] = Metric{Unit: "J", Number: n}
 			out.Metrics["average_"+string(scope)+"_power"] = Metric{Unit: "W", Number: scaled(n, 1/seconds, "total_"+string(scope)+"_energy / duration")}
@@ -356,10 +381,15 @@ func (r *Reducer) powerOverTime(ph *phase, out *Phase) {
 		method := fmt.Sprintf("means of %v of the power of all GPUs", powerStep)
 		d.Of = method
 		out.Metrics[GPUPowerOverTime] = Metric{Unit: "W", Distribution: &d}
-		out.Metrics[PeakGPUPower] = Metric{Unit: "W", Number: &Number{Value: d.Max, Method: "highest of the " + method, DevicesCovered: len(r.gpus)}}
+		out.Metrics[PeakGPUPower] = Metric{Unit: "W", Number: &Number{Value: d.Max, Method: "highest of the " + method, DevicesCovered: int(r.cells.devices)}}
 	}
 	limit, ok := out.Metrics[GPUPowerLimit]
-	if average := out.Metrics[AverageGPUPower]; ok && limit.Value > 0 && limit.DevicesCovered == average.DevicesCovered {
+	for i := range r.gpus { // both must be of the same devices
+		_, energy := out.PerDevice[i].Metrics[GPUEnergy]
+		_, limited := out.PerDevice[i].Metrics[GPUPowerLimit]
+		ok = ok && energy == limited
+	}
+	if average := out.Metrics[AverageGPUPower]; ok && limit.Value > 0 {
 		out.Metrics[PowerLimitShare] = Metric{Unit: "1", Number: scaled(average.Number, 1/limit.Value, "average_gpu_power / gpu_power_limit")}
 	}
 }

@@ -29,7 +29,8 @@ func (r *Reducer) choose() {
 	best := map[seriesKey]*series{}
 	for _, s := range r.all {
 		old := best[key(s)]
-		if old == nil || s.survey.poll() < old.survey.poll() && s.survey.rows > 1 && old.survey.device.ID == s.survey.device.ID ||
+		if old == nil || old.survey.rows <= 1 && s.survey.rows > 1 && old.survey.device.ID == s.survey.device.ID ||
+			s.survey.poll() < old.survey.poll() && s.survey.rows > 1 && old.survey.device.ID == s.survey.device.ID ||
 			s.survey.poll() == old.survey.poll() && rank(s) > rank(old) {
 			best[key(s)] = s
 		}

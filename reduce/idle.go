@@ -123,7 +123,7 @@ func (r *Reducer) idleMetrics(ph *phase, out *Phase, devices []deviceEnergy, gro
 	if !ok {
 		return
 	}
-	net := total{seconds: gross.seconds}
+	net := total{seconds: gross.seconds, extra: gross.extra}
 	energy := out.Metrics[TotalGPUEnergy].Number
 	for _, d := range devices {
 		if !d.whole {
@@ -166,7 +166,7 @@ func (r *Reducer) idleMetrics(ph *phase, out *Phase, devices []deviceEnergy, gro
 	}
 	out.Metrics[NetGPUEnergy] = Metric{Unit: "J", Number: n}
 	if t := out.Tokens; t != nil && t.Output != nil && *t.Output > 0 && r.perToken(devices) {
-		out.Metrics[NetEnergyPerOutputToken] = Metric{Unit: "J/token", Number: scaled(n, 1 / *t.Output, "net_gpu_energy / output tokens")}
+		out.Metrics[NetEnergyPerOutputToken] = Metric{Unit: "J/token", Number: ph.perOutput(n, *t.Output, "net_gpu_energy / output tokens")}
 	}
 }
 
@@ -287,6 +287,7 @@ func (r *Reducer) roleReports(ph *phase, out *Phase, devices []deviceEnergy, sec
 	for _, role := range r.roles() {
 		row := Role{Role: role, Devices: Devices{Expected: r.expected(role), Missing: r.absentMembers(role)}, Metrics: map[string]Metric{}}
 		energy := total{seconds: seconds}
+		var whole []deviceEnergy
 		for _, d := range devices {
 			if m := d.series.member; m == nil || m.Role != role {
 				continue
@@ -298,27 +299,29 @@ func (r *Reducer) roleReports(ph *phase, out *Phase, devices []deviceEnergy, sec
 			row.Devices.Seen++
 			energy.add(d.series, d.series.source, estimate{d.joules, d.sigma}, d.series.method(d.series.source))
 			energy.addClock(d.joules, d.clock)
+			whole = append(whole, d)
 		}
+		energy.extra = doubted(whole)
 		slices.Sort(row.Devices.Missing)
 		if energy.n() > 0 {
 			n := energy.number()
 			n.Method += ", whole window"
 			row.Metrics[RoleEnergy] = Metric{Unit: "J", Number: n}
 			row.Metrics[RolePower] = Metric{Unit: "W", Number: scaled(n, 1/seconds, "role_energy / duration")}
-			r.roleRatios(out, row, n)
+			r.roleRatios(ph, out, row, n)
 		}
 		out.Roles = append(out.Roles, row)
 	}
 }
 
 // roleRatios relates a role's energy to the tokens that it is there for.
-func (r *Reducer) roleRatios(out *Phase, row Role, n *Number) {
+func (r *Reducer) roleRatios(ph *phase, out *Phase, row Role, n *Number) {
 	t := out.Tokens
 	switch {
 	case t == nil:
 	case strings.HasPrefix(row.Role, "prefill") && t.Input != nil && *t.Input > 0:
 		row.Metrics[RoleEnergyPerInputToken] = Metric{Unit: "J/token", Number: scaled(n, 1 / *t.Input, "role_energy / input tokens")}
 	case strings.HasPrefix(row.Role, "decode") && t.Output != nil && *t.Output > 0:
-		row.Metrics[RoleEnergyPerOutputToken] = Metric{Unit: "J/token", Number: scaled(n, 1 / *t.Output, "role_energy / output tokens")}
+		row.Metrics[RoleEnergyPerOutputToken] = Metric{Unit: "J/token", Number: ph.perOutput(n, *t.Output, "role_energy / output tokens")}
 	}
 }

@@ -161,17 +161,22 @@ func (ph *phase) arrived(q *trace.Request, offset time.Duration) {
 	end := ph.End.V
 	within := func(t trace.Time) bool { t = t.Add(offset); return t >= ph.Start && t < end }
 	if !q.FirstToken.OK && !q.LastToken.OK {
-		return // nothing arrived
+		if q.Outcome == trace.Succeeded && q.Sent.Add(offset) < end && q.Done.Add(offset) >= ph.Start { // nobody knows when
+			ph.noInput++
+			ph.noOutput++
+		}
+		return // else nothing arrived
 	}
 	first := q.FirstToken.Or(q.LastToken.V)
+	last := q.LastToken.Or(q.Done)
 	if n, ok := q.InputTokens.Get(); ok && within(first) {
 		ph.input += n * microtokens
 	} else if within(first) && q.Outcome == trace.Succeeded {
 		ph.noInput++
 	}
 	n, ok := q.OutputTokens.Get()
-	if !ok || !q.LastToken.OK {
-		if !ok && q.Outcome == trace.Succeeded && first.Add(offset) < end && q.LastToken.V.Add(offset) >= ph.Start {
+	if !ok || !q.LastToken.OK { // of a last one that is not known, not all tokens are known to have come
+		if q.Outcome == trace.Succeeded && first.Add(offset) < end && last.Add(offset) >= ph.Start {
 			ph.noOutput++
 		}
 		return

@@ -47,10 +47,7 @@ func (r *Reducer) tokenRatios(ph *phase, out *Phase, energy *Number) {
 		return
 	}
 	tokens := *t.Output
-	relative := math.Sqrt(float64(ph.outputSquare)/microtokens) / tokens
-	perToken := scaled(energy, 1/tokens, "total_gpu_energy / output "+how)
-	edges, inFlight := perToken.Uncertainty.Random, perToken.Value*relative
-	perToken.Uncertainty.Random = math.Sqrt(float64(edges*edges) + float64(inFlight*inFlight))
+	perToken := ph.perOutput(energy, tokens, "total_gpu_energy / output "+how)
 	m[EnergyPerOutputToken] = Metric{Unit: "J/token", Number: perToken}
 	if energy.Value > 0 {
 		perJoule := inverse(perToken, 1, "output "+how+" / total_gpu_energy")
@@ -58,7 +55,7 @@ func (r *Reducer) tokenRatios(ph *phase, out *Phase, energy *Number) {
 		m[OutputTokensPerJoule] = Metric{Unit: "tokens/J", Number: perJoule}
 	}
 	if t.Input != nil {
-		m[EnergyPerTotalToken] = Metric{Unit: "J/token", Number: scaled(energy, 1/(*t.Input+tokens), "total_gpu_energy / all "+how)}
+		m[EnergyPerTotalToken] = Metric{Unit: "J/token", Number: ph.perOutput(energy, *t.Input+tokens, "total_gpu_energy / all "+how)}
 	}
 	const kWh, million = 3.6e6, 1e6
 	if price, ok := r.opt.Price.Get(); ok {
@@ -67,6 +64,16 @@ func (r *Reducer) tokenRatios(ph *phase, out *Phase, energy *Number) {
 	if carbon, ok := r.opt.Carbon.Get(); ok {
 		m[CarbonPerMillionTokens] = Metric{Unit: "gCO2e/Mtok", Number: scaled(perToken, carbon/kWh*million, "energy_per_output_token * carbon intensity of energy; of the GPUs alone")}
 	}
+}
+
+// perOutput returns an energy by a number of tokens that holds the phase's output, whose
+// uncertainty, of the requests in flight at the ends, is random.
+func (ph *phase) perOutput(energy *Number, tokens float64, method string) *Number {
+	n := scaled(energy, 1/tokens, method)
+	relative := math.Sqrt(float64(ph.outputSquare)/microtokens) / tokens
+	edges, inFlight := n.Uncertainty.Random, n.Value*relative
+	n.Uncertainty.Random = math.Sqrt(float64(edges*edges) + float64(inFlight*inFlight))
+	return n
 }
 
 // userRatios relates the energy to users: as many as were configured, and as many as

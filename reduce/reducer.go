@@ -137,11 +137,14 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 	ph := r.phases[phase]
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
 	// A phase that its requests outlast was not drained, whatever its plan says:
-	// its tokens are counted where they arrived.
+	// its tokens are counted where they arrived, and so are those of the phases after
+	// it that they reach into.
 	if end, ok := ph.End.Get(); ok && done > end {
 		ph.arrivals = true
-		if phase+1 < len(r.phases) {
-			r.phases[phase+1].arrivals = true
+		for other := range r.timeline.overlapping(end, done) {
+			if other != ph && other.Start >= end && other.Start < done {
+				other.arrivals = true
+			}
 		}
 	}
 	for other := range r.timeline.overlapping(sent, done) {

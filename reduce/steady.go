@@ -136,7 +136,7 @@ func (r *Reducer) steadySpan(a *activity) (from, to int, why string) {
 				n := run[1] - run[0]
 				i, j := run[0]+n*lead/steadyTrims, run[1]-n*(trim-lead)/steadyTrims
 				length := a.bound(j).Sub(a.bound(i))
-				if length < steadyLength || length <= best {
+				if length < steadyLength || length <= best || j-i < steadyParts { // fewer cells do not show a drift
 					continue
 				}
 				drifting := drift(quantities, a, i, j)
