@@ -50,6 +50,14 @@ func TestCrossCheck(t *testing.T) {
 	power := run(1.05, Options{EnergySource: SourcePower})
 	near(t, "by power", value(t, power.Phases[0].Metrics, TotalGPUEnergy), 16000*1.05, 2)
 	near(t, "its check", value(t, power.Phases[0].Metrics, CrossCheckEnergy), 16000, 5)
+	if e := power.Phases[0].PerDevice[0].Metrics[GPUEnergy].Enclosure; e != nil {
+		t.Errorf("an integral has an enclosure: %+v", e)
+	}
+	field := Calibration{Device: "GPU-a", Field: sample.PowerAverageWatts.String(), Gain: 1.05, GainSigma: 0.001, OffsetSigma: 0.1}
+	d := run(1.05, Options{Calibration: []Calibration{field}}).Phases[0].PerDevice[0].Metrics
+	near(t, "a gauge that is calibrated", d[CrossCheckEnergy].Value, 8000, 1)
+	near(t, "its systematic part", d[CrossCheckEnergy].Uncertainty.Systematic, math.Hypot(8000*0.001/1.05, 2/1.05), 0.01)
+	near(t, "the counter's", d[GPUEnergy].Uncertainty.Systematic, math.Sqrt(400*400+120*120+100*100), 1)
 }
 
 func TestEnergySourceThatIsNotThere(t *testing.T) {

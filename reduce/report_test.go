@@ -101,6 +101,8 @@ func TestIdleOfDevicesThatComeAndGo(t *testing.T) {
 	}
 	absent(t, run(8, 60, before, p, after).Phases[1].Metrics, NetGPUEnergy)
 	absent(t, run(0, 35, before, p, after).Phases[1].Metrics, NetGPUEnergy)
+	// One that came after the load is at rest only then: before and after are not the same.
+	absent(t, run(30.5, 60, before, p, after).Phases[1].Metrics, NetGPUEnergy)
 	// One that went during the phase takes its idle energy along.
 	went := run(0, 20, before, p).Phases[1]
 	near(t, "idle of the one that stayed", value(t, went.Metrics, IdleGPUPower), 100, 0.3)
@@ -452,6 +454,7 @@ func TestEnclosureAndPowerOfTwoGPUs(t *testing.T) {
 	one := mixed.PerDevice[1].Metrics[GPUPower]
 	near(t, "its power's systematic part", one.Uncertainty.Systematic, math.Sqrt(7.5*7.5+2.25*2.25+25), 1e-6)
 	near(t, "its power's random part", one.Uncertainty.Random, mixed.Metrics[TotalGPUPower].Uncertainty.Random, 1e-12)
+	near(t, "and its energy's", one.Uncertainty.Random, mixed.PerDevice[1].Metrics[GPUEnergy].Uncertainty.Random/20, 1e-12)
 	near(t, "of the total", mixed.Metrics[TotalGPUPower].Uncertainty.Systematic, math.Sqrt(7.5*7.5+2.25*2.25+25), 1e-6)
 
 	// A counter that breaks off leaves the gauge's mean.
