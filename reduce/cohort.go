@@ -210,21 +210,6 @@ func (t *twins) module(s *series) string {
 	return s.survey.device.ID
 }
 
-// covers notes which GPUs each module stands for, for people.
-func (r *Reducer) covers() {
-	for _, s := range r.all {
-		d := s.survey.device
-		if d.Scope != sample.ScopeModule || s.chosen {
-			continue
-		}
-		for _, o := range r.others {
-			if o.survey.device.Scope == sample.ScopeModule && r.twins.module(o) == r.twins.module(s) {
-				o.alike = append(o.alike, d.Index)
-			}
-		}
-	}
-}
-
 // warnMembers warns of members that are missing from a phase.
 func (r *Reducer) warnMembers(ph *phase, seen int) {
 	expected := r.expected("")

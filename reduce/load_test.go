@@ -32,7 +32,7 @@ func TestActivityGrid(t *testing.T) {
 		t.Errorf("%v, %d cells", a.step, len(a.busy))
 	}
 	a := newActivity(10*sec, 10*sec+250*ms)
-	q := succeeded("p", 0, 11*sec, 12*sec, 1, 7)
+	q := succeeded("p", 0, 9*sec, 10*sec+50*ms, 1, 7)
 	q.Done = 20 * sec // after its last token
 	a.add(q, 0)
 	short := succeeded("p", 10*ms, 20*ms, 30*ms, 1, 7)
@@ -42,7 +42,7 @@ func TestActivityGrid(t *testing.T) {
 	if len(c) != 3 || math.Abs(c[0]-1.2) > 1e-12 || c[1] != 1 || c[2] != 1 {
 		t.Errorf("in flight: %v", c)
 	}
-	if a.tokens[0] != 7*microtokens || a.tokens[1] != 0 {
+	if a.tokens[0] != 14*microtokens || a.tokens[1] != 0 {
 		t.Errorf("tokens: %v", a.tokens)
 	}
 	if got := busyActivity(sec-100*ms, func(at float64) float64 { return 1 + math.Round(at*10) }, always(0)).plateau(); got != 7 {
@@ -224,7 +224,7 @@ func TestTimeline(t *testing.T) {
 		want     []*phase
 	}{
 		{12, 13, []*phase{early, long}}, {20, 20, []*phase{early, long}}, {21, 49, []*phase{long}}, {30, 50, []*phase{late, long}},
-		{100, 200, []*phase{long}}, {101, 200, nil}, {-5, -1, nil}, {60, 70, []*phase{late, long}},
+		{100, 200, []*phase{long}}, {-5, 6, []*phase{long}}, {101, 200, nil}, {-5, -1, nil}, {60, 70, []*phase{late, long}},
 	} {
 		var got []*phase
 		for ph := range line.overlapping(c.from, c.to) {
@@ -299,7 +299,8 @@ func TestTakeCountsAndCrossing(t *testing.T) {
 	q.TokenSource = trace.FromChunks
 	ph.take(q, SLO{})
 	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), SLO{})
-	if ph.counted != 1 || ph.requests.Sent != 2 || ph.requests.Succeeded != 2 {
+	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), SLO{})
+	if ph.counted != 1 || ph.requests.Sent != 3 || ph.requests.Succeeded != 3 {
 		t.Errorf("%+v", ph)
 	}
 	for i, c := range []struct {
@@ -317,7 +318,7 @@ func TestTakeCountsAndCrossing(t *testing.T) {
 	}
 	r := &Reducer{phases: []*phase{ph}}
 	r.Unended(0)
-	if ph.requests.Sent != 3 || ph.requests.Unended != 1 {
+	if ph.requests.Sent != 4 || ph.requests.Unended != 1 {
 		t.Errorf("%+v", ph.requests)
 	}
 	nothing := &trace.Request{Outcome: trace.Succeeded, Sent: sec}

@@ -67,7 +67,6 @@ type series struct {
 	gauge   sample.MetricID
 	source  EnergySource  // which of both gives the energy
 	fixes   [2]calibrated // of the counter and of the gauge
-	alike   []int         // numbers of the devices that report the same sensor
 	slow    slow
 }
 
@@ -196,7 +195,6 @@ func (r *Reducer) Start() {
 	for _, s := range slices.Concat(r.gpus, r.others) {
 		r.start(s)
 	}
-	r.covers()
 	r.tools.start(r)
 }
 

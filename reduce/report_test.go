@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wattrace/reduce/attribute"
 	"wattrace/sample"
 	"wattrace/trace"
 )
@@ -43,7 +44,8 @@ func TestIdleNextToAPhase(t *testing.T) {
 		kindSpan("i1", "idle", 2*sec, 6*sec), kindSpan("i2", "idle", 6*sec, 10*sec), kindSpan("warm", "warmup", 10*sec, 12*sec),
 		phaseSpan("p", 12*sec, 30*sec), kindSpan("i3", "idle", 30*sec, 40*sec), kindSpan("i4", "idle", 40*sec, 50*sec),
 	}
-	rep := reduceAll(t, spans, true, Options{}, batches)
+	rep := reduceAll(t, spans, true, Options{}, batches, succeeded("p", 13*sec, 14*sec, 29*sec, 10, 10))
+	near(t, "what is nobody's", *rep.Attribution.IdleWatts, 220, 0.5)
 	m := rep.Phases[3].Metrics
 	near(t, "idle", value(t, m, IdleGPUPower), 220, 0.5)
 	near(t, "its systematic part", m[IdleGPUPower].Uncertainty.Systematic, math.Sqrt(11*11+2*1.65*1.65+100), 0.05)
@@ -601,6 +603,20 @@ func TestStagesOfARun(t *testing.T) {
 	alone := reduceAll(t, spans[1:], true, Options{}, batches, list...)
 	absent(t, alone.Phases[0].Metrics, AttributedIdleEnergy)
 
+	near(t, "peak at rest", value(t, rep.Phases[0].Metrics, PeakGPUPower), 200, 2)
+
+	fell := *g
+	fell.resetAt = 25 * sec
+	reset := reduceAll(t, spans, true, Options{}, counterRows([]*gpu{g, &fell}, 0, 40*sec, 20*ms), list...).Phases[1].Metrics
+	absent(t, reset, PrefillEnergy)
+	value(t, reset, TotalGPUEnergy)
+	silent := rows([]sample.Device{device(0), device(1)}, 0, 40*sec, 20*ms, func(d int, at trace.Time, r sample.Row) {
+		if d == 0 {
+			r.Set(sample.EnergyJoules, g.counter(at))
+		}
+	})
+	absent(t, reduceAll(t, spans, true, Options{}, silent, list...).Phases[1].Metrics, PrefillEnergy)
+
 	gap := rows([]sample.Device{device(0), device(1)}, 0, 40*sec, 20*ms, func(d int, at trace.Time, r sample.Row) {
 		if d == 0 || at < 15*sec {
 			r.Set(sample.EnergyJoules, g.counter(at))
@@ -609,7 +625,7 @@ func TestStagesOfARun(t *testing.T) {
 	absent(t, reduceAll(t, spans, true, Options{}, gap, list...).Phases[1].Metrics, PrefillEnergy, UnattributedEnergy)
 }
 
-func TestResolutionOfTheSensors(t *testing.T) {
+func TestResolution(t *testing.T) {
 	run := func(opt Options, poll trace.Time, average bool) float64 {
 		g := &gpu{watts: flat(300), period: 100 * ms, phase: 30 * ms, until: 41 * sec}
 		d := device(0)
@@ -668,6 +684,13 @@ func TestWindowsAreNotDoubted(t *testing.T) {
 	}
 	none := reduceAll(t, []Span{phaseSpan("a", 5*sec, 50*sec), kindSpan("w", "warmup", 50*sec, 95*sec)}, true, Options{}, counterRows([]*gpu{g}, 0, 30*sec, 20*ms),
 		succeeded("w", 51*sec, 52*sec, 94*sec, 10, 11))
+	for _, ph := range none.Phases {
+		for _, w := range ph.Windows {
+			if w.Name == WindowSteady {
+				t.Errorf("%s has a steady part", ph.Name)
+			}
+		}
+	}
 	if warned(none, WarnNotSteady, "a") || warned(none, WarnNotSteady, "w") {
 		t.Errorf("%+v", none.Warnings)
 	}
@@ -688,4 +711,109 @@ func TestNothingAtAll(t *testing.T) {
 	absent(t, rep.Phases[0].Metrics, TotalGPUEnergy, NetGPUEnergy)
 	zero := reduceAll(t, []Span{phaseSpan("p", 5*sec, 5*sec)}, true, opt, counterRows([]*gpu{g}, 0, 30*sec, 20*ms), succeeded("p", 5*sec, 5*sec, 5*sec, 10, 11))
 	absent(t, zero.Phases[0].Metrics, TotalGPUEnergy, OutputTokenThroughput)
+}
+
+// TestShiftAgainstNoise has a load of which the power follows four parts in five, 4 s late,
+// when it is opposed as joined.
+func TestShiftAgainstNoise(t *testing.T) {
+	load := busyActivity(80*sec, func(at float64) float64 { return math.Floor(math.Mod(at, 8) / 4) }, always(0))
+	c := newCells(attribute.NewGrid([]trace.Time{0, 80 * sec}, 30*time.Millisecond))
+	c.devices = 1
+	for at := trace.Time(0); at < 80*sec; at += 100 * ms {
+		watts := 500 - 100*math.Floor(math.Mod(at.Seconds()+0.01, 8)/4) // opposed
+		watts += 45 * float64(1-2*(at/(100*ms)%2))
+		c.add(at, at+100*ms, int64(watts*1e5))
+	}
+	series := c.series(load)
+	for _, k := range []int{0, 1, 400, 799} {
+		near(t, "power of a cell", series[k], float64(500-100*(k/40%2)+45*(1-2*(k%2))), 25)
+	}
+	best := correlation(load.concurrency(), series, 40)
+	if best < 0.7 || best > 0.9 {
+		t.Fatalf("correlation %v", best)
+	}
+	r := &Reducer{load: load, cells: c}
+	if r.warnShifted(); len(r.warnings) != 1 {
+		t.Errorf("%+v", r.warnings)
+	}
+	c.covered[5] = 0
+	if v := c.series(load)[1]; !math.IsNaN(v) {
+		t.Errorf("%v W of what is not known", v)
+	}
+}
+
+func TestTimesOfTheSurvey(t *testing.T) {
+	g := &gpu{watts: flat(300), period: 100 * ms, until: 61 * sec}
+	rep := reduceFrom(t, Recording{Offset: 100 * time.Second}, nil, false, Options{}, counterRows([]*gpu{g}, 0, 30*sec, 20*ms))
+	if len(rep.Phases) != 1 || !strings.HasPrefix(rep.Phases[0].Start, "1970-01-01T00:01:40") {
+		t.Errorf("%+v", rep.Phases)
+	}
+	apart := rows([]sample.Device{device(0), device(1)}, 0, 60*sec, 20*ms, func(d int, at trace.Time, r sample.Row) {
+		if d == 0 && at < 20*sec || d == 1 && at > 30*sec {
+			r.Set(sample.EnergyJoules, g.counter(at))
+		}
+	})
+	rep = reduceAll(t, nil, false, Options{}, apart)
+	if len(rep.Phases) != 0 || !warned(rep, WarnNotBracketed, "") {
+		t.Errorf("%+v", rep.Phases)
+	}
+
+	r := New(trace.Clock{}, []Span{phaseSpan("p", 5*sec, 15*sec), phaseSpan("q", 15*sec, 20*sec)}, true, Options{Steady: SteadyMLEnergy})
+	for _, spread := range []time.Duration{2, 1} {
+		for _, b := range counterRows([]*gpu{g}, 0, sec, 20*ms) {
+			r.Survey(b, Recording{Spread: spread})
+		}
+	}
+	if r.all[0].spread != 2 {
+		t.Errorf("spread %v", r.all[0].spread)
+	}
+	q := succeeded("p", 6*sec, 7*sec, 15*sec, 10, 10)
+	q.FirstToken = trace.Opt[trace.Time]{}
+	r.SurveyRequest(0, q, 0)
+	if ph := r.phases[0]; ph.arrivals || r.phases[1].arrivals || len(ph.firsts) != 0 || len(ph.dones) != 1 {
+		t.Errorf("%+v", ph)
+	}
+}
+
+func TestTemperatureThatEndsEarly(t *testing.T) {
+	batches := rows([]sample.Device{device(0)}, 0, 20*sec, sec/2, func(_ int, at trace.Time, r sample.Row) {
+		r.Set(sample.PowerAverageWatts, 300)
+		if at <= 12*sec {
+			r.Set(sample.TemperatureCelsius, 50)
+			r.SetUint(sample.ClockEventReasons, 1<<2)
+		}
+	})
+	m := reduceAll(t, []Span{phaseSpan("p", 5*sec, 15*sec)}, true, Options{}, batches).Phases[0].Metrics
+	near(t, "temperature", value(t, m, GPUTemperature), 50, 1e-9)
+	near(t, "held down", value(t, m, ThrottledTime), 7, 1e-9)
+}
+
+// TestOtherToolsReadTheHeadline: the headline field first, and no device that the topology
+// does not have.
+func TestOtherToolsReadTheHeadline(t *testing.T) {
+	batches := rows([]sample.Device{device(0), device(1)}, 0, 30*sec, sec/4, func(_ int, at trace.Time, r sample.Row) {
+		r.Set(sample.PowerWatts, 500)
+		r.Set(sample.PowerAverageWatts, 400)
+		r.Set(sample.PowerInstantWatts, 300)
+	})
+	opt := Options{Peers: []string{"inferencex"}, Topology: []Member{{Device: "GPU-a"}}}
+	rep := reduceAll(t, []Span{phaseSpan("p", 10*sec, 20*sec)}, true, opt, batches, succeeded("p", 11*sec, 12*sec, 19*sec, 10, 10))
+	for _, f := range rep.Phases[0].Others[0].Figures {
+		if f.Name == "total_gpu_energy_j" {
+			near(t, f.Name, f.Value, 5000, 130)
+			return
+		}
+	}
+	t.Errorf("%+v", rep.Phases[0].Others)
+}
+
+// TestModulesOfTwoHosts show the same all the time, and are two.
+func TestModulesOfTwoHosts(t *testing.T) {
+	devices := numbered("a", 2)
+	for i := range devices {
+		devices[i].Scope = sample.ScopeModule
+		devices[i].Host = string(rune('a' + i))
+	}
+	ph := reduceAll(t, []Span{phaseSpan("p", 5*sec, 15*sec)}, true, Options{}, meterRows(devices, func(int) func(trace.Time) float64 { return flat(1000) }, 20*sec)).Phases[0]
+	near(t, "modules", value(t, ph.Metrics, "total_module_energy"), 20000, 20)
 }

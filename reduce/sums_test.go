@@ -264,8 +264,14 @@ func TestCellsOfTwoDevices(t *testing.T) {
 	// A step within a cell: 300 W until 0.5 s.
 	c = newCells(attribute.NewGrid([]trace.Time{0, 4 * sec}, 500*time.Millisecond))
 	c.devices = 1
-	c.add(0, 500*ms, 150e6)
 	c.add(500*ms, 4*sec, 350e6)
+	if got := c.means(0, 2500*ms); len(got) != 1 || math.Abs(got[0]-100) > 1e-9 {
+		t.Errorf("means %v", got)
+	}
+	c.add(0, 500*ms, 150e6)
+	if got := c.means(0, 1500*ms); len(got) != 1 {
+		t.Errorf("means %v", got)
+	}
 	if got := c.means(0, 4*sec); len(got) != 4 || math.Abs(got[0]-200) > 1e-9 || math.Abs(got[1]-100) > 1e-9 {
 		t.Errorf("means %v", got)
 	}
@@ -336,7 +342,7 @@ func TestReasonTrack(t *testing.T) {
 	for _, r := range []struct {
 		at   float64
 		mask uint64
-	}{{0, 1 << 2}, {0.5, 1<<2 | 1}, {2, 1 << 5}, {1.5, 1 << 7}, {4, 1}, {6, 1 << 6}, {7, 0}, {30, 1 << 9}, {40.5, 1 << 9}, {41, 0}} {
+	}{{0, 1 << 2}, {0.5, 1<<2 | 1}, {2, 1 << 5}, {1.5, 1 << 7}, {4, 1}, {6, 1 << 6}, {7, 0}, {30, 1 << 9}, {31, 1 << 9}, {40.5, 1 << 9}, {41, 0}} {
 		tr.read(trace.Time(r.at*1e9), r.mask)
 	}
 	tr.end()
@@ -351,8 +357,8 @@ func TestReasonTrack(t *testing.T) {
 	if held, ok = tr.seconds(10*sec, 40*sec); ok {
 		t.Errorf("a gap: %v", held)
 	}
-	if held, ok = tr.seconds(40*sec, 41*sec); !ok || held[9] != 0.5 || held[reasonBits] != 0.5 {
-		t.Errorf("half known: %v %v", held, ok)
+	if held, ok = tr.seconds(40*sec, 41*sec); !ok || held[9] != 1 || held[reasonBits] != 1 {
+		t.Errorf("all of it: %v %v", held, ok)
 	}
 	want := map[int]string{
 		2: "sw_power_cap", 3: "hw_slowdown", 4: "sync_boost", 5: "sw_thermal", 6: "hw_thermal", 7: "hw_power_brake", 9: "board_limit", 10: "reliability",
