@@ -174,7 +174,7 @@ var units = map[string]string{
 	GPUPowerOverTime: "W", PeakGPUPower: "W", PowerLimitShare: "1", CrossCheckEnergy: "J", CrossCheckRatio: "1",
 	GPUUtilization: "1", MemoryUtilization: "1", GPUTemperature: "Cel", PeakGPUTemperature: "Cel", SMClock: "Hz", MemoryClock: "Hz",
 	MemoryUsed: "By", GPUPowerLimit: "W", ThrottledTime: "s",
-	PrefillEnergy: "J", DecodeEnergy: "J", AttributedIdleEnergy: "J", UnattributedEnergy: "J",
+	PrefillEnergy: "J", EnergyOfRequests: "J", EnergyOfConversations: "J", DecodeEnergy: "J", AttributedIdleEnergy: "J", UnattributedEnergy: "J",
 	PrefillEnergyPerInputToken: "J/token", DecodeEnergyPerOutputToken: "J/token",
 	RoleEnergy: "J", RolePower: "W", RoleEnergyPerInputToken: "J/token", RoleEnergyPerOutputToken: "J/token",
 	GPUEnergy: "J", GPUEnergyCovered: "J", GPUPower: "W", TrueGPUEnergy: "J", LastSampleGPUEnergy: "J",

@@ -94,6 +94,12 @@ func TestSteadySpan(t *testing.T) {
 			}
 			return 8
 		}, flat, 0, 0, "do not stay above 90 %"},
+		{"plateaus of nine cells", 5000 * sec, func(at float64) float64 {
+			if math.Mod(at, 50) >= 45 {
+				return 1
+			}
+			return 8
+		}, func(at float64) float64 { return 100 + 10*math.Mod(at, 50) }, 0, 0, "do not stay above 90 %"},
 		{"tokens that rise until 30 s", 100 * sec, always(8), func(at float64) float64 { return min(at/30, 1) * 100 }, 15, 100, ""},
 		{"tokens that fall from 70 s", 100 * sec, always(8), func(at float64) float64 { return min((100-at)/30, 1) * 100 }, 0, 85, ""},
 		{"tokens that always rise", 100 * sec, always(8), func(at float64) float64 { return 100 + at }, 0, 0, "the token rate drifts"},

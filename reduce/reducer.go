@@ -68,7 +68,10 @@ type series struct {
 	gauge   sample.MetricID
 	source  EnergySource  // which of both gives the energy
 	fixes   [2]calibrated // of the counter and of the gauge
+<<<<<<< HEAD
 	sharers []int         // numbers of the devices that report the same module
+=======
+>>>>>>> mutate
 	slow    slow
 }
 
@@ -197,7 +200,10 @@ func (r *Reducer) Start() {
 	for _, s := range slices.Concat(r.gpus, r.others) {
 		r.start(s)
 	}
+<<<<<<< HEAD
 	r.share()
+=======
+>>>>>>> mutate
 	r.tools.start(r)
 }
 

@@ -775,6 +775,31 @@ func TestTimesOfTheSurvey(t *testing.T) {
 	}
 }
 
+<<<<<<< HEAD
+=======
+// TestPhasesThatARequestReaches: of those that it outlasts its own into, no others, tokens
+// are counted where they arrive.
+func TestPhasesThatARequestReaches(t *testing.T) {
+	r := New(trace.Clock{}, []Span{phaseSpan("a", 5*sec, 10*sec), phaseSpan("b", 12*sec, 14*sec), phaseSpan("c", 14*sec, 20*sec), phaseSpan("other log", 8*sec, 30*sec)}, true, Options{})
+	r.SurveyRequest(0, succeeded("a", 6*sec, 7*sec, 14*sec, 10, 10), 0)
+	for i, want := range []bool{true, true, false, false} {
+		if ph := r.phases[i]; ph.arrivals != want {
+			t.Errorf("%s: %v", ph.Name, ph.arrivals)
+		}
+	}
+}
+
+func TestScopeWhoseMethodsDisagree(t *testing.T) {
+	batches := both(2, 400, 1.05, 30*sec)
+	for _, b := range batches {
+		b.Devices[1].Scope = sample.ScopeModule
+	}
+	m := reduceAll(t, []Span{phaseSpan("p", 5*sec, 25*sec)}, true, Options{}, batches).Phases[0].Metrics
+	near(t, "module", m["total_module_energy"].Uncertainty.Systematic, m[TotalGPUEnergy].Uncertainty.Systematic, 1e-6)
+	near(t, "GPU", m[TotalGPUEnergy].Uncertainty.Systematic, math.Sqrt(400*400+120*120+100*100+200*200), 3)
+}
+
+>>>>>>> mutate
 func TestTemperatureThatEndsEarly(t *testing.T) {
 	batches := rows([]sample.Device{device(0)}, 0, 20*sec, sec/2, func(_ int, at trace.Time, r sample.Row) {
 		r.Set(sample.PowerAverageWatts, 300)
