@@ -293,8 +293,12 @@ func (r *Reducer) crossCheck(ph *phase, out *Phase, devices []deviceEnergy, ener
 		one.add(s, s.source, estimate{d.joules, d.sigma}, s.method(s.source))
 		other.add(s, s.other(), c, s.method(s.other()))
 		if by, limit := disagreement(estimate{d.joules, d.sigma}, c); by > limit {
-			r.doubt(ph, WarnDisagree, s.survey.device.ID, "%s: its energy is %.6g J by its %s and %.6g J by its %s, %+.2f %%, where %.2f %% would be random",
-				deviceName(s.survey.device), d.joules, s.method(s.source), c.value, s.method(s.other()), 100*(d.joules/c.value-1), 100*limit/c.value)
+			far := fmt.Sprintf("%+.2f %%, where %.2f %% would be random", 100*(d.joules/c.value-1), 100*limit/c.value)
+			if c.value <= 0 { // a sensor that shows nothing
+				far = fmt.Sprintf("where %.3g J would be random", limit)
+			}
+			r.doubt(ph, WarnDisagree, s.survey.device.ID, "%s: its energy is %.6g J by its %s and %.6g J by its %s, %s",
+				deviceName(s.survey.device), d.joules, s.method(s.source), c.value, s.method(s.other()), far)
 		}
 	}
 	if other.n() == 0 {

@@ -194,6 +194,7 @@ func (r *Reducer) Start() {
 		r.start(s)
 	}
 	r.covers()
+	r.warnCalibrations()
 	r.tools.start(r)
 }
 
