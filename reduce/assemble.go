@@ -299,12 +299,12 @@ func (r *Reducer) crossCheck(ph *phase, out *Phase, devices []deviceEnergy, ener
 		one.add(s, s.source, estimate{d.joules, d.sigma}, s.method(s.source))
 		other.add(s, s.other(), c, s.method(s.other()))
 		if by, limit := disagreement(estimate{d.joules, d.sigma}, c); by > limit {
-			share := "" // of nothing there is none
-			if c.value > 0 {
-				share = fmt.Sprintf(", %+.2f %%, where %.2f %% would be random", 100*(d.joules/c.value-1), 100*limit/c.value)
+			far := fmt.Sprintf("%+.2f %%, where %.2f %% would be random", 100*(d.joules/c.value-1), 100*limit/c.value)
+			if c.value <= 0 { // a sensor that shows nothing
+				far = fmt.Sprintf("where %.3g J would be random", limit)
 			}
-			r.doubt(ph, WarnDisagree, s.survey.device.ID, "%s: its energy is %.6g J by its %s and %.6g J by its %s%s",
-				deviceName(s.survey.device), d.joules, s.method(s.source), c.value, s.method(s.other()), share)
+			r.doubt(ph, WarnDisagree, s.survey.device.ID, "%s: its energy is %.6g J by its %s and %.6g J by its %s, %s",
+				deviceName(s.survey.device), d.joules, s.method(s.source), c.value, s.method(s.other()), far)
 		}
 	}
 	if other.n() == 0 {

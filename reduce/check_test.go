@@ -2,6 +2,8 @@ package reduce
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +48,12 @@ func TestCrossCheck(t *testing.T) {
 	}
 	extra := math.Sqrt(b.Uncertainty.Systematic*b.Uncertainty.Systematic - a.Uncertainty.Systematic*a.Uncertainty.Systematic)
 	near(t, "extra", extra, 16000*0.05/2, 5)
+
+	for _, w := range run(0, Options{}).Warnings { // a gauge that shows nothing
+		if strings.Contains(w.Message, "Inf") || strings.Contains(w.Message, "NaN") {
+			t.Errorf("%+v", w)
+		}
+	}
 
 	power := run(1.05, Options{EnergySource: SourcePower})
 	near(t, "by power", value(t, power.Phases[0].Metrics, TotalGPUEnergy), 16000*1.05, 2)
@@ -95,11 +103,21 @@ func TestCalibration(t *testing.T) {
 	// A model's gain is shared by its boards, and what differs from board to board
 	// remains.
 	cal.Device = "test GPU"
+	if warned(rep, WarnCalibration, "") {
+		t.Errorf("a calibration that is used is called unused: %v", rep.Warnings)
+	}
+
 	rep = reduceAll(t, spans, true, Options{Calibration: []Calibration{cal}}, batches)
 	shared := 2 * watts * 20 * 0.004 / 0.95
 	offset := 2 * 20 / 0.95
 	unit := watts * 20 * unitGain * math.Sqrt2
 	near(t, "model's", rep.Phases[2].Metrics[TotalGPUEnergy].Uncertainty.Systematic, math.Sqrt(shared*shared+offset*offset+unit*unit), 0.2)
+
+	other.Device = "GPU-z" // which is not there
+	rep = reduceAll(t, spans, true, Options{Calibration: []Calibration{cal, other}}, batches)
+	if !warned(rep, WarnCalibration, "") || slices.Contains(rep.Incomplete(), WarnCalibration) {
+		t.Errorf("warnings %v", rep.Warnings)
+	}
 }
 
 // TestModelsErrApart: the gain that boards of a model share is another model's own.

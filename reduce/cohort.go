@@ -210,7 +210,6 @@ func (t *twins) module(s *series) string {
 	return s.survey.device.ID
 }
 
-<<<<<<< HEAD
 // share notes which devices report each module.
 func (r *Reducer) share() {
 	for _, o := range r.others {
@@ -226,8 +225,6 @@ func (r *Reducer) share() {
 	}
 }
 
-=======
->>>>>>> mutate
 // warnMembers warns of members that are missing from a phase.
 func (r *Reducer) warnMembers(ph *phase, seen int) {
 	expected := r.expected("")

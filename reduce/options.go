@@ -94,7 +94,8 @@ type Recording struct {
 
 // The codes of warnings that come from the inputs; the others are in report.go.
 const (
-	WarnClockStep    Code = "clock_step"       // a wall clock was set, or a host suspended, while a file was written
-	WarnTimezone     Code = "timezone_assumed" // local times without a zone were taken for this machine's
-	WarnMissingShard Code = "missing_shard"    // a part of a run that was split over clients is not there
+	WarnClockStep    Code = "clock_step"         // a wall clock was set, or a host suspended, while a file was written
+	WarnTimezone     Code = "timezone_assumed"   // local times without a zone were taken for this machine's
+	WarnCalibration  Code = "calibration_unused" // a calibration is of no device that was seen
+	WarnMissingShard Code = "missing_shard"      // a part of a run that was split over clients is not there
 )

@@ -68,10 +68,7 @@ type series struct {
 	gauge   sample.MetricID
 	source  EnergySource  // which of both gives the energy
 	fixes   [2]calibrated // of the counter and of the gauge
-<<<<<<< HEAD
 	sharers []int         // numbers of the devices that report the same module
-=======
->>>>>>> mutate
 	slow    slow
 }
 
@@ -200,10 +197,8 @@ func (r *Reducer) Start() {
 	for _, s := range slices.Concat(r.gpus, r.others) {
 		r.start(s)
 	}
-<<<<<<< HEAD
 	r.share()
-=======
->>>>>>> mutate
+	r.warnCalibrations()
 	r.tools.start(r)
 }
 

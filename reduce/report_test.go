@@ -775,8 +775,6 @@ func TestTimesOfTheSurvey(t *testing.T) {
 	}
 }
 
-<<<<<<< HEAD
-=======
 // TestPhasesThatARequestReaches: of those that it outlasts its own into, no others, tokens
 // are counted where they arrive.
 func TestPhasesThatARequestReaches(t *testing.T) {
@@ -799,7 +797,6 @@ func TestScopeWhoseMethodsDisagree(t *testing.T) {
 	near(t, "GPU", m[TotalGPUEnergy].Uncertainty.Systematic, math.Sqrt(400*400+120*120+100*100+200*200), 3)
 }
 
->>>>>>> mutate
 func TestTemperatureThatEndsEarly(t *testing.T) {
 	batches := rows([]sample.Device{device(0)}, 0, 20*sec, sec/2, func(_ int, at trace.Time, r sample.Row) {
 		r.Set(sample.PowerAverageWatts, 300)

@@ -54,6 +54,22 @@ func (r *Reducer) calibration(s *series, id sample.MetricID) calibrated {
 	return best
 }
 
+// warnCalibrations warns of calibrations that are of no device: a name that is
+// misspelt would otherwise leave what is assumed of an unknown sensor. A file of a
+// whole fleet is no mistake, so that the warning is one.
+func (r *Reducer) warnCalibrations() {
+	var unused []string
+	for _, c := range r.opt.Calibration {
+		used := func(s *series) bool { return c.Device == s.survey.device.ID || c.Device == s.survey.device.Name }
+		if !slices.ContainsFunc(r.all, used) {
+			unused = append(unused, c.Device)
+		}
+	}
+	if len(unused) > 0 {
+		r.Warn(WarnCalibration, "", "", "%d of %d calibrations are of no device that was seen, such as that of %q", len(unused), len(r.opt.Calibration), unused[0])
+	}
+}
+
 // total is a sum over devices.
 type total struct {
 	parts   []part

@@ -33,6 +33,8 @@
 //	offset_watts        from -100 to 100; 0 when absent
 //	offset_sigma_watts  its standard uncertainty, from 0 to 100; 0 when absent
 //
+// A report warns of devices of the file that it has not seen: calibration_unused.
+//
 // A gain out of its range is more likely a mistake, such as one of percent, than
 // a sensor. The same device and metric may not be given twice.
 //

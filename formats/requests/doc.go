@@ -17,7 +17,8 @@
 // # Time
 //
 // A key that ends in _nanos and holds a number is an instant in integer
-// nanoseconds since the run's anchor, on the steady clock. The clock object of
+// nanoseconds since the run's anchor, on the steady clock, of less than 2^61 either
+// way, so that what is made of differences fits 64 bits. The clock object of
 // the run line reads the boot, monotonic and wall clocks at the anchor; clock
 // lines read them again, at the end and at least every 10 s. Those readings are
 // decimal strings, because a reader that keeps numbers as doubles would round

@@ -30,7 +30,7 @@ func (p *parser) clock(what string, c *trace.Clock, s *trace.ClockSnapshot, requ
 	p.object(what, clockKeys, required, func(k int) {
 		switch k {
 		case kAt:
-			s.At = trace.Time(p.integer(clockKeys[k], any64, max64))
+			s.At = p.instant(clockKeys[k])
 		case kBoot:
 			s.BootNanos = p.absolute(clockKeys[k])
 		case kMonotonic:
@@ -124,7 +124,7 @@ func (p *parser) phase(e *PhaseEvent) {
 				p.fail(start, `event must be "start" or "end"`)
 			}
 		case 3:
-			e.At = trace.Time(p.integer("at_nanos", any64, max64))
+			e.At = p.instant("at_nanos")
 		case 4:
 			e.Concurrency = int(p.integer("concurrency", 0, 1<<30))
 		}
@@ -144,7 +144,7 @@ func (p *parser) sent(s *Sent) {
 		case 2:
 			s.Phase = p.text("phase")
 		case 3:
-			s.At = trace.Time(p.integer("sent_nanos", any64, max64))
+			s.At = p.instant("sent_nanos")
 		}
 	})
 }
@@ -154,7 +154,7 @@ func (p *parser) client(c *Client) {
 	p.object("the client line", []string{"at_nanos", "cpu_seconds", "in_flight"}, 0b101, func(k int) {
 		switch k {
 		case 0:
-			c.At = trace.Time(p.integer("at_nanos", any64, max64))
+			c.At = p.instant("at_nanos")
 		case 1:
 			c.CPUSeconds = trace.Some(p.number("cpu_seconds"))
 		case 2:
@@ -170,7 +170,7 @@ func (p *parser) close(c *Close) {
 	p.object("the close line", closeKeys, 0b111111, func(k int) {
 		switch k {
 		case 0:
-			c.At = trace.Time(p.integer("at_nanos", any64, max64))
+			c.At = p.instant("at_nanos")
 		case 1:
 			c.Sent = p.integer("sent", 0, max53)
 		case 2:

@@ -130,9 +130,9 @@ func (r *Reader) request(q *trace.Request) {
 	}
 }
 
-// instant reads an instant on the steady clock.
+// instant reads an instant on the steady clock. Sums of a few differences fit.
 func (p *parser) instant(what string) trace.Time {
-	return trace.Time(p.integer(what, any64, max64))
+	return trace.Time(p.integer(what, -maxInstant, maxInstant))
 }
 
 func (r *Reader) target(q *trace.Request) {

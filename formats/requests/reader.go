@@ -200,4 +200,6 @@ const (
 	any64 = math.MinInt64
 	max64 = math.MaxInt64
 	max53 = 1 << 53 // counts: exact in every reader
+
+	maxInstant = 1<<61 - 1 // 73 years
 )

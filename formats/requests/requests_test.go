@@ -342,6 +342,8 @@ func TestReadErrors(t *testing.T) {
 		{"leading zero", run + "\n" + swap(request, `"seq":17`, `"seq":017`), "log:2:25: seq must be an integer"},
 		{"too big", run + "\n" + swap(request, `"seq":17`, `"seq":99999999999999999999`), "log:2:25: seq must be an integer"},
 		{"negative", run + "\n" + swap(request, `"seq":17`, `"seq":-1`), "log:2:25: seq is out of range"},
+		{"far instant", run + "\n" + swap(request, `"sent_nanos":2000120034`, `"sent_nanos":-2305843009213693952`), "sent_nanos is out of range"},
+		{"far phase", run + "\n" + swap(lines[1], `"at_nanos":2000000000`, `"at_nanos":2305843009213693952`), "at_nanos is out of range"},
 		{"null", run + "\n" + swap(request, `"status":200`, `"status":null`), "status must be an integer"},
 		{"twice", run + "\n" + swap(request, `"line":18`, `"seq":18`), `log:2:28: the key "seq" is given twice`},
 		{"missing", run + "\n" + swap(request, `"done_nanos"`, `"dome_nanos"`), `log:2:1: the request line has no key "done_nanos"`},

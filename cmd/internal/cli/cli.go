@@ -37,6 +37,7 @@ type Env struct {
 	progress string
 	force    bool
 	output   string
+	written  []string    // outputs that were opened
 	mu       *sync.Mutex // guards Stderr and status
 	status   int         // width of the progress line that is on the terminal
 }

@@ -46,15 +46,33 @@ func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
 		if opt.Binary && IsTerminal(env.Stdout) {
 			return nil, Hint(Usagef("binary output to a terminal"), "name a file with -o, or pipe it")
 		}
-		return o, nil
+		return o, env.onlyOnce("standard output", "-")
 	}
 	if err := o.refuseExisting(); err != nil {
 		return nil, err
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() { // a device takes any number
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := env.onlyOnce(path, abs); err != nil {
+			return nil, err
+		}
 	}
 	if opt.Log {
 		return o, o.create()
 	}
 	return o, nil
+}
+
+// onlyOnce refuses an output that is one already: each would spoil the other.
+func (env *Env) onlyOnce(name, path string) error {
+	if slices.Contains(env.written, path) {
+		return Usagef("%s is named as an output twice", name)
+	}
+	env.written = append(env.written, path)
+	return nil
 }
 
 func (o *Output) refuseExisting() error {

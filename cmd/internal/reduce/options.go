@@ -1,7 +1,7 @@
 package reduce
 
 import (
-	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +25,9 @@ type options struct {
 // leastEvery is the shortest slice: shorter ones no sensor sees.
 const leastEvery = 10 * time.Millisecond
 
+// mostNumber bounds watts, prices and grams: what is made of them stays finite.
+const mostNumber = 1e12
+
 // parseOptions checks the flags.
 func parseOptions(c *ucli.Context) (options, error) {
 	o := options{truth: c.String("truth"), perRequest: c.String("per-request"), keepGoing: c.Bool("keep-going")}
@@ -37,6 +40,9 @@ func parseOptions(c *ucli.Context) (options, error) {
 		w, err := parseWindow(s)
 		if err != nil {
 			return o, err
+		}
+		if slices.ContainsFunc(o.windows, func(other window) bool { return other.name == w.name }) {
+			return o, cli.Usagef("--window: %s is given twice", w.name)
 		}
 		o.windows = append(o.windows, w)
 	}
@@ -53,13 +59,14 @@ func parseOptions(c *ucli.Context) (options, error) {
 	if r.Steady, ok = steadyRules[c.String("steady")]; !ok {
 		return o, cli.Usagef("--steady %q: want wattrace or mlenergy", c.String("steady"))
 	}
-	for flag, to := range map[string]*trace.Opt[float64]{"idle-watts": &r.Idle.Watts, "price": &r.Price, "carbon": &r.Carbon} {
+	for _, flag := range []string{"idle-watts", "price", "carbon"} {
+		to := map[string]*trace.Opt[float64]{"idle-watts": &r.Idle.Watts, "price": &r.Price, "carbon": &r.Carbon}[flag]
 		if !c.IsSet(flag) {
 			continue
 		}
 		v := c.Float64(flag)
-		if !(v >= 0) || math.IsInf(v, 0) {
-			return o, cli.Usagef("--%s %v: want a number from 0", flag, v)
+		if !(v >= 0 && v <= mostNumber) {
+			return o, cli.Usagef("--%s %v: want a number from 0 to %v", flag, v, mostNumber)
 		}
 		*to = trace.Some(v)
 	}
@@ -67,9 +74,12 @@ func parseOptions(c *ucli.Context) (options, error) {
 		return o, cli.Usagef("--idle-watts and --idle-head exclude each other")
 	}
 	r.Peers, r.Explain = splitList(c.StringSlice("as")), c.Bool("explain")
-	for _, name := range r.Peers {
+	for i, name := range r.Peers {
 		if err := reduce.CheckTool(name); err != nil {
 			return o, cli.Usagef("--as: %v", err)
+		}
+		if slices.Contains(r.Peers[:i], name) {
+			return o, cli.Usagef("--as: %s is given twice", name)
 		}
 	}
 	if r.Explain && len(r.Peers) == 0 {

@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"strings"
 	"time"
@@ -44,10 +45,13 @@ func parseWindow(s string) (window, error) {
 	return window{name, start, end}, nil
 }
 
-// parseInstant returns Unix nanoseconds. Decimal seconds are read exactly: a
+// parseInstant returns Unix nanoseconds, from 1970 to 2262. Decimal seconds are read exactly: a
 // double would round the nanoseconds.
 func parseInstant(s string) (int64, error) {
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		if t.Before(time.Unix(0, 0)) || t.After(time.Unix(0, math.MaxInt64)) {
+			return 0, fmt.Errorf("%q is out of range", s)
+		}
 		return t.UnixNano(), nil
 	}
 	seconds, ok := new(big.Rat).SetString(s)
@@ -56,7 +60,7 @@ func parseInstant(s string) (int64, error) {
 	}
 	nanos := new(big.Int)
 	nanos.Quo(seconds.Mul(seconds, big.NewRat(1e9, 1)).Num(), seconds.Denom())
-	if !nanos.IsInt64() {
+	if !nanos.IsInt64() || nanos.Sign() < 0 {
 		return 0, fmt.Errorf("%q is out of range", s)
 	}
 	return nanos.Int64(), nil

@@ -126,12 +126,7 @@ func recordOnce(t *testing.T, dir, url string) {
 	z := gzip.NewWriter(&zipped)
 	z.Write([]byte(datasetRow))
 	z.Close()
-	smi, err := os.ReadFile("../../../formats/nvidiasmi/testdata/a5000-step.csv")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, content := range map[string]string{
-		"smi.csv":          string(smi),
 		"topology.yaml":    "schema: wattrace.topology/1\nhosts:\n  - {host: " + hostname(t) + ", gpus: 2}\n",
 		"calibration.yaml": "schema: wattrace.calibration/1\ndevices:\n  - {device: wattrace simulated H100, gain: 1, gain_sigma: 0.01}\n",
 		"sensors.yaml":     "schema: wattrace.sensors/1\nsensors:\n  - {field: instant, kind: instant, window: 25ms, period: 100ms}\n",
@@ -143,6 +138,23 @@ func recordOnce(t *testing.T, dir, url string) {
 		}
 	}
 	shell(t, dir, dir, "convert --model llama-8b -q -o trace.jsonl dataset.jsonl && record -q -o power.arrows -- replay -q -o requests.jsonl --url "+url+" trace.jsonl")
+	if err := os.WriteFile(filepath.Join(dir, "smi.csv"), smiLog(t, time.Now()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// smiLog is what nvidia-smi would have written in London in the minute until an
+// instant, so that it covers the run that has just been.
+func smiLog(t *testing.T, until time.Time) []byte {
+	london, err := time.LoadLocation("Europe/London")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := []byte("timestamp, index, power.draw [W]\n")
+	for at := until.Add(-time.Minute); at.Before(until); at = at.Add(20 * time.Millisecond) {
+		out = fmt.Appendf(out, "%s, 0, 77.47 W\n", at.In(london).Format("2006/01/02 15:04:05.000"))
+	}
+	return out
 }
 
 func hostname(t *testing.T) string {
