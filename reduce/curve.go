@@ -155,8 +155,10 @@ const (
 	resolution  = 0.002 // joules that a counter of whole millijoules may be short of
 	rampShare   = 0.25
 	stepDoubt   = 0.03 // share of the square of a step that counts as power's movement, where the step is taken to be at an edge
-	placeDoubt  = 0.12 // and where its place is taken from the energies
+	placeDoubt  = 0.35 // and where its place is taken from the energies
 	bridgeShare = 2.6  // what the variance of the change of mean power is divided by: 2 were power a random walk
+	meansShare  = 3.2  // the same of a gauge's means, which the bend follows better
+	lumpDoubt   = 1.6  // share of the square of power that is only between two updates and nowhere beside them
 	stepTest    = 5    // a change of power is a step when its square is so many times the roughness
 )
 
@@ -247,9 +249,19 @@ func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 		change += float64(share * float64(d*d))
 	} else if n > 0 {
 		change = (beside/n + c.roughness) / 2
+		if n == 2 && !c.located {
+			lump := p - (slope(*before, a)+slope(b, *after))/2
+			if c.steps(lump) {
+				change = max(change, float64(lumpDoubt*float64(lump*lump)))
+			}
+		}
 	}
 	stamps, span := float64((1-w)*a.stamp*p)+float64(w*b.stamp*p), b.at.Sub(a.at).Seconds()
-	bridge := w * (1 - w) * span * span * change / bridgeShare
+	part := bridgeShare
+	if c.located {
+		part = meansShare
+	}
+	bridge := w * (1 - w) * span * span * change / part
 	return math.Sqrt(float64(stamps*stamps) + float64(bridge))
 }
 

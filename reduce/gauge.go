@@ -38,6 +38,7 @@ type powerGauge struct {
 	sent  int         // how many of knots are in the curve
 	reach int         // how many neighbours on each side a knot has
 
+	usual    float64 // mean of the knots' change
 	level    float64 // mean power of the last seconds, watts
 	variance float64 // of the energy since the curve began, J^2
 
@@ -90,6 +91,10 @@ const (
 	// does not.
 	stampMemory = 50
 	stampAlone  = 0.15
+
+	usualMemory = 100
+	leastHere   = 0.4
+	mostHere    = 1.7
 
 	// mostRoughness is how many times the usual change of power a change may
 	// count as.
@@ -309,17 +314,22 @@ func (g *powerGauge) judge(i int) {
 		k.returns = min(1, max(0, -2*products/squares))
 	}
 	g.lose(i)
+	g.usual += (k.change - g.usual) / usualMemory
+	here := 1.0 // how uneven power is here, relative to what is usual
+	if g.usual > 0 {
+		here = min(mostHere, max(leastHere, k.change/g.usual))
+	}
 	switch {
 	case g.kind == gaugeAverage:
 		spread := averageSpread * g.sensor.Period.Seconds()
 		floor := averageFloor * g.deconv.unit * g.sensor.Period.Seconds()
-		k.variance += float64(k.change*float64(spread*spread)) + float64(floor*floor)
+		k.variance += float64(k.change*float64(spread*spread)*here) + float64(floor*floor)
 	case g.kind == gaugeSamples && i > 0:
 		// The samples follow power with the window's blur.
 		window := g.sensor.Window.Seconds()
 		if steps := window / k.at.Sub(g.knots[i-1].at).Seconds(); steps > 1 {
 			blur := float64(sampleBlur * window * steps)
-			k.variance += k.change * float64(blur*blur)
+			k.variance += k.change * float64(blur*blur) * here
 		}
 	}
 	k.spread = g.variance
@@ -372,7 +382,11 @@ func (g *powerGauge) lose(i int) {
 func (g *powerGauge) unseen(k *gaugeKnot, dt float64) float64 {
 	windows := g.sensor.Window.Seconds() / dt
 	if windows < 1 {
-		return float64(dt*dt) * (1 - windows) * k.change * (1 + float64(5*k.returns)) / 12
+		apart := 5.0
+		if g.kind == gaugeWindows {
+			apart = 3.5
+		}
+		return float64(dt*dt) * (1 - windows) * k.change * (1 + float64(apart*k.returns)) / 12
 	}
 	twice := windows - math.Floor(windows)
 	return float64(dt*dt) * twice * (1 - twice) * k.change / 6
