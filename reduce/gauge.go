@@ -84,13 +84,13 @@ const (
 	// sampleBlur times the window, times the change of power over a window, is the
 	// standard uncertainty of the energy at an instant by samples of windows that
 	// overlap: a step there is off by an eighth.
-	sampleBlur = 0.2
+	sampleBlur = 0.175
 
 	// stampMemory is over how many updates errors of stamps go together: polls walk
 	// past updates in some seconds. stampAlone is the share of their variance that
 	// does not.
 	stampMemory = 50
-	stampAlone  = 0.15
+	stampAlone  = 0.12
 
 	usualMemory = 100
 	leastHere   = 0.4
@@ -125,7 +125,7 @@ func newPowerGauge(instants []trace.Time, sensor Sensor, poll time.Duration, top
 	switch {
 	case !sensor.fast(poll):
 		if sensor.Kind == SensorAverage && poll > 0 {
-			g.reach = int(sensor.Window/poll) + 1
+			g.reach = int(sensor.Window/poll)/2 + 1
 		}
 	case sensor.Kind == SensorAverage:
 		g.kind, g.reach = gaugeAverage, averageReach
@@ -244,7 +244,7 @@ func (g *powerGauge) sinceLast(t Tick, mean float64) (joules, guess float64) {
 	case g.kind == gaugeWindows:
 		return mean * dt, 0
 	case g.hidden && rest > 0:
-		return float64(t.Watts*window) + float64((g.last.Watts+t.Watts)/2*rest), math.Abs(t.Watts-g.last.Watts) * rest / 2
+		return float64(t.Watts*window) + float64((g.last.Watts+t.Watts)/2*rest), math.Abs(t.Watts-g.last.Watts) * rest / 3
 	case g.last.Kind != TickSeen && t.Kind == TickSeen:
 		return max(0, float64(t.Watts*window)+float64(g.last.Watts*rest)), 0
 	}
@@ -389,7 +389,7 @@ func (g *powerGauge) unseen(k *gaugeKnot, dt float64) float64 {
 		return float64(dt*dt) * (1 - windows) * k.change * (1 + float64(apart*k.returns)) / 12
 	}
 	twice := windows - math.Floor(windows)
-	return float64(dt*dt) * twice * (1 - twice) * k.change / 6
+	return float64(dt*dt) * twice * (1 - twice) * k.change / 12
 }
 
 // between evaluates an edge between knots i-1 and i: as a counter's where the
@@ -406,6 +406,9 @@ func (g *powerGauge) between(i int, e *edge) {
 		start.watts, end.watts = a.watts, b.watts
 		e.energy = c.between(start, end, nil, nil, e.at)
 		bridge = float64(float64(w*(1-w)) * float64(whole*whole) * (a.change + b.change) / 4)
+		if g.kind == gaugeWindows {
+			bridge *= 0.8
+		}
 	default:
 		var before, after *knot
 		if i >= 2 {
