@@ -161,8 +161,8 @@ const (
 	meansShare  = 4.0  // the same of a gauge's means, which the bend follows better
 	slowShare   = 3.2  // and of a counter whose updates are not seen
 	slowDoubt   = 0.2  // and the share of the square of a step
-	slowLump    = 5.0  // the same where updates are not seen
 	lumpDoubt   = 1.8  // share of the square of power that is only between two updates and nowhere beside them
+	slowLump    = 5.0  // the same where updates are not seen
 	stepTest    = 5    // a change of power is a step when its square is so many times the roughness
 )
 

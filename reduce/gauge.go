@@ -92,6 +92,9 @@ const (
 	stampMemory = 50
 	stampAlone  = 0.12
 
+	// Beside a step, what an average leaves open is more than in a calm load, and more
+	// than in proportion: by the change of power there over the usual one, the mean of
+	// usualMemory knots, within these bounds.
 	usualMemory = 100
 	leastHere   = 0.4
 	mostHere    = 1.7
