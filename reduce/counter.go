@@ -32,11 +32,13 @@ type counter struct {
 }
 
 func newCounter(instants []trace.Time, s *survey) *counter {
-	return &counter{
+	c := &counter{
 		curve: newCurve(instants, false), period: s.updatePeriod(), regular: s.periodSeen(), maxGap: s.maxGap(), maxWatts: s.maxWatts(),
 		phase:      tickPhase{period: s.updatePeriod()},
 		lastBefore: make([]trace.Opt[float64], len(instants)),
 	}
+	c.curve.slow = !c.regular
+	return c
 }
 
 // read takes one reading of the counter, in joules.

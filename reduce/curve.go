@@ -35,10 +35,11 @@ type bounds struct {
 // A curve is E(t) and C(t) of one device, evaluated at given instants while
 // its knots stream by. It holds no more than its edges and three knots.
 type curve struct {
-	edges     []edge // in order of time
-	next      int    // the first edge that is not evaluated yet
-	trapezoid bool   // power is linear between knots; else constant
-	located   bool
+	edges     []edge  // in order of time
+	next      int     // the first edge that is not evaluated yet
+	trapezoid bool    // power is linear between knots; else constant
+	located   bool    // a step between two knots is where their energies say
+	slow      bool    // knots are as far apart as polls, not as updates
 	fill      *filler // where the curve goes on the way; nil is nowhere
 	recent    [3]knot
 	n         int // how many of recent are valid
@@ -155,8 +156,13 @@ const (
 	resolution  = 0.002 // joules that a counter of whole millijoules may be short of
 	rampShare   = 0.25
 	stepDoubt   = 0.03 // share of the square of a step that counts as power's movement, where the step is taken to be at an edge
-	placeDoubt  = 0.12 // and where its place is taken from the energies
+	placeDoubt  = 0.85 // and where its place is taken from the energies
 	bridgeShare = 2.6  // what the variance of the change of mean power is divided by: 2 were power a random walk
+	meansShare  = 4.0  // the same of a gauge's means, which the bend follows better
+	slowShare   = 3.2  // and of a counter whose updates are not seen
+	slowDoubt   = 0.2  // and the share of the square of a step
+	lumpDoubt   = 1.8  // share of the square of power that is only between two updates and nowhere beside them
+	slowLump    = 5.0  // the same where updates are not seen
 	stepTest    = 5    // a change of power is a step when its square is so many times the roughness
 )
 
@@ -241,15 +247,35 @@ func (c *curve) sigmaAt(a, b knot, before, after *knot, t trace.Time) float64 {
 	if n == 2 && c.steps(slope(*before, a)-slope(b, *after)) {
 		d := slope(b, *after) - slope(*before, a)
 		share := stepDoubt
-		if c.located {
+		switch {
+		case c.located:
 			share = placeDoubt
+		case c.slow:
+			share = slowDoubt
 		}
 		change += float64(share * float64(d*d))
 	} else if n > 0 {
 		change = (beside/n + c.roughness) / 2
+		if n == 2 && !c.located {
+			lump := p - (slope(*before, a)+slope(b, *after))/2
+			if c.steps(lump) {
+				share := lumpDoubt
+				if c.slow {
+					share = slowLump
+				}
+				change = max(change, float64(share*float64(lump*lump)))
+			}
+		}
 	}
 	stamps, span := float64((1-w)*a.stamp*p)+float64(w*b.stamp*p), b.at.Sub(a.at).Seconds()
-	bridge := w * (1 - w) * span * span * change / bridgeShare
+	part := bridgeShare
+	switch {
+	case c.located:
+		part = meansShare
+	case c.slow:
+		part = slowShare
+	}
+	bridge := w * (1 - w) * span * span * change / part
 	return math.Sqrt(float64(stamps*stamps) + float64(bridge))
 }
 

@@ -38,6 +38,7 @@ type powerGauge struct {
 	sent  int         // how many of knots are in the curve
 	reach int         // how many neighbours on each side a knot has
 
+	usual    float64 // mean of the knots' change
 	level    float64 // mean power of the last seconds, watts
 	variance float64 // of the energy since the curve began, J^2
 
@@ -83,13 +84,20 @@ const (
 	// sampleBlur times the window, times the change of power over a window, is the
 	// standard uncertainty of the energy at an instant by samples of windows that
 	// overlap: a step there is off by an eighth.
-	sampleBlur = 0.2
+	sampleBlur = 0.175
 
 	// stampMemory is over how many updates errors of stamps go together: polls walk
 	// past updates in some seconds. stampAlone is the share of their variance that
 	// does not.
 	stampMemory = 50
-	stampAlone  = 0.15
+	stampAlone  = 0.12
+
+	// Beside a step, what an average leaves open is more than in a calm load, and more
+	// than in proportion: by the change of power there over the usual one, the mean of
+	// usualMemory knots, within these bounds.
+	usualMemory = 100
+	leastHere   = 0.4
+	mostHere    = 1.7
 
 	// mostRoughness is how many times the usual change of power a change may
 	// count as.
@@ -120,7 +128,7 @@ func newPowerGauge(instants []trace.Time, sensor Sensor, poll time.Duration, top
 	switch {
 	case !sensor.fast(poll):
 		if sensor.Kind == SensorAverage && poll > 0 {
-			g.reach = int(sensor.Window/poll) + 1
+			g.reach = int(sensor.Window/poll)/2 + 1
 		}
 	case sensor.Kind == SensorAverage:
 		g.kind, g.reach = gaugeAverage, averageReach
@@ -239,7 +247,7 @@ func (g *powerGauge) sinceLast(t Tick, mean float64) (joules, guess float64) {
 	case g.kind == gaugeWindows:
 		return mean * dt, 0
 	case g.hidden && rest > 0:
-		return float64(t.Watts*window) + float64((g.last.Watts+t.Watts)/2*rest), math.Abs(t.Watts-g.last.Watts) * rest / 2
+		return float64(t.Watts*window) + float64((g.last.Watts+t.Watts)/2*rest), math.Abs(t.Watts-g.last.Watts) * rest / 3
 	case g.last.Kind != TickSeen && t.Kind == TickSeen:
 		return max(0, float64(t.Watts*window)+float64(g.last.Watts*rest)), 0
 	}
@@ -309,17 +317,22 @@ func (g *powerGauge) judge(i int) {
 		k.returns = min(1, max(0, -2*products/squares))
 	}
 	g.lose(i)
+	g.usual += (k.change - g.usual) / usualMemory
+	here := 1.0 // how uneven power is here, relative to what is usual
+	if g.usual > 0 {
+		here = min(mostHere, max(leastHere, k.change/g.usual))
+	}
 	switch {
 	case g.kind == gaugeAverage:
 		spread := averageSpread * g.sensor.Period.Seconds()
 		floor := averageFloor * g.deconv.unit * g.sensor.Period.Seconds()
-		k.variance += float64(k.change*float64(spread*spread)) + float64(floor*floor)
+		k.variance += float64(k.change*float64(spread*spread)*here) + float64(floor*floor)
 	case g.kind == gaugeSamples && i > 0:
 		// The samples follow power with the window's blur.
 		window := g.sensor.Window.Seconds()
 		if steps := window / k.at.Sub(g.knots[i-1].at).Seconds(); steps > 1 {
 			blur := float64(sampleBlur * window * steps)
-			k.variance += k.change * float64(blur*blur)
+			k.variance += k.change * float64(blur*blur) * here
 		}
 	}
 	k.spread = g.variance
@@ -372,10 +385,14 @@ func (g *powerGauge) lose(i int) {
 func (g *powerGauge) unseen(k *gaugeKnot, dt float64) float64 {
 	windows := g.sensor.Window.Seconds() / dt
 	if windows < 1 {
-		return float64(dt*dt) * (1 - windows) * k.change * (1 + float64(5*k.returns)) / 12
+		apart := 5.0
+		if g.kind == gaugeWindows {
+			apart = 3.5
+		}
+		return float64(dt*dt) * (1 - windows) * k.change * (1 + float64(apart*k.returns)) / 12
 	}
 	twice := windows - math.Floor(windows)
-	return float64(dt*dt) * twice * (1 - twice) * k.change / 6
+	return float64(dt*dt) * twice * (1 - twice) * k.change / 12
 }
 
 // between evaluates an edge between knots i-1 and i: as a counter's where the
@@ -392,6 +409,9 @@ func (g *powerGauge) between(i int, e *edge) {
 		start.watts, end.watts = a.watts, b.watts
 		e.energy = c.between(start, end, nil, nil, e.at)
 		bridge = float64(float64(w*(1-w)) * float64(whole*whole) * (a.change + b.change) / 4)
+		if g.kind == gaugeWindows {
+			bridge *= 0.8
+		}
 	default:
 		var before, after *knot
 		if i >= 2 {

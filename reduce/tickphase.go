@@ -41,6 +41,7 @@ type phaseLength struct {
 
 const (
 	phaseParts   = 100
+	tickJitter   = 700 * time.Microsecond // of updates and of polls, about
 	phaseLengths = 9
 	coarseStep   = 0.0025  // boards of one model are within a hundredth
 	fineStep     = 0.00004 // below which lengths are not drawn together
@@ -65,7 +66,7 @@ func (p *tickPhase) stamp(from, to trace.Time) (at trace.Time, sigma float64) {
 	}
 	p.drift(float64(to.Sub(p.last) / p.period))
 	p.last = to
-	slack := max(0, min(p.period/phaseParts, (p.period-to.Sub(from))/2)) // updates jitter, and parts are no finer
+	slack := max(0, min(max(p.period/phaseParts, tickJitter), (p.period-to.Sub(from))/2)) // updates jitter, and parts are no finer
 	inside, mean, square := p.enclose(from.Add(-slack), to.Add(slack))
 	if p.seen++; p.seen >= drawTogether {
 		p.refine(to)

@@ -42,12 +42,16 @@ type changePoints struct {
 	plateau bool          // which came after the last change, or before any
 	atRest  bool          // the last change came after rest
 	phase   tickPhase     // of the updates of a device that is not at rest
+
+	rested   int // plateaus as long as a rest
+	restless int // other ones that are not shorter by much
 }
 
 const (
-	restSlack = 0.02 // by which time at rest may differ from what it should be, as a share
-	maxRests  = 3    // updates at rest between two changes, the second one's included
-	slowRest  = 4    // polls slower than this part of rest do not show it
+	restSlack = 0.002 // by which time at rest may differ from what it should be, as a share
+	restOdds  = 2     // how many other plateaus there may be for each one of a rest's length
+	maxRests  = 3     // updates at rest between two changes, the second one's included
+	slowRest  = 4     // polls slower than this part of rest do not show it
 )
 
 // read takes what was read at t; t grows.
@@ -161,8 +165,23 @@ func (c *changePoints) rests(middle trace.Time, around time.Duration) int {
 		off := middle.Sub(c.changed) - (n+1)*c.rest
 		slack := time.Duration(float64((n+1)*c.rest)*restSlack) + (around+c.around)/2
 		if off.Abs() <= slack {
-			return int(n + 1)
+			if c.likeRest() {
+				return int(n + 1)
+			}
+			return 0
 		}
 	}
+	if middle.Sub(c.changed) > c.rest/2 {
+		c.restless++
+	}
 	return 0
+}
+
+// likeRest counts a plateau that is as long as a rest, and reports whether it is one.
+// A load that comes and goes makes such plateaus by chance, now and then among
+// others; a device at rest makes hardly any other ones. (A load whose pauses always
+// last as long as a rest cannot be told from one.)
+func (c *changePoints) likeRest() bool {
+	c.rested++
+	return c.restless <= c.rested*restOdds
 }
