@@ -74,9 +74,12 @@ func (r *Reducer) settleAttribution() {
 			break
 		}
 	}
+	// What a request had does not depend on the windows that somebody looks through.
 	var ends []trace.Time
-	for _, ph := range r.timeline.windows {
-		ends = append(ends, ph.Start, ph.End.V)
+	for _, ph := range r.phases {
+		if end, ok := ph.End.Get(); ok && !ph.window {
+			ends = append(ends, ph.Start, end)
+		}
 	}
 	r.split.Keep(ends)
 	r.split.Energy(r.cells.energy, known, r.idleWatts)
@@ -129,9 +132,11 @@ func (r *Reducer) stages(ph *phase, out *Phase, energy *Number) {
 	}
 	prefill := add(PrefillEnergy, sum.Prefill.Energy, &sum.Prefill)
 	decode := add(DecodeEnergy, sum.Decode.Energy, &sum.Decode)
-	add(UnattributedEnergy, sum.Unattributed, nil)
-	if r.idleWatts.OK {
-		add(AttributedIdleEnergy, sum.Idle, nil).Method = "at rest, no request's"
+	if !ph.window { // a window may cut what the sensor does not see apart
+		add(UnattributedEnergy, sum.Unattributed, nil)
+		if r.idleWatts.OK {
+			add(AttributedIdleEnergy, sum.Idle, nil).Method = "at rest, no request's"
+		}
 	}
 	t := out.Tokens
 	if t == nil {
@@ -167,14 +172,29 @@ func (r *Reducer) requestEnergies(ph *phase, out *Phase) {
 }
 
 // gridEdges returns the bounds of the grid that a log's energy is split on: the ends of
-// its phases, of their slices, of the windows that were asked for, and of what may become
-// a window.
+// its phases, and what lies between the first and the last of them of the ends of slices,
+// of the windows that were asked for, and of what may become a window.
 func (r *Reducer) gridEdges() []trace.Time {
 	var list []trace.Time
-	for _, ph := range slices.Concat(r.phases, r.windows) {
-		if end, ok := ph.End.Get(); ok {
+	for _, ph := range r.phases {
+		if end, ok := ph.End.Get(); ok && (!ph.window || !r.hasLog) {
 			list = append(list, ph.Start, end)
 		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	from, to := slices.Min(list), slices.Max(list)
+	inside := func(t trace.Time) {
+		if t >= from && t <= to {
+			list = append(list, t)
+		}
+	}
+	for _, w := range r.windows {
+		inside(w.Start)
+		inside(w.End.V)
+	}
+	for _, ph := range r.phases {
 		if ph.activity != nil && ph.Kind == string(trace.Measure) {
 			list = append(list, ph.activity.bounds()...)
 		}
