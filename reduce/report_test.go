@@ -839,3 +839,60 @@ func TestModulesOfTwoHosts(t *testing.T) {
 	ph := reduceAll(t, []Span{phaseSpan("p", 5*sec, 15*sec)}, true, Options{}, meterRows(devices, func(int) func(trace.Time) float64 { return flat(1000) }, 20*sec)).Phases[0]
 	near(t, "modules", value(t, ph.Metrics, "total_module_energy"), 20000, 20)
 }
+
+// TestShiftThatExplainsLittle has a power that is 1 s late and much of it noise: moved, it
+// follows better, but not twice as much is explained.
+func TestShiftThatExplainsLittle(t *testing.T) {
+	load := busyActivity(80*sec, func(at float64) float64 { return math.Floor(math.Mod(at, 8) / 4) }, always(0))
+	c := newCells(attribute.NewGrid([]trace.Time{0, 80 * sec}, 100*time.Millisecond))
+	c.devices = 1
+	for k := range trace.Time(800) {
+		at := k * 100 * ms
+		watts := 500 + 100*math.Floor(math.Mod(at.Seconds()+7.01, 8)/4) + 45*float64(1-2*(k%2))
+		c.add(at, at+100*ms, int64(watts*1e5))
+	}
+	best, zero := correlation(load.concurrency(), c.series(load), 10), correlation(load.concurrency(), c.series(load), 0)
+	if best < 0.71 || best > 0.755 || zero < 0.3 || zero > 0.5 {
+		t.Fatalf("correlations %v and %v", best, zero)
+	}
+	r := &Reducer{load: load, cells: c}
+	if r.warnShifted(); len(r.warnings) != 0 {
+		t.Errorf("%+v", r.warnings)
+	}
+}
+
+// TestTwins: of ten scans nine must show the same, and of a scan are readings within 5 ms.
+func TestTwins(t *testing.T) {
+	for _, c := range []struct {
+		scans, same int
+		apart       trace.Time
+		source      sample.SourceName
+		want        bool
+	}{
+		{10, 10, 0, sample.NVML, true}, {10, 9, 0, sample.NVML, true}, {10, 8, 0, sample.NVML, false}, {9, 9, 0, sample.NVML, false},
+		{10, 10, 5 * ms, sample.NVML, true}, {10, 10, 6 * ms, sample.NVML, false}, {10, 10, 0, sample.DCGM, false},
+	} {
+		devices := numbered("a", 2)
+		for i := range devices {
+			devices[i].Scope = sample.ScopeModule
+		}
+		devices[1].Source = c.source
+		a, b := &series{survey: survey{device: devices[0]}}, &series{survey: survey{device: devices[1]}}
+		var w twins
+		for k := range c.scans {
+			at := trace.Time(k) * sec
+			batch := &sample.Batch{Devices: devices}
+			batch.Append(0, at, 0).Set(sample.EnergyJoules, float64(k))
+			v := float64(k)
+			if k >= c.same {
+				v++
+			}
+			batch.Append(1, at+c.apart, 0).Set(sample.EnergyJoules, v)
+			w.row(a, batch, 0, at)
+			w.row(b, batch, 1, at+c.apart)
+		}
+		if got := w.module(b) == "a-0"; got != c.want || w.module(a) != "a-0" {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
