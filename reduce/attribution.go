@@ -112,7 +112,7 @@ func (r *Reducer) attribution() *Attribution {
 
 // stages adds the energy of the stages of requests, and what was no request's.
 func (r *Reducer) stages(ph *phase, out *Phase, energy *Number) {
-	if r.split == nil || energy.Value <= 0 || energy.DevicesCovered != len(r.gpus) || ph.surveyed+ph.requests.Sent == 0 {
+	if r.split == nil || energy.Value <= 0 || energy.DevicesCovered != len(r.gpus) || ph.busy == 0 {
 		return
 	}
 	sum, ok := r.split.Sum(ph.Start, ph.End.V)
@@ -124,7 +124,7 @@ func (r *Reducer) stages(ph *phase, out *Phase, energy *Number) {
 		n := scaled(energy, float64(microjoules)/1e6/energy.Value, mode)
 		n.Value = float64(microjoules) / 1e6
 		if stage != nil {
-			n.Bounds = &Enclosure{float64(stage.Low) / 1e6, float64(min(stage.High, sum.Total-sum.Idle)) / 1e6}
+			n.Bounds = &Enclosure{float64(stage.Low) / 1e6, float64(max(stage.Energy, min(stage.High, sum.Total-sum.Idle))) / 1e6}
 		}
 		n.ClockRange = nil
 		out.Metrics[tag] = Metric{Unit: "J", Number: n}

@@ -70,3 +70,73 @@ func TestStagesAndRequestsAddUp(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// TestRequestsDoNotDependOnWindows: slices and windows look at the split and do not
+// change it.
+func TestRequestsDoNotDependOnWindows(t *testing.T) {
+	list := closedLoop("p", 3, 5*sec, 40*sec, 1700*time.Millisecond, 20)
+	g := &gpu{watts: loaded(list, 1), period: 100 * ms, until: 61 * sec}
+	batches := counterRows([]*gpu{g}, 0, 60*sec, 20*ms)
+	run := func(opt Options) (energies []float64, mode string, rep *Report) {
+		r := New(trace.Clock{}, []Span{phaseSpan("p", 5*sec, 45*sec)}, true, opt)
+		for _, b := range batches {
+			r.Survey(b, Recording{})
+		}
+		for _, q := range list {
+			r.SurveyRequest(0, q, 0)
+		}
+		r.Start()
+		for _, b := range batches {
+			r.Telemetry(b, Recording{})
+		}
+		for _, q := range list {
+			energies = append(energies, float64(r.Request(0, q, 0).V.Energy)/1e6)
+		}
+		rep = r.Report()
+		checkFinite(t, rep)
+		return energies, rep.Attribution.Mode, rep
+	}
+	want, mode, _ := run(Options{})
+	for _, opt := range []Options{
+		{Every: 10 * time.Millisecond}, {Every: 330 * time.Millisecond},
+		{Windows: []Span{{Name: "far", Start: -1e17, End: trace.Some[trace.Time](1e18)}, {Name: "near", Start: 6*sec + 3, End: trace.Some(7 * sec)}}},
+	} {
+		got, gotMode, rep := run(opt)
+		if gotMode != mode {
+			t.Errorf("%+v: mode %s, without %s", opt, gotMode, mode)
+		}
+		for i := range want {
+			// Cells that an edge cuts share a little differently.
+			if d := got[i] - want[i]; d > 0.02*want[i] || d < -0.02*want[i] {
+				t.Fatalf("%+v: request %d has %v J, without %v J", opt, i, got[i], want[i])
+			}
+		}
+		for _, w := range slicesOf(&rep.Phases[0]) {
+			if w.Metrics[RequestsInFlight].Number != nil && w.Metrics[TotalGPUEnergy].Value > 0 {
+				value(t, w.Metrics, DecodeEnergy)
+			}
+		}
+	}
+}
+
+// TestClocksThatLeaveTheRecordingOpen: a doubt that reaches out of the recording is said.
+func TestClocksThatLeaveTheRecordingOpen(t *testing.T) {
+	g := &gpu{watts: flat(300), period: 100 * ms, until: 31 * sec}
+	batches := counterRows([]*gpu{g}, 0, 30*sec, 20*ms)
+	for _, c := range []struct {
+		spread time.Duration
+		want   bool
+	}{{time.Second, false}, {time.Minute, true}} {
+		r := New(trace.Clock{}, []Span{phaseSpan("p", 10*sec, 20*sec)}, true, Options{})
+		for _, b := range batches {
+			r.Survey(b, Recording{Spread: c.spread})
+		}
+		r.Start()
+		for _, b := range batches {
+			r.Telemetry(b, Recording{Spread: c.spread})
+		}
+		if rep := r.Report(); warned(rep, WarnClock, "p") != c.want {
+			t.Errorf("%v: %v", c.spread, rep.Warnings)
+		}
+	}
+}

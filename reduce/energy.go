@@ -22,6 +22,7 @@ type deviceEnergy struct {
 	sigma     float64 // random standard uncertainty, joules
 	enclosure *Enclosure
 	clock     *Enclosure          // joules if the clocks are off; nil where they are not
+	clockCut  bool                // the readings do not cover all that the clocks leave open
 	last      trace.Opt[float64]  // the last-sample difference, joules
 	check     trace.Opt[estimate] // by the other method
 	watts     trace.Opt[estimate] // mean of the gauge
@@ -63,7 +64,7 @@ func (s *series) window(from, to trace.Time) deviceEnergy {
 		d.watts = trace.Some(estimate{p.value / d.seconds, p.sigma / d.seconds})
 	}
 	if s.spread > 0 && d.whole {
-		d.clock = clockRange(c, from, to, s)
+		d.clock, d.clockCut = clockRange(c, from, to, s)
 	}
 	return d
 }
@@ -102,9 +103,10 @@ func edgesSigma(a, b *edge) float64 {
 }
 
 // clockRange returns the energies of a window whose place is known to the spread of
-// the clocks: the least and the most over the shifts that are tried. Shifts that lead
-// out of what the readings cover say nothing.
-func clockRange(c *curve, from, to trace.Time, s *series) *Enclosure {
+// the clocks: the least and the most over the shifts that are tried. Of shifts that lead
+// out of what the readings cover nothing is known, which is reported: the truth may be
+// out of the range.
+func clockRange(c *curve, from, to trace.Time, s *series) (r *Enclosure, cut bool) {
 	at := func(t trace.Time) *edge {
 		if e := c.edgeAt(t); e.at == t && e.inside {
 			return e
@@ -113,17 +115,19 @@ func clockRange(c *curve, from, to trace.Time, s *series) *Enclosure {
 	}
 	a, b := at(from), at(to)
 	if a == nil || b == nil {
-		return nil
+		return nil, true
 	}
 	joules := float64(b.energy-a.energy) / 1e6
-	r := &Enclosure{joules, joules}
+	r = &Enclosure{joules, joules}
 	for _, d := range shifts(s.spread) {
 		if a, b := at(from.Add(d)), at(to.Add(d)); a != nil && b != nil {
 			joules := float64(b.energy-a.energy) / 1e6
 			r.Low, r.High = min(r.Low, joules), max(r.High, joules)
+		} else {
+			cut = true
 		}
 	}
-	return r
+	return r, cut
 }
 
 // edgeAt returns the edge at an instant that the curve was made with; at another one,

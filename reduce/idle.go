@@ -165,6 +165,9 @@ func (r *Reducer) idleMetrics(ph *phase, out *Phase, devices []deviceEnergy, gro
 		n.ClockRange = &Enclosure{c.Low + shift, c.High + shift}
 	}
 	out.Metrics[NetGPUEnergy] = Metric{Unit: "J", Number: n}
+	if n.Value < 0 {
+		r.doubt(ph, WarnNoIdle, "", "the power at rest, %.4g W, is more than what was drawn, %.4g W: the net energy is negative, and nothing is any request's", rest.sum, energy.Value/gross.seconds)
+	}
 	if t := out.Tokens; t != nil && t.Output != nil && *t.Output > 0 && r.perToken(devices) {
 		out.Metrics[NetEnergyPerOutputToken] = Metric{Unit: "J/token", Number: ph.perOutput(n, *t.Output, "net_gpu_energy / output tokens")}
 	}
