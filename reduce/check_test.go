@@ -301,3 +301,10 @@ func TestSLO(t *testing.T) {
 	near(t, "goodput", value(t, m, Goodput), 0.1, 1e-9)
 	near(t, "goodput per watt", value(t, m, GoodputPerWatt), 0.1/300, 1e-5)
 }
+
+func TestLogWithoutPhase(t *testing.T) {
+	rep := reduceAll(t, nil, true, Options{}, both(1, 300, 1, 10*sec))
+	if !warned(rep, WarnNoPhase, "") || len(rep.Incomplete()) == 0 {
+		t.Errorf("%+v", rep.Warnings)
+	}
+}

@@ -403,6 +403,9 @@ func (r *Reducer) Report() *Report {
 	r.settle()
 	rep := &Report{Schema: Schema, Inputs: []Input{}, Phases: []Phase{}, Attribution: r.attribution()}
 	r.warnDevices()
+	if r.hasLog && !slices.ContainsFunc(r.phases, func(ph *phase) bool { return !ph.window }) {
+		r.Warn(WarnNoPhase, "", "", "the request log has no phase: nothing is said of its time")
+	}
 	r.warnOverlaps()
 	r.warnShifted()
 	for _, ph := range r.phases {

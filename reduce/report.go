@@ -74,6 +74,7 @@ const (
 	WarnIdleDevice     Code = "idle_device"          // a device did nothing while the others served
 	WarnNotSteady      Code = "not_steady"           // no part of the phase is steady
 	WarnNoIdle         Code = "no_idle_power"        // what was asked for at rest cannot be had
+	WarnNoPhase        Code = "no_phase"             // the request log has no phase
 	WarnDisagree       Code = "disagreement"         // counter and integrated power differ by more than is random
 	WarnShifted        Code = "shifted"              // power and requests agree best when moved against each other
 )
@@ -84,7 +85,7 @@ func (r *Report) Incomplete() []Code {
 	var list []Code
 	for _, w := range r.Warnings {
 		switch w.Code {
-		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnNoTruth, WarnOverlap, WarnUnexpected, WarnMissingShard:
+		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnNoTruth, WarnOverlap, WarnNoPhase, WarnUnexpected, WarnMissingShard:
 			if !slices.Contains(list, w.Code) {
 				list = append(list, w.Code)
 			}

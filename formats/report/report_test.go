@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -122,5 +123,26 @@ func TestJSONReadsBack(t *testing.T) {
 	}
 	if diff := cmp.Diff(example(), &got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestNamesCannotWriteToTheTerminal: a name with an escape sequence or a line feed stays
+// a name.
+func TestNamesCannotWriteToTheTerminal(t *testing.T) {
+	r := example()
+	r.Phases[0].Name = "a\x1b[31m\nb"
+	r.Phases[0].PerDevice[0].Name = "H\x1b]0;x\a100"
+	r.Warnings[0].Message = "m\r\nwarnings"
+	for _, write := range []func(io.Writer, *reduce.Report) error{WriteText, WriteMarkdown} {
+		var b bytes.Buffer
+		if err := write(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		if i := bytes.IndexAny(b.Bytes(), "\x1b\r\a"); i >= 0 {
+			t.Errorf("byte %d is a control character: %q", i, b.Bytes()[i-10:i+10])
+		}
+		if !bytes.Contains(b.Bytes(), []byte("a?[31m?b (measure)")) {
+			t.Errorf("%.60q", b.Bytes())
+		}
 	}
 }

@@ -29,7 +29,7 @@ type printer struct {
 }
 
 func write(w io.Writer, r *reduce.Report, markdown bool) error {
-	b := &printer{bufio.NewWriter(w), markdown}
+	b := &printer{bufio.NewWriter(printable{w}), markdown}
 	for i := range r.Phases {
 		if i > 0 {
 			b.WriteByte('\n')
@@ -44,15 +44,32 @@ func write(w io.Writer, r *reduce.Report, markdown bool) error {
 		for _, w := range r.Warnings {
 			where := ""
 			if w.Phase != "" {
-				where = w.Phase + ": "
+				where = inLine(w.Phase) + ": "
 			}
-			b.item(fmt.Sprintf("%s: %s%s", b.code(string(w.Code)), where, w.Message))
+			b.item(fmt.Sprintf("%s: %s%s", b.code(string(w.Code)), where, inLine(w.Message)))
 		}
 	}
 	writeAttribution(b, r.Attribution)
 	b.WriteString("\n± is 1.96 standard uncertainties (about 95 %); random is what another run would draw anew.\n")
 	return b.Flush()
 }
+
+// printable passes on what a terminal may be given: names come out of files, and one may
+// hold an escape sequence.
+type printable struct{ io.Writer }
+
+func (p printable) Write(b []byte) (int, error) {
+	clean := slices.Clone(b)
+	for i, c := range clean {
+		if c < ' ' && c != '\n' || c == 0x7f {
+			clean[i] = '?'
+		}
+	}
+	return p.Writer.Write(clean)
+}
+
+// inLine returns a name without line feeds.
+func inLine(name string) string { return strings.ReplaceAll(name, "\n", "?") }
 
 // writeAttribution says how stages and requests were given their energy.
 func writeAttribution(b *printer, a *reduce.Attribution) {
@@ -99,7 +116,7 @@ func writePhase(b *printer, ph *reduce.Phase) {
 	if ph.DurationSeconds != nil {
 		duration = fmt.Sprintf(": %.3f s from %s", *ph.DurationSeconds, ph.Start)
 	}
-	b.heading("", fmt.Sprintf("%s (%s)", ph.Name, ph.Kind), duration)
+	b.heading("", fmt.Sprintf("%s (%s)", inLine(ph.Name), ph.Kind), duration)
 	var facts []string
 	if ph.Concurrency > 0 {
 		facts = append(facts, fmt.Sprintf("concurrency %d", ph.Concurrency))
@@ -222,7 +239,7 @@ func writeWindows(b *printer, ph *reduce.Phase) {
 	t.AppendHeader(table.Row{"window", "start", "seconds", energy.title("energy"), "", watts.title("average"), "requests/s", "tokens/s", "tokens/J"})
 	for i := range ph.Windows {
 		w := &ph.Windows[i]
-		row := table.Row{w.Name, w.Start, decimal(*w.DurationSeconds, 3)}
+		row := table.Row{inLine(w.Name), w.Start, decimal(*w.DurationSeconds, 3)}
 		row = append(row, energy.cells(w.Metrics[reduce.TotalGPUEnergy])...)
 		row = append(row, watts.cells(w.Metrics[reduce.AverageGPUPower])[0])
 		for _, tag := range []string{reduce.RequestThroughput, reduce.OutputTokenThroughput, reduce.OutputTokensPerJoule} {
@@ -621,7 +638,7 @@ func writeDevices(b *printer, ph *reduce.Phase) {
 		if m, ok := d.Metrics[reduce.CrossCheckRatio]; ok {
 			check = decimal(m.Value, 4)
 		}
-		row = append(row, significant(100*d.Coverage, 4)+" %", check, d.Device, d.Name)
+		row = append(row, significant(100*d.Coverage, 4)+" %", check, inLine(d.Device), inLine(d.Name))
 		if roles {
 			row = append(row, d.Role)
 		}
