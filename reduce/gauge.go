@@ -247,7 +247,7 @@ func (g *powerGauge) sinceLast(t Tick, mean float64) (joules, guess float64) {
 	case g.kind == gaugeWindows:
 		return mean * dt, 0
 	case g.hidden && rest > 0:
-		return float64(t.Watts*window) + float64((g.last.Watts+t.Watts)/2*rest), math.Abs(t.Watts-g.last.Watts) * rest / 3
+		return float64(t.Watts*window) + float64((g.last.Watts+t.Watts)/2*rest), math.Abs(t.Watts-g.last.Watts) * rest / 2
 	case g.last.Kind != TickSeen && t.Kind == TickSeen:
 		return max(0, float64(t.Watts*window)+float64(g.last.Watts*rest)), 0
 	}
@@ -423,6 +423,9 @@ func (g *powerGauge) between(i int, e *edge) {
 		e.energy = c.between(start, end, before, after, e.at)
 		sigma := c.sigmaAt(start, end, before, after, e.at)
 		bridge = float64(sigma * sigma)
+		if b.guess > 0 { // across a hole, power moves unseen, and what is guessed need not be evenly spread
+			bridge = float64(bridge*meansShare/bridgeShare) + float64(float64(w*(1-w))*float64(b.guess*b.guess))
+		}
 	}
 	e.inside = true
 	e.covered = c.covered + int64(e.at-a.at)
