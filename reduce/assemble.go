@@ -174,7 +174,7 @@ func (r *Reducer) warnDevice(ph *phase, d deviceEnergy) {
 		r.doubt(ph, d.why, device.ID, "%s: has no energy by %s", deviceName(device), r.opt.EnergySource)
 	case d.why == WarnMissingDevice:
 		r.doubt(ph, d.why, device.ID, "%s: reports neither energy nor power", deviceName(device))
-	case d.clockCut:
+	case d.clockCut && ph.Kind != "recording":
 		r.doubt(ph, WarnClock, device.ID, "%s: its clock may be off by %v, and its telemetry does not reach so far beyond the phase: the range of its energy is that of what it covers", deviceName(device), d.series.spread)
 	case d.coverage < 1:
 		r.doubt(ph, WarnMissing, device.ID, "%s: readings are missing for %.4g %% of the phase", deviceName(device), 100*(1-d.coverage))
