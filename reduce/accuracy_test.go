@@ -78,6 +78,9 @@ func (s *errorSum) stated() float64 { return s.sigmas / float64(s.n) }
 // load for all devices, and compares with the truth: phases anywhere in the load,
 // and phases that begin and end with it after a rest, as a real run's do.
 func TestCounterEnergyAgainstTruth(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	for _, length := range []time.Duration{2 * time.Second, 5 * time.Second, 20 * time.Second} {
 		for _, c := range []struct {
 			name      string

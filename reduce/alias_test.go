@@ -36,6 +36,9 @@ func aliasWarned(t *testing.T, b board, poll time.Duration, l *loadCurve, until 
 // A sensor that sees 25 ms of 100 is warned of under loads that repeat nearly as
 // its updates do, or in a few of them.
 func TestAliasedLoadsAreWarnedOf(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	for _, seconds := range []int{20, 60} {
 		until := trace.Time(seconds) * trace.Time(time.Second)
@@ -61,6 +64,9 @@ func TestAliasedLoadsAreWarnedOf(t *testing.T) {
 
 // Loads that a sensor of a part of the time can follow are not.
 func TestOtherLoadsAreNotWarnedOf(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	until := trace.Time(110 * time.Second)
 	for _, b := range boards {
@@ -78,6 +84,9 @@ func TestOtherLoadsAreNotWarnedOf(t *testing.T) {
 
 // For squares of long periods there is no warning on a sensor of a part.
 func TestLongSquaresAreNotWarnedOf(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	until := trace.Time(60 * time.Second)
 	for _, period := range []time.Duration{1500, 2000, 3000, 5000, 8000, 12000} {
@@ -93,6 +102,9 @@ func TestLongSquaresAreNotWarnedOf(t *testing.T) {
 // Where an instant field that sees a part of the time contradicts the average
 // beside it, the average counts and a warning says so; else there is none.
 func TestUndersampledFieldsAreWarnedOf(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	until := trace.Time(60 * time.Second)
 	warned := func(l *loadCurve, rng *rand.Rand) (bool, *reduce.Report, *recorded) {

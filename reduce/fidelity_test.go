@@ -440,6 +440,9 @@ func fidelityRun(t testing.TB, table *fidelityTable, b board, poll time.Duration
 
 // TestFidelity holds the reports to the truth.
 func TestFidelity(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	table := &fidelityTable{cells: map[fidelityKey]*fidelityCell{}}
 	seeds, each := uint64(2), 6

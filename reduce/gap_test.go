@@ -31,6 +31,9 @@ func without(b *sample.Batch, from, to trace.Time) *sample.Batch {
 // A gap widens the uncertainty, and one that is too long leaves no energy: a
 // counter makes a gap good as it goes on, up to ten seconds; power is lost.
 func TestFidelityOfGaps(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	for _, test := range []struct {
 		id     sample.MetricID

@@ -130,6 +130,9 @@ func simulatedLoad(kind string, until trace.Time, rng *rand.Rand) *load {
 // TestGaugesAgainstTruth compares what is made of the fields of simulated
 // devices with exact energies, of 1 s windows.
 func TestGaugesAgainstTruth(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	for _, test := range []struct {
 		load             string

@@ -90,6 +90,9 @@ func encoded(t *rapid.T, rep *Report) string {
 
 // TestReportIsTheSameWhenTimesMove: no figure depends on where on the clock a run is.
 func TestReportIsTheSameWhenTimesMove(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		m := drawRun(t)
@@ -108,6 +111,9 @@ func TestReportIsTheSameWhenTimesMove(t *testing.T) {
 // TestReportIsTheSameInAnyOrderOfRequests: as when the shards of a run are given in
 // another order.
 func TestReportIsTheSameInAnyOrderOfRequests(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		m := drawRun(t)

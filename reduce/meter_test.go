@@ -303,6 +303,9 @@ func slowTable(t *testing.T, all []*recording) {
 
 // TestMeter compares estimators with a power meter, on the committed cuts.
 func TestMeter(t *testing.T) {
+	if underRace {
+		t.Skip("simulations are run without the race detector")
+	}
 	t.Parallel()
 	var all []*recording
 	for _, name := range recordings {
