@@ -149,14 +149,6 @@ func (f fix) energy(shown, covered int64) int64 {
 	return int64(math.Round((float64(shown) - float64(f.offset*float64(covered)/1e3)) / f.gain))
 }
 
-// watts returns the power of the sensor's.
-func (f fix) watts(shown float64) float64 {
-	if f.gain == 0 {
-		return shown
-	}
-	return (shown - f.offset) / f.gain
-}
-
 // sigma returns the standard uncertainty of a fixed figure of that of the shown one.
 func (f fix) sigma(shown float64) float64 {
 	if f.gain == 0 {

@@ -11,7 +11,7 @@ import (
 	"wattrace/trace"
 )
 
-// run is a run whose every time may be moved, as package cmd/internal/reduce would
+// movedRun is a run whose every time may be moved, as package cmd/internal/reduce would
 // hand it on.
 type movedRun struct {
 	batches  []*sample.Batch
