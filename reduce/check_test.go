@@ -308,3 +308,23 @@ func TestLogWithoutPhase(t *testing.T) {
 		t.Errorf("%+v", rep.Warnings)
 	}
 }
+
+// TestIdlePhaseWithoutEnergy: that rest is not known though the run had some is said.
+func TestIdlePhaseWithoutEnergy(t *testing.T) {
+	spans := []Span{phaseSpan("before", 0, sec/2), phaseSpan("p", 10*sec, 20*sec)}
+	spans[0].Kind = "idle"
+	var late []*sample.Batch
+	for _, b := range both(1, 300, 1, 30*sec) {
+		if b.Time[0] >= 5*sec {
+			late = append(late, b)
+		}
+	}
+	rep := reduceAll(t, spans, true, Options{}, late)
+	absent(t, rep.Phases[1].Metrics, NetGPUEnergy)
+	if !warned(rep, WarnNoIdle, "p") {
+		t.Errorf("%v", rep.Warnings)
+	}
+	if rep := reduceAll(t, spans[1:], true, Options{}, late); warned(rep, WarnNoIdle, "p") {
+		t.Errorf("of a run without rest: %v", rep.Warnings)
+	}
+}

@@ -121,6 +121,9 @@ func (r *Reducer) idleMetrics(ph *phase, out *Phase, devices []deviceEnergy, gro
 	}
 	rest, ok := r.resting(ph)
 	if !ok {
+		if before, after := r.idlePhases(ph); before != nil || after != nil {
+			r.doubt(ph, WarnNoIdle, "", "the idle phases next to it do not have the energy of the same GPUs, or of none: nothing is said of net energy")
+		}
 		return
 	}
 	net := total{seconds: gross.seconds, extra: gross.extra}
