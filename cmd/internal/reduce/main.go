@@ -14,8 +14,8 @@ import (
 )
 
 const manual = `Joins request logs (replay) and recordings (record, or CSV of nvidia-smi), in any
-order and number, and reports for every phase of the run its power, energy, tokens per joule and joules
-per user, each with its method and uncertainty. "-", or no operand, is standard
+order and number, and reports for every phase of the run its power, energy, tokens
+per joule and joules per user, each with its method and uncertainty. "-", or no operand, is standard
 input; it is read to its end before the named files are opened. Without a request
 log the whole recording is one phase.
 
