@@ -45,13 +45,17 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 	return out
 }
 
+// windowDoubts are what is said of a window that a user asked for; the rest was
+// said of the phases that it lies in.
+var windowDoubts = []Code{WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnUnexpected, WarnDisagree}
+
 // doubt warns of a phase. A window is asked for in full knowledge of what runs
 // across its ends, and a slice's doubts are its phase's.
 func (r *Reducer) doubt(ph *phase, code Code, device, format string, args ...any) {
 	switch {
 	case ph.quiet:
 		return
-	case ph.window && code != WarnNotBracketed && code != WarnMissing && code != WarnMissingDevice && code != WarnUnexpected:
+	case ph.window && !slices.Contains(windowDoubts, code):
 		return
 	}
 	r.Warn(code, ph.Name, device, format, args...)

@@ -62,7 +62,7 @@ func (s *simulated) run(t *testing.T, seed uint64) {
 		instants = append(instants, at)
 	}
 	gauge := func(field PowerField) *powerGauge {
-		sensor, ok := Sensors().Lookup(field, device.Info(), "580.1")
+		sensor, ok := Sensors().Lookup(field, device.Info(), "575.1")
 		if !ok || sensor.Assumed || !sensor.fast(s.poll) {
 			t.Fatalf("the %s field of %s: %+v", field, device.Info().Name, sensor)
 		}

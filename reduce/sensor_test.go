@@ -13,6 +13,7 @@ func TestLookup(t *testing.T) {
 	t.Parallel()
 	const (
 		average = "average over 1.1s every 100ms"
+		second  = "average over 1s every 100ms"
 		full    = "instant over 100ms every 100ms"
 		quarter = "instant over 25ms every 100ms"
 		half    = "instant over 10ms every 20ms"
@@ -33,16 +34,21 @@ func TestLookup(t *testing.T) {
 		{FieldDraw, sample.Device{Name: "NVIDIA GeForce RTX 4090"}, "unknown", average, true},
 		{FieldDraw, sample.Device{Name: "NVIDIA A100-SXM4-80GB"}, "", quarter, false},
 		{FieldDraw, sample.Device{Architecture: "ampere", Name: "NVIDIA A100-SXM4-80GB"}, "580.1", quarter, false},
-		{FieldDraw, sample.Device{Architecture: "ampere", Name: "NVIDIA A40"}, "580.1", average, false},
-		{FieldDraw, sample.Device{Architecture: "ampere", Name: "of another name"}, "580.1", average, true},
+		{FieldDraw, sample.Device{Architecture: "ampere", Name: "NVIDIA A40"}, "580.1", average, true},
+		{FieldDraw, sample.Device{Architecture: "ampere", Name: "NVIDIA A40"}, "575.1", average, false},
+		{FieldDraw, sample.Device{Architecture: "ampere", Name: "of another name"}, "580.1", second, true},
 		{FieldDraw, sample.Device{Name: "NVIDIA H100 80GB HBM3"}, "525.85.12", average, false},
-		{FieldDraw, sample.Device{Name: "NVIDIA B200"}, "580.1", average, true},
+		{FieldDraw, sample.Device{Name: "NVIDIA B200"}, "580.1", second, true},
+		{FieldDraw, sample.Device{Name: "NVIDIA B200"}, "570.1", average, true},
 		{FieldDraw, sample.Device{Name: "Tesla T4"}, "418.1", full, false},
 		{FieldDraw, sample.Device{Name: "Tesla V100-SXM2-16GB"}, "515.1", half, false},
 		{FieldDraw, sample.Device{Name: "Tesla K80"}, "470.1", filter, false},
-		{FieldDraw, sample.Device{}, "", average, true},
-		{FieldAverage, sample.Device{Architecture: "hopper"}, "580.1", average, false},
-		{FieldAverage, sample.Device{Architecture: "rubin"}, "", average, true},
+		{FieldDraw, sample.Device{}, "", second, true},
+		{FieldDraw, sample.Device{Name: "NVIDIA H200"}, "580.159.04", second, false},
+		{FieldAverage, sample.Device{Architecture: "hopper"}, "580.1", second, false},
+		{FieldAverage, sample.Device{Architecture: "hopper"}, "525.1", average, false},
+		{FieldAverage, sample.Device{Architecture: "hopper"}, "", second, true},
+		{FieldAverage, sample.Device{Architecture: "rubin"}, "", second, true},
 		{FieldInstant, sample.Device{Architecture: "hopper"}, "", quarter, false},
 		{FieldInstant, sample.Device{Architecture: "ada"}, "", full, false},
 		{FieldInstant, sample.Device{Architecture: "ampere", Name: "wattrace simulated A100"}, "", quarter, false},
@@ -74,7 +80,7 @@ func TestSensorsAreWhole(t *testing.T) {
 		if r.Kind == SensorInstant {
 			duty = min(1, r.Window.Seconds()/r.Period.Seconds())
 		}
-		law := r.Span > r.Period && r.Window > r.Span && r.Rest > r.Period
+		law := r.Span > r.Period && r.Window > r.Span && r.Rest >= r.Period
 		if r.Period <= 0 || r.Duty != duty || law != (r.Kind == SensorAverage) {
 			t.Errorf("row %d: %+v", i, r)
 		}

@@ -153,7 +153,7 @@ func TestDevices(t *testing.T) {
 	if diff := cmp.Diff(want, s.Devices()); diff != "" {
 		t.Error(diff)
 	}
-	if got := s.Info(); got.Driver != "570.00.00-simulated" || got.API != "NVML 12.570.00.00-simulated" {
+	if got := s.Info(); got.Driver != "580.00.00-simulated" || got.API != "NVML 13.580.00.00-simulated" {
 		t.Errorf("%+v", got)
 	}
 }

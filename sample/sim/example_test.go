@@ -31,5 +31,5 @@ func Example() {
 	// wattrace simulated H100
 	// true energy: 500000000 uJ
 	// counter: 500000 mJ
-	// instant: 0 mW, average: 52463 mW
+	// instant: 0 mW, average: 7627 mW
 }

@@ -54,8 +54,8 @@ const (
 
 // The versions that the stub says it has.
 const (
-	stateDriver = "570.00.00-simulated"
-	stateNVML   = "12.570.00.00-simulated"
+	stateDriver = "580.00.00-simulated"
+	stateNVML   = "13.580.00.00-simulated"
 )
 
 // NVMLCall names a call or a field of the stub, for State.SetFault.

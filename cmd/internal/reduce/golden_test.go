@@ -26,6 +26,8 @@ func TestGolden(t *testing.T) {
 		"report.txt":  run,
 		"smi.json":    append([]string{"--format", "json"}, log...),
 		"smi.txt":     log,
+		// A real H200 under the real requests of a small server (testdata/h200).
+		"h200.txt": {"../../../testdata/h200/serve-requests.jsonl.zst", "../../../testdata/h200/serve-50ms.arrows.zst"},
 	} {
 		code, got, stderr := runMain(t, args...)
 		if code != 0 {
