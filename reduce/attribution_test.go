@@ -140,3 +140,37 @@ func TestClocksThatLeaveTheRecordingOpen(t *testing.T) {
 		}
 	}
 }
+
+// TestAttributionSaysWhatItCannotKnow: servers that are taken for one, and answers that
+// are not streamed.
+func TestAttributionSaysWhatItCannotKnow(t *testing.T) {
+	for _, c := range []struct {
+		servers, unstreamedEvery int
+		wantServers              int
+		wantShare                float64
+	}{{1, 0, 0, 0}, {3, 0, 3, 0}, {1, 4, 0, 20. / 77}} {
+		list := closedLoop("p", 4, 5*sec, 45*sec, 2*time.Second, 20)
+		for i, q := range list {
+			q.Target = i % c.servers
+			if c.unstreamedEvery > 0 && i%c.unstreamedEvery == 0 {
+				q.FirstToken, q.Chunks = trace.Opt[trace.Time]{}, nil
+			}
+		}
+		g := &gpu{watts: loaded(list, 0), period: 100 * ms, until: 61 * sec}
+		r := New(trace.Clock{}, []Span{phaseSpan("p", 5*sec, 45*sec)}, true, Options{})
+		batches := counterRows([]*gpu{g}, 0, 60*sec, 20*ms)
+		for _, b := range batches {
+			r.Survey(b, Recording{})
+		}
+		for _, q := range list {
+			r.SurveyRequest(0, q, 0)
+		}
+		r.Start()
+		for _, b := range batches {
+			r.Telemetry(b, Recording{})
+		}
+		if a := r.Report().Attribution; a == nil || a.Servers != c.wantServers || a.UnstreamedShare != c.wantShare {
+			t.Errorf("%+v: %+v", c, a)
+		}
+	}
+}

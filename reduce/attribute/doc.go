@@ -106,7 +106,13 @@
 // (their bounds say so).
 //
 // Bounds do not contain the error of the sensor, which all requests share, nor
-// that of the idle power. The model takes the servers of a run for one.
+// that of the idle power.
+//
+// The servers of a run are taken for one: a log says which of its servers a request
+// went to, and a topology which process a GPU is of, but nothing joins the two (one URL
+// may stand for many processes). With several, each has batches of its own, and the
+// requests of an idle one pay for those of a busy one. Where the loads are alike,
+// so are the shares. A report says how many there were.
 //
 // # How to use it
 //

@@ -128,7 +128,7 @@ const (
 
 // widths returns those of the headline mode.
 func (a *Attributor) widths() widths {
-	all := float64(blindWidth * a.blind())
+	all := float64(blindWidth * a.Unstreamed())
 	if a.fit.Refused != "" {
 		w := refusedWidths
 		return widths{w.prefill, w.decode, w.all + all}
@@ -186,9 +186,9 @@ func (a *Attributor) bounded(sum *[estimates][2]int64, modelled [3]bool) (prefil
 	return prefill, decode, all
 }
 
-// blind returns the share of the prompts of which the log does not say when they were
-// computed, 0 to 1.
-func (a *Attributor) blind() float64 {
+// Unstreamed returns the share of the prompt tokens of requests that are not streamed, of
+// which the log does not say when they were computed, 0 to 1.
+func (a *Attributor) Unstreamed() float64 {
 	if a.prompts[1] == 0 {
 		return 0
 	}
@@ -200,7 +200,7 @@ func (a *Attributor) blind() float64 {
 // whose weights stand in the wrong cells is fitted too small, in about the share of
 // those that do.
 func (a *Attributor) attenuated(energy, most int64) int64 {
-	u := a.blind()
+	u := a.Unstreamed()
 	if most <= 0 || u == 1 {
 		return max(most, 0)
 	}
@@ -209,7 +209,7 @@ func (a *Attributor) attenuated(energy, most int64) int64 {
 
 // concludes reports whether enough is known from requests that are streamed for what a
 // fit says of a prompt token to bound the prefill of one that is not, by twice as much.
-func (a *Attributor) concludes() bool { return a.fit.Refused == "" && a.blind() <= mostBlind }
+func (a *Attributor) concludes() bool { return a.fit.Refused == "" && a.Unstreamed() <= mostBlind }
 
 // unstreamed sets the bounds of the stages of a request of which nothing says where the
 // one ends and the other begins: its tokens say, with those of others, what a prefill
