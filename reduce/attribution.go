@@ -115,9 +115,16 @@ func (r *Reducer) attribution() *Attribution {
 		out.IdleWatts = &w
 	}
 	if fit.Refused == "" {
-		out.Fit = &FitDoc{fit.PromptJoules, fit.OutputJoules, fit.ContextJoules, fit.SharedJoules, fit.Condition, fit.Residual}
+		out.Fit = fitDoc(fit)
 	}
 	return out
+}
+
+func fitDoc(f attribute.Fit) *FitDoc {
+	return &FitDoc{
+		PromptJoules: f.PromptJoules, OutputJoules: f.OutputJoules, ContextJoules: f.ContextJoules, SharedJoules: f.SharedJoules,
+		Condition: f.Condition, Residual: f.Residual,
+	}
 }
 
 // stages adds the energy of the stages of requests, and what was no request's.
