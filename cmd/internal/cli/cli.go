@@ -89,7 +89,7 @@ func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 		Name: tool.Name, Usage: tool.Usage, ArgsUsage: tool.Args, Description: strings.TrimSpace(tool.Manual),
 		Flags: flags, Version: Version, HideHelp: true, HideHelpCommand: true, DisableSliceFlagSeparator: true,
 		CustomAppHelpTemplate: helpTemplate, Metadata: map[string]any{"flags": flagLines(flags)},
-		Reader:                env.Stdin, Writer: env.Stdout, ErrWriter: env.Stderr,
+		Reader: env.Stdin, Writer: env.Stdout, ErrWriter: env.Stderr,
 		ExitErrHandler: func(*ucli.Context, error) {},
 		OnUsageError:   func(_ *ucli.Context, err error, _ bool) error { return Usagef("%s", err) },
 		Action: func(c *ucli.Context) error {
