@@ -18,6 +18,12 @@ type Attribution struct {
 	// IdleWatts is what was taken for the power of all GPUs at rest, which is no
 	// request's; absent where it is not known, and then requests share that as well.
 	IdleWatts *float64 `json:"idle_watts,omitempty"`
+	// UnstreamedShare is the share of the prompt tokens, 0 to 1, of requests that are not
+	// streamed: of those, and where there are many of all, stages have wide bounds.
+	UnstreamedShare float64 `json:"unstreamed_share,omitempty"`
+	// Servers is how many servers the requests of a log went to, where there are several: the
+	// energy is split as if one had served all, since nothing says which GPUs are whose.
+	Servers int `json:"servers,omitempty"`
 }
 
 // FitDoc holds the coefficients of the model of mode fitted, in joules.
@@ -42,6 +48,7 @@ func (r *Reducer) surveyAttribution(q *trace.Request, offset time.Duration) {
 		}
 		r.split = attribute.New(r.grid, attribute.Options{Resolution: r.resolution()})
 	}
+	r.targets[q.Target] = true
 	r.split.Survey(q, offset)
 }
 
@@ -100,14 +107,24 @@ func (r *Reducer) attribution() *Attribution {
 		return nil
 	}
 	fit := r.split.Fit()
-	out := &Attribution{Mode: string(r.split.Mode()), Refused: fit.Refused, ResolutionSeconds: r.resolution().Seconds()}
+	out := &Attribution{Mode: string(r.split.Mode()), Refused: fit.Refused, ResolutionSeconds: r.resolution().Seconds(), UnstreamedShare: r.split.Unstreamed()}
+	if n := len(r.targets); n > 1 {
+		out.Servers = n
+	}
 	if w, ok := r.idleWatts.Get(); ok {
 		out.IdleWatts = &w
 	}
 	if fit.Refused == "" {
-		out.Fit = &FitDoc{fit.PromptJoules, fit.OutputJoules, fit.ContextJoules, fit.SharedJoules, fit.Condition, fit.Residual}
+		out.Fit = fitDoc(fit)
 	}
 	return out
+}
+
+func fitDoc(f attribute.Fit) *FitDoc {
+	return &FitDoc{
+		PromptJoules: f.PromptJoules, OutputJoules: f.OutputJoules, ContextJoules: f.ContextJoules, SharedJoules: f.SharedJoules,
+		Condition: f.Condition, Residual: f.Residual,
+	}
 }
 
 // stages adds the energy of the stages of requests, and what was no request's.

@@ -1,9 +1,16 @@
 package reduce
 
 import (
+	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"wattrace/reduce/attribute"
+	"wattrace/sample"
 	"wattrace/trace"
 )
 
@@ -138,5 +145,115 @@ func TestClocksThatLeaveTheRecordingOpen(t *testing.T) {
 		if rep := r.Report(); warned(rep, WarnClock, "p") != c.want {
 			t.Errorf("%v: %v", c.spread, rep.Warnings)
 		}
+	}
+}
+
+// TestAttributionSaysWhatItCannotKnow: servers that are taken for one, and answers that
+// are not streamed.
+func TestAttributionSaysWhatItCannotKnow(t *testing.T) {
+	for _, c := range []struct {
+		servers, unstreamedEvery int
+		wantServers              int
+		wantShare                float64
+	}{{1, 0, 0, 0}, {3, 0, 3, 0}, {1, 4, 0, 20. / 77}} {
+		list := closedLoop("p", 4, 5*sec, 45*sec, 2*time.Second, 20)
+		for i, q := range list {
+			q.Target = i % c.servers
+			if c.unstreamedEvery > 0 && i%c.unstreamedEvery == 0 {
+				q.FirstToken, q.Chunks = trace.Opt[trace.Time]{}, nil
+			}
+		}
+		g := &gpu{watts: loaded(list, 0), period: 100 * ms, until: 61 * sec}
+		r := New(trace.Clock{}, []Span{phaseSpan("p", 5*sec, 45*sec)}, true, Options{})
+		batches := counterRows([]*gpu{g}, 0, 60*sec, 20*ms)
+		for _, b := range batches {
+			r.Survey(b, Recording{})
+		}
+		for _, q := range list {
+			r.SurveyRequest(0, q, 0)
+		}
+		r.Start()
+		for _, b := range batches {
+			r.Telemetry(b, Recording{})
+		}
+		if a := r.Report().Attribution; a == nil || a.Servers != c.wantServers || a.UnstreamedShare != c.wantShare {
+			t.Errorf("%+v: %+v", c, a)
+		}
+	}
+}
+
+// TestFitIsReportedByName: each coefficient under the name of its own.
+func TestFitIsReportedByName(t *testing.T) {
+	got, err := json.Marshal(fitDoc(attribute.Fit{PromptJoules: 1, OutputJoules: 2, ContextJoules: 3, SharedJoules: 4, Condition: 5, Residual: 6}))
+	want := `{"joules_per_prompt_token":1,"joules_per_output_token":2,"joules_per_output_token_and_token_of_context":3,"joules_per_step":4,"condition":5,"residual":6}`
+	if err != nil || string(got) != want {
+		t.Errorf("%v %s", err, got)
+	}
+}
+
+// TestResolutionIsTheWorstSensors: of a device that is read often and one that is read once
+// in a second, whichever comes first.
+func TestResolutionIsTheWorstSensors(t *testing.T) {
+	var both [][]*sample.Batch
+	for i, poll := range []trace.Time{20 * ms, sec} {
+		g := &gpu{watts: flat(300), period: 100 * ms, phase: 30 * ms, until: 41 * sec}
+		both = append(both, rows([]sample.Device{device(i)}, 0, 40*sec, poll, func(_ int, at trace.Time, r sample.Row) {
+			r.Set(sample.EnergyJoules, g.counter(at))
+		}))
+	}
+	for _, order := range [][2]int{{0, 1}, {1, 0}} {
+		batches := slices.Concat(both[order[0]], both[order[1]])
+		rep := reduceAll(t, []Span{phaseSpan("p", 9*sec, 31*sec)}, true, Options{}, batches, succeeded("p", 10*sec, 12*sec, 20*sec, 10, 10))
+		if rep.Attribution == nil {
+			t.Fatal("no attribution")
+		}
+		near(t, "resolution", rep.Attribution.ResolutionSeconds, 1, 0.01)
+	}
+}
+
+// TestReadingsStandInTheMiddleOfTheirCalls: when a call took 40 ms, what it read is of 20 ms
+// after it began, for the counter, for gauges and for other tools' figures.
+func TestReadingsStandInTheMiddleOfTheirCalls(t *testing.T) {
+	list := closedLoop("p", 4, 10*sec, 20*sec, 2*time.Second, 20)
+	watts := loaded(list, 0)
+	recorded := func(took time.Duration, counter bool) []*sample.Batch {
+		g := &gpu{watts: watts, period: 100 * ms, until: 31 * sec}
+		batches := rows([]sample.Device{device(0)}, 0, 30*sec, sec/4, func(_ int, at trace.Time, r sample.Row) {
+			if counter {
+				r.Set(sample.EnergyJoules, g.counter(at))
+			}
+			r.Set(sample.PowerWatts, watts(at))
+		})
+		for _, b := range batches {
+			for i := range b.Len() {
+				b.Time[i], b.Took[i] = b.Time[i].Add(-took/2), took
+			}
+		}
+		return batches
+	}
+	run := func(took time.Duration, counter bool) *Report {
+		opt := Options{Peers: []string{"aiperf", "inferencex", "zeus"}, Explain: true}
+		return reduceAll(t, []Span{phaseSpan("p", 10*sec, 20*sec)}, true, opt, recorded(took, counter), list...)
+	}
+	for _, counter := range []bool{true, false} {
+		// What is certain of a counter is another matter: see below.
+		if diff := cmp.Diff(run(0, counter), run(40*time.Millisecond, counter), cmpopts.IgnoreFields(Number{}, "Enclosure")); diff != "" {
+			t.Errorf("counter %t: %s", counter, diff)
+		}
+	}
+	// At either end a call is under way: its value may be of before or of after. A value
+	// lags by an update, so that the most is known one reading later.
+	g := &gpu{watts: watts, period: 100 * ms, until: 31 * sec}
+	got := run(40*time.Millisecond, true).Phases[0].Metrics[TotalGPUEnergy].Number.Enclosure
+	want := Enclosure{g.counter(19750*ms) - g.counter(10500*ms), g.counter(20500*ms) - g.counter(9750*ms)}
+	if diff := cmp.Diff(&want, got, cmpopts.EquateApprox(0, 1e-6)); diff != "" {
+		t.Error(diff)
+	}
+	// Without a log the first and the last reading say what is reported of.
+	whole := func(took time.Duration) string {
+		return reduceAll(t, nil, false, Options{}, recorded(took, true)).Phases[0].Start
+	}
+	if before, after := whole(0), whole(40*time.Millisecond); before != after {
+		t.Errorf("the recording starts at %s, and %s where calls take longer", before, after)
 	}
 }

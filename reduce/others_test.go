@@ -2,9 +2,11 @@ package reduce
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
+	"wattrace/reduce/peers"
 	"wattrace/sample"
 	"wattrace/trace"
 )
@@ -50,10 +52,23 @@ func TestOtherTools(t *testing.T) {
 	if v := figure(2, "steady_state_energy"); v <= 0 || v >= 5000 {
 		t.Errorf("ML.ENERGY's steady energy %v", v)
 	}
-	tokens := figure(2, "steady_state_energy") / figure(2, "steady_state_energy_per_token")
-	if tokens < 100 || tokens > 400 {
-		t.Errorf("%v tokens in ML.ENERGY's steady window", tokens)
+	// It is from when four have had a first token until all but five are done.
+	var load peers.Load
+	for _, q := range list {
+		load.Add(q)
 	}
+	steady, ok := load.MLEnergy(4)
+	if !ok || steady.Start < 11*sec || steady.End > 19*sec {
+		t.Fatalf("%+v, %v", steady, ok)
+	}
+	var arrived float64
+	for _, q := range list {
+		if n, ok := steady.Tokens(q); ok {
+			arrived += n
+		}
+	}
+	near(t, "ML.ENERGY's steady energy", figure(2, "steady_state_energy"), 500*steady.End.Sub(steady.Start).Seconds(), 126) // a poll at either end
+	near(t, "ML.ENERGY's steady tokens", figure(2, "steady_state_energy")/figure(2, "steady_state_energy_per_token"), arrived, 1e-6)
 	ours := value(t, ph.Metrics, TotalGPUEnergy)
 	for _, o := range ph.Others {
 		e := o.Explanation
@@ -67,6 +82,22 @@ func TestOtherTools(t *testing.T) {
 	}
 	if err := CheckTool("aipref"); err == nil {
 		t.Error("no error of an unknown tool")
+	}
+}
+
+// TestOtherToolsKnowWhichPhaseMeasures: aiperf divides by the users of the first phase that
+// does, whichever phase it speaks of.
+func TestOtherToolsKnowWhichPhaseMeasures(t *testing.T) {
+	g := &gpu{watts: flat(400), period: 100 * ms, until: 31 * sec}
+	warmup, measured := phaseSpan("w", 2*sec, 8*sec), phaseSpan("p", 10*sec, 20*sec)
+	warmup.Kind, warmup.Concurrency, measured.Concurrency = string(trace.Warmup), 2, 8
+	rep := reduceAll(t, []Span{warmup, measured}, true, Options{Peers: []string{"aiperf"}}, counterRows([]*gpu{g}, 0, 30*sec, 100*ms))
+	for _, ph := range rep.Phases {
+		figures := map[string]float64{}
+		for _, f := range ph.Others[0].Figures {
+			figures[strings.TrimPrefix(f.Name, "nvidia_")] = f.Value
+		}
+		near(t, ph.Name+": users", figures["total_gpu_energy"]/figures["energy_per_user"], 8, 1e-9)
 	}
 }
 

@@ -41,6 +41,7 @@ type Reducer struct {
 	cells     *cells                // nil without GPUs
 	split     *attribute.Attributor // nil where there is nothing to split
 	idleWatts trace.Opt[float64]    // that split took off
+	targets   map[int]bool          // servers that requests of a log went to
 	series    map[seriesKey]*series
 	all       []*series // in order of appearance
 	gpus      []*series // the chosen series of scope gpu, in order of host and index
@@ -76,7 +77,7 @@ type series struct {
 // are moved to. With hasLog the spans come from a request log; without one
 // they must be none, and the whole recording is one phase.
 func New(clock trace.Clock, spans []Span, hasLog bool, opt Options) *Reducer {
-	r := &Reducer{clock: clock, opt: opt, hasLog: hasLog, series: map[seriesKey]*series{}, tools: others{names: opt.Peers}}
+	r := &Reducer{clock: clock, opt: opt, hasLog: hasLog, series: map[seriesKey]*series{}, targets: map[int]bool{}, tools: others{names: opt.Peers}}
 	r.sensors = append(slices.Clone(opt.Sensors), Sensors()...)
 	for i, s := range spans {
 		ph := &phase{Span: s}

@@ -25,7 +25,8 @@
 // unknown_share, where it is there, is the share of the request's time in flight of
 // which no energy is known, and its energy lacks that. doubts, where it is there,
 // lists what the log did not say and was taken for none: "cached_tokens",
-// "input_tokens", or "stages" for an answer that was not streamed.
+// "input_tokens", or "stages" for an answer that was not streamed. The bounds allow for
+// cached_tokens, down to the decode alone, and for stages, down to no prefill.
 //
 // The energies are a split of what was measured, by package reduce/attribute, which
 // says how good it is. What the sensors are wrong by is not in the bounds: all

@@ -78,6 +78,8 @@ func example() *reduce.Report {
 				PerDevice: []reduce.PerDevice{}, Windows: []reduce.Phase{},
 			}},
 		}},
+		Attribution: &reduce.Attribution{Mode: "fitted", ResolutionSeconds: 0.1, UnstreamedShare: 0.374, Servers: 2,
+			Fit: &reduce.FitDoc{PromptJoules: 0.0119, OutputJoules: 0.055, ContextJoules: 8.5e-05, SharedJoules: 7.282, Condition: 294.5, Residual: 0.049}},
 	}
 }
 

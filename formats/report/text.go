@@ -84,7 +84,14 @@ func writeAttribution(b *printer, a *reduce.Attribution) {
 		text += fmt.Sprintf(": %.3g J a prompt token, %.3g J an output token, %.3g J for each token of its context, %.3g J a step",
 			a.Fit.PromptJoules, a.Fit.OutputJoules, a.Fit.ContextJoules, a.Fit.SharedJoules)
 	}
-	b.WriteString(text + ".\n")
+	text += "."
+	if a.UnstreamedShare > 0 {
+		text += fmt.Sprintf(" %.0f %% of the prompt tokens are of answers that are not streamed, whose stages are not known apart.", 100*a.UnstreamedShare)
+	}
+	if a.Servers > 1 {
+		text += fmt.Sprintf(" The requests went to %d servers, which are taken for one.", a.Servers)
+	}
+	b.WriteString(text + "\n")
 }
 
 // heading begins a section.

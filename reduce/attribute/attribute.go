@@ -51,6 +51,7 @@ type Attributor struct {
 	rates   []rates
 	parts   []part // per stretch of the grid
 	fit     Fit
+	prompts [2]int64 // prompt tokens to be computed: of requests that are not streamed, and of all
 
 	bounds []trace.Time // of the cells of the request at hand
 	rows   []row
@@ -78,6 +79,10 @@ func New(grid *Grid, opt Options) *Attributor {
 func (a *Attributor) Survey(q *trace.Request, offset time.Duration) {
 	l := a.life(q, offset)
 	first, rows := a.weigh(q, &l, offset)
+	a.prompts[1] += l.uncached
+	if !l.streamed {
+		a.prompts[0] += l.uncached
+	}
 	for i := range rows {
 		w := &a.weights[first+i]
 		for c, v := range rows[i] {

@@ -436,7 +436,7 @@ func TestSharesArePinned(t *testing.T) {
 }
 
 // pinned is the sum of TestSharesArePinned. It changes with the arithmetic only.
-const pinned = 0x5bf1cf8eb21fa8b6
+const pinned = 0x752e3e41e41efc8a
 
 // A request that the server says waited gets nothing of that time while others
 // are served.
@@ -476,26 +476,100 @@ func TestSlowPrefillIsAttributed(t *testing.T) {
 }
 
 // Of a request that is not streamed nothing says which of its energy is prefill:
-// its own bounds and those of a window say so.
+// its own bounds and those of a window say so. Its tokens leave the decode something.
 func TestStagesThatAreNotKnown(t *testing.T) {
 	t.Parallel()
-	q := &trace.Request{Sent: 0, LastToken: trace.Some(sec), Done: sec, InputTokens: trace.Some[int64](800), OutputTokens: trace.Some[int64](50)}
+	q := &trace.Request{Sent: 0, LastToken: trace.Some(sec), Done: sec, InputTokens: trace.Some[int64](800), OutputTokens: trace.Some[int64](50),
+		Usage: []byte(`{"prompt_tokens_details":{"cached_tokens":0}}`)}
 	r := &run{edges: []trace.Time{0, sec}, requests: []*trace.Request{q}}
 	for range 100 {
 		r.total = append(r.total, 1e6)
 	}
 	a, shares := r.both(0, []int{0})
+	s := &shares[0]
+	if s.Prefill.Low != 0 || s.Decode.High != s.High || s.Prefill.High+s.Decode.Low != s.High {
+		t.Errorf("prefill %+v, decode %+v of %d to %d", s.Prefill, s.Decode, s.Low, s.High)
+	}
+
+	if s.Decode.Low < s.Energy/4 || s.Decode.Low > s.Decode.Energy {
+		t.Errorf("of 50 tokens' decode no less than %d of %d", s.Decode.Low, s.Energy)
+	}
+	if !s.UnknownStages {
+		t.Error("stages are called known")
+	}
 	sum, _ := a.Sum(0, sec)
+	if sum.Prefill.Low != 0 || sum.Decode.Low != 0 || sum.Prefill.High < sum.Requests || sum.Decode.High < sum.Requests {
+		t.Errorf("window: prefill %+v, decode %+v of %d", sum.Prefill, sum.Decode, sum.Requests)
+	}
+}
+
+// Where the server does not say what it had in its cache, a request took no less than
+// its decode, and more than it seems if others' prompts were in there.
+func TestCacheThatIsNotTold(t *testing.T) {
+	t.Parallel()
+	share := func(usage string) Share {
+		q := &trace.Request{Sent: 0, FirstToken: trace.Some(sec / 2), LastToken: trace.Some(sec), Done: sec, Usage: []byte(usage),
+			InputTokens: trace.Some[int64](8000), OutputTokens: trace.Some[int64](51)}
+		r := &run{edges: []trace.Time{0, sec}, requests: []*trace.Request{q}}
+		for range 100 {
+			r.total = append(r.total, 1e6)
+		}
+		_, shares := r.both(0, []int{0})
+		return shares[0]
+	}
+	told, not := share(`{"prompt_tokens_details":{"cached_tokens":0}}`), share(`{}`)
+	if not.Energy != told.Energy || not.Prefill.Energy != told.Prefill.Energy || told.UnknownCached || !not.UnknownCached {
+		t.Fatalf("told %+v, not told %+v", told, not)
+	}
+	if not.Prefill.Low != 0 || not.Low != told.Decode.Low || not.Low < not.Energy/5 {
+		t.Errorf("no less than %d, of which prefill %d, of %d; its decode is no less than %d", not.Low, not.Prefill.Low, not.Energy, told.Decode.Low)
+	}
+	more := told.Prefill.Energy / 4
+	if not.High != told.High+more || not.Prefill.High != told.Prefill.High+more || not.Decode.High != told.Decode.High+more {
+		t.Errorf("told %+v, not told %+v", told, not)
+	}
+}
+
+// What the log does not tell of prompts, the fit takes for too little.
+func TestAttenuated(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
-		name            string
-		prefill, decode Stage
-	}{{"request", shares[0].Prefill, shares[0].Decode}, {"window", sum.Prefill, sum.Decode}} {
-		if c.prefill.Low != 0 || c.decode.Low != 0 || c.prefill.High < sum.Requests || c.decode.High < sum.Requests {
-			t.Errorf("%s: prefill %+v, decode %+v of %d", c.name, c.prefill, c.decode, sum.Requests)
+		blind, all         int64
+		energy, most, want int64
+	}{
+		{0, 100, 1000, 5000, 0},
+		{0, 0, 1000, 5000, 0},
+		{50, 100, 1000, 5000, 1000},
+		{75, 100, 1000, 5000, 3000},
+		{75, 100, 1000, 2000, 2000},
+		{75, 100, 1000, -5, 0},
+		{100, 100, 1000, 5000, 5000},
+		{1<<62 - 1, 1 << 62, 1 << 60, 5000, 5000},
+	} {
+		a := &Attributor{prompts: [2]int64{c.blind, c.all}}
+		if got := a.attenuated(c.energy, c.most); got != c.want {
+			t.Errorf("%+v: %d", c, got)
 		}
 	}
-	if !shares[0].UnknownStages {
-		t.Error("stages are called known")
+}
+
+// Answers that come in one piece do not say how many steps a cell had.
+func TestStepsAreCountedFromStreams(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		w    row
+		want float64
+	}{
+		{"one stream", row{output: 40, decode: 100, pacedOutput: 40, pacedDecode: 100}, 40},
+		{"two streams", row{output: 80, decode: 200, pacedOutput: 80, pacedDecode: 200}, 40},
+		{"one that is not streamed beside it", row{output: 45, decode: 200, pacedOutput: 40, pacedDecode: 100}, 40},
+		{"none that is streamed", row{output: 30, decode: 200}, 15},
+		{"for half of the cell", row{output: 20, decode: 50, pacedOutput: 20, pacedDecode: 50}, 20},
+	} {
+		if got, _ := steps(&c.w, 100, false); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 

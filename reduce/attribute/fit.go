@@ -43,15 +43,19 @@ func (f *Fit) model(late bool) model {
 
 // steps returns how many steps of the server a cell has, in units of tokens, as
 // far as decoding shows: each makes a token for every request that is decoded, or
-// as many as the server guesses. It also returns how many nanoseconds of requests
-// share them.
+// as many as the server guesses. Where some requests are streamed, only these
+// show the pace. It also returns how many nanoseconds of requests share them.
 func steps(w *row, length int64, late bool) (n float64, sum int64) {
 	sum = w[decode] + w[prefill]
 	if late {
 		sum = w[decode] + w[latePrefill]
 	}
-	if w[decode] > 0 {
-		n = float64(w[output]) * (float64(min(w[decode], length)) / float64(w[decode]))
+	made, took := w[pacedOutput], w[pacedDecode]
+	if took == 0 {
+		made, took = w[output], w[decode]
+	}
+	if took > 0 {
+		n = float64(made) * (float64(min(w[decode], length)) / float64(took))
 	}
 	return n, sum
 }

@@ -57,6 +57,35 @@ var judging = []load{
 	{name: "1/3 not streamed, 3 an event", engine: "constant", closed: 40, input: [2]float64{700, 5}, output: [2]float64{200, 5}, perEvent: 3, unstreamed: 0.33, seconds: 90},
 }
 
+// choosingBlind are loads of which the log does not tell the stages of many requests, or
+// what was cached: they were looked at while the bounds for those were chosen.
+var choosingBlind = []load{
+	{name: "closed 24, 1/2 not streamed", engine: "saturating", closed: 24, input: [2]float64{900, 5}, output: [2]float64{200, 5}, unstreamed: 0.5, seconds: 90},
+	{name: "bursts, 1/3 not streamed", engine: "fourth root", rate: 3, burst: 8, input: [2]float64{1200, 5}, output: [2]float64{120, 5}, unstreamed: 0.33, seconds: 100},
+	{name: "Poisson 4/s, 2/3 not streamed", engine: "hyperbola", rate: 4, input: [2]float64{2000, 5}, output: [2]float64{250, 5}, unstreamed: 0.67, seconds: 90},
+	{name: "closed 16, 4/5 not streamed", engine: "linear", closed: 16, input: [2]float64{1000, 5}, output: [2]float64{200, 5}, unstreamed: 0.8, seconds: 90},
+	{name: "closed 32, none streamed", engine: "constant", closed: 32, input: [2]float64{900, 5}, output: [2]float64{200, 5}, unstreamed: 1, seconds: 90},
+	{name: "overload, 1/2 not streamed", engine: "flat", rate: 8, input: [2]float64{1500, 4}, output: [2]float64{180, 4}, unstreamed: 0.5, seconds: 45},
+	{name: "prefill alone, 1/2 not streamed", engine: "dear prefill", rate: 1, input: [2]float64{2000, 5}, output: [2]float64{8, 4}, unstreamed: 0.5, seconds: 150},
+	{name: "agents, 1/3 not streamed, cache not told", engine: "two knees", closed: 16, input: [2]float64{6000, 4}, output: [2]float64{200, 5}, cached: 0.7, hideCache: true, unstreamed: 0.33, seconds: 90},
+	{name: "chat, cache not told", engine: "saturating", rate: 4, input: [2]float64{1200, 5}, output: [2]float64{250, 5}, cached: 0.4, hideCache: true, seconds: 90},
+	{name: "no cache, not told", engine: "hyperbola", closed: 24, input: [2]float64{1500, 5}, output: [2]float64{200, 5}, hideCache: true, seconds: 90},
+	{name: "documents, cache not told", engine: "linear", rate: 0.3, input: [2]float64{12000, 4}, output: [2]float64{300, 4}, cached: 0.6, hideCache: true, seconds: 200},
+}
+
+// judgingBlind are more of them, first run when all was done.
+var judgingBlind = []load{
+	{name: "closed 12, 2/5 not streamed", engine: "hyperbola", closed: 12, input: [2]float64{1500, 5}, output: [2]float64{150, 6}, unstreamed: 0.4, seconds: 90},
+	{name: "closed 64, 3/5 not streamed", engine: "root", closed: 64, input: [2]float64{800, 5}, output: [2]float64{250, 5}, perEvent: 2, unstreamed: 0.6, seconds: 90},
+	{name: "Poisson 2/s, 1/2 not streamed", engine: "constant", rate: 2, input: [2]float64{1000, 6}, output: [2]float64{200, 6}, unstreamed: 0.5, seconds: 120},
+	{name: "bursts of 20, 3/4 not streamed", engine: "two knees", rate: 2, burst: 10, input: [2]float64{1500, 5}, output: [2]float64{150, 5}, unstreamed: 0.75, seconds: 120},
+	{name: "Poisson 3/s, none streamed", engine: "fourth root", rate: 3, input: [2]float64{900, 5}, output: [2]float64{150, 5}, unstreamed: 1, seconds: 90},
+	{name: "long context, 1/2 not streamed", engine: "cheap prefill", rate: 0.4, input: [2]float64{15000, 4}, output: [2]float64{300, 4}, unstreamed: 0.5, seconds: 240},
+	{name: "agents, cache not told", engine: "hyperbola", closed: 20, input: [2]float64{9000, 4}, output: [2]float64{200, 5}, cached: 0.8, hideCache: true, seconds: 90},
+	{name: "Poisson 2/s, cache not told", engine: "fourth root", rate: 2, input: [2]float64{2500, 5}, output: [2]float64{150, 5}, cached: 0.5, hideCache: true, seconds: 120},
+	{name: "closed 48, half of both not told", engine: "cheap prefill", closed: 48, input: [2]float64{2000, 5}, output: [2]float64{200, 5}, cached: 0.5, hideCache: true, unstreamed: 0.5, seconds: 90},
+}
+
 // score is how the shares of a run compare with the truth, in percent.
 type score struct {
 	load        string
@@ -64,6 +93,10 @@ type score struct {
 	refused     bool
 	errors      map[Mode][2]float64 // relative error of a request: median and 95th percentile
 	held        [3]float64          // how often the bounds hold: of requests, their prefill, their decode
+	blind       int                 // requests that are not streamed
+	heldBlind   [3]float64          // how often the bounds of those hold
+	heldSeen    [3]float64          // and of the others
+	nothing     float64             // how often the lower bound of a request is 0
 	width       float64             // median of (high-low)/2/energy
 	stagesOfRun bool                // whether the bounds of the run's stages hold
 }
@@ -94,7 +127,18 @@ func scoreOf(s *simulation, a *Attributor, shares []Share) score {
 		for j, st := range []Stage{{sh.Energy, sh.Low, sh.High, false}, sh.Prefill, sh.Decode} {
 			if st.holds([]float64{x.truth(), x.prefill, x.decode}[j]) {
 				r.held[j] += 100 / float64(len(shares))
+				if sh.UnknownStages {
+					r.heldBlind[j]++
+				} else {
+					r.heldSeen[j]++
+				}
 			}
+		}
+		if sh.UnknownStages {
+			r.blind++
+		}
+		if sh.Low == 0 {
+			r.nothing += 100 / float64(len(shares))
 		}
 		prefill, decode = prefill+x.prefill, decode+x.decode
 		widths = append(widths, 100*float64(sh.High-sh.Low)/2/float64(max(sh.Energy, 1)))
@@ -102,6 +146,10 @@ func scoreOf(s *simulation, a *Attributor, shares []Share) score {
 	for m, e := range errors {
 		slices.Sort(e)
 		r.errors[m] = [2]float64{e[len(e)/2], e[len(e)*95/100]}
+	}
+	for j := range r.held {
+		r.heldBlind[j] *= 100 / float64(max(r.blind, 1))
+		r.heldSeen[j] *= 100 / float64(max(r.n-r.blind, 1))
 	}
 	slices.Sort(widths)
 	r.width = widths[len(widths)/2]
@@ -123,7 +171,24 @@ func (r *score) String() string {
 		}
 		out += fmt.Sprintf("  %3.0f %4.0f", r.errors[m][0], r.errors[m][1])
 	}
-	return out + fmt.Sprintf("   %4.0f  %3.0f %3.0f %3.0f", r.width, r.held[0], r.held[1], r.held[2])
+	out += fmt.Sprintf("   %4.0f  %3.0f %3.0f %3.0f", r.width, r.held[0], r.held[1], r.held[2])
+	if r.blind > 0 {
+		out += fmt.Sprintf("  not streamed %3.0f %3.0f %3.0f, others %3.0f %3.0f %3.0f", r.heldBlind[0], r.heldBlind[1], r.heldBlind[2], r.heldSeen[0], r.heldSeen[1], r.heldSeen[2])
+	}
+	return out
+}
+
+// stagesHold reports whether the bounds of stages hold for 85 % of the requests that are
+// streamed and of those that are not, each where there are enough to tell, and for
+// the run.
+func (r *score) stagesHold() bool {
+	const enough = 30
+	for _, stage := range []int{1, 2} {
+		if r.blind >= enough && r.heldBlind[stage] < 85 || r.n-r.blind >= enough && r.heldSeen[stage] < 85 {
+			return false
+		}
+	}
+	return r.stagesOfRun
 }
 
 // TestAttributionAgainstShapley compares shares with the Shapley values of
@@ -133,7 +198,7 @@ func (r *score) String() string {
 // within theirs, all in percent.
 func TestAttributionAgainstShapley(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 10 s")
+		t.Skip("takes 15 s")
 	}
 	for _, c := range []struct {
 		name   string
@@ -142,13 +207,20 @@ func TestAttributionAgainstShapley(t *testing.T) {
 		tick   time.Duration
 		refuse bool
 		least  float64 // percent of requests that must be within bounds, of every load
+		slack  float64 // percent that the figures themselves may be worse by, where the log hides much
 	}{
-		{"choosing", choosing, 100, 100 * time.Millisecond, false, 90},
-		{"choosing, sensor of 1 s", choosing, 100, time.Second, false, 80},
-		{"choosing, no fit", choosing, 100, 100 * time.Millisecond, true, 85},
-		{"judging", judging, 400, 100 * time.Millisecond, false, 90},
-		{"judging, sensor of 1 s", judging, 400, time.Second, false, 80},
-		{"judging, no fit", judging, 400, 100 * time.Millisecond, true, 85},
+		{"choosing", choosing, 100, 100 * time.Millisecond, false, 90, 0},
+		{"choosing, sensor of 1 s", choosing, 100, time.Second, false, 80, 0},
+		{"choosing, no fit", choosing, 100, 100 * time.Millisecond, true, 85, 0},
+		{"choosing, not told", choosingBlind, 700, 100 * time.Millisecond, false, 90, 3},
+		{"choosing, not told, sensor of 1 s", choosingBlind, 700, time.Second, false, 80, 3},
+		{"choosing, not told, no fit", choosingBlind, 700, 100 * time.Millisecond, true, 85, 3},
+		{"judging, not told", judgingBlind, 800, 100 * time.Millisecond, false, 90, 3},
+		{"judging, not told, sensor of 1 s", judgingBlind, 800, time.Second, false, 80, 3},
+		{"judging, not told, no fit", judgingBlind, 800, 100 * time.Millisecond, true, 85, 3},
+		{"judging", judging, 400, 100 * time.Millisecond, false, 90, 0},
+		{"judging, sensor of 1 s", judging, 400, time.Second, false, 80, 0},
+		{"judging, no fit", judging, 400, 100 * time.Millisecond, true, 85, 0},
 	} {
 		table := fmt.Sprintf("%-30s %5s  %-8s  %-8s  %-8s  ±width  within", c.name, "n", "time", "tokens", "fitted")
 		sum := score{errors: map[Mode][2]float64{}}
@@ -158,18 +230,19 @@ func TestAttributionAgainstShapley(t *testing.T) {
 			r := scoreOf(s, a, shares)
 			table += "\n" + r.String()
 			sum.merge(&r)
-			// Of a load with many requests that are not streamed, stages are a guess.
-			stages := r.held[1] >= 85 && r.held[2] >= 85 && r.stagesOfRun || l.unstreamed > 0.25
-			if r.held[0] < c.least || !stages {
+			if r.held[0] < c.least || !r.stagesHold() {
 				t.Errorf("%s, %s: bounds hold of %.0f %% of requests, %.0f %% of prefills, %.0f %% of decodes; of the run's stages %v",
 					c.name, l.name, r.held[0], r.held[1], r.held[2], r.stagesOfRun)
 			}
-			if !r.refused && r.errors[ModeFitted][0] > r.errors[ModeTokens][0]+2 {
+			if r.nothing > 5 {
+				t.Errorf("%s, %s: of %.0f %% of requests the least is 0", c.name, l.name, r.nothing)
+			}
+			if !r.refused && r.errors[ModeFitted][0] > r.errors[ModeTokens][0]+2+c.slack {
 				t.Errorf("%s, %s: the fit errs by %.1f %%, tokens by %.1f %%", c.name, l.name, r.errors[ModeFitted][0], r.errors[ModeTokens][0])
 			}
 		}
 		t.Log(table)
-		sum.check(t, c.name, float64(len(c.loads)))
+		sum.check(t, c.name, float64(len(c.loads)), c.slack)
 	}
 }
 
@@ -184,9 +257,9 @@ func (r *score) merge(other *score) {
 }
 
 // check fails where n merged scores are worse than the package comment says.
-func (r *score) check(t *testing.T, name string, n float64) {
+func (r *score) check(t *testing.T, name string, n, slack float64) {
 	headline, tokens, byTime := r.errors[headlined][0]/n, r.errors[ModeTokens][0]/n, r.errors[ModeTime][0]/n
-	if headline > 8 || headline > tokens || tokens > byTime {
+	if headline > 8+slack || headline > tokens+slack || tokens > byTime {
 		t.Errorf("%s: the headline errs by %.1f %%, tokens by %.1f %%, time by %.1f %%", name, headline, tokens, byTime)
 	}
 	for i, h := range r.held {

@@ -72,13 +72,15 @@ func (a *Attributor) brief(l *life) [3]bool {
 // share makes a Share of the sums of a request.
 func (a *Attributor) share(l *life, sum *[estimates][2]int64, known int64) Share {
 	prefill, decode, all := a.bounded(sum, a.brief(l))
-	if l.unknownCache {
-		// All of the prompt may have been in the cache.
-		all.Low, prefill.Low = max(all.Low-prefill.Energy, 0), 0
-	}
 	if !l.streamed {
-		prefill.Low, prefill.High, prefill.Modelled = 0, all.High, true
-		decode.Low, decode.High, decode.Modelled = 0, all.High, true
+		a.unstreamed(&prefill, &decode, &all)
+	}
+	if l.unknownCache {
+		// All of the prompt may have been in the cache: what is left is the decode. Or
+		// those of others were, and it took a part of what seems theirs.
+		all.Low, prefill.Low = max(all.Low-prefill.Energy, decode.Low, 0), 0
+		more := int64(float64(prefill.Energy) * uncachedWidth)
+		prefill.High, decode.High, all.High = prefill.High+more, decode.High+more, all.High+more
 	}
 	s := Share{
 		Energy: all.Energy, Low: all.Low, High: all.High, Prefill: prefill, Decode: decode,
@@ -117,17 +119,22 @@ var (
 )
 
 const (
-	perResidual   = 1.5 // wider by so many times what a fit leaves unexplained
-	modelledWidth = 0.4 // wider for a stage, or a request, that the sensor does not resolve
+	perResidual   = 1.5  // wider by so many times what a fit leaves unexplained
+	mostBlind     = 0.7  // of the prompts: beyond that nothing is concluded from the others
+	uncachedWidth = 0.25 // wider, of the prefill, where the server does not say what it had in its cache
+	blindWidth    = 0.15 // wider for a request, by so much of the share of prompts that are not streamed
+	modelledWidth = 0.4  // wider for a stage, or a request, that the sensor does not resolve
 )
 
 // widths returns those of the headline mode.
 func (a *Attributor) widths() widths {
+	all := float64(blindWidth * a.Unstreamed())
 	if a.fit.Refused != "" {
-		return refusedWidths
+		w := refusedWidths
+		return widths{w.prefill, w.decode, w.all + all}
 	}
 	w, more := fittedWidths, float64(perResidual*a.fit.Residual)
-	return widths{w.prefill + more, w.decode + more, w.all + more}
+	return widths{w.prefill + more, w.decode + more, w.all + more + all}
 }
 
 // spread returns the energy of the headline mode and the least and the most of
@@ -172,14 +179,63 @@ func (a *Attributor) bounded(sum *[estimates][2]int64, modelled [3]bool) (prefil
 	prefill.widen(w.prefill)
 	decode.widen(w.decode)
 	all.widen(w.all)
+	if a.fit.Refused == "" {
+		more := a.attenuated(prefill.Energy, all.High-prefill.High)
+		prefill.High, decode.Low = prefill.High+more, max(decode.Low-more, 0)
+	}
 	return prefill, decode, all
 }
 
-// unstage widens the bounds of stages by the energy of requests whose stages are
-// not known.
-func unstage(prefill, decode *Stage, unknown [2]int64) {
-	prefill.Low, decode.Low = max(prefill.Low-unknown[0], 0), max(decode.Low-unknown[1], 0)
-	prefill.High, decode.High = prefill.High+unknown[1], decode.High+unknown[0]
+// Unstreamed returns the share of the prompt tokens of requests that are not streamed, of
+// which the log does not say when they were computed, 0 to 1.
+func (a *Attributor) Unstreamed() float64 {
+	if a.prompts[1] == 0 {
+		return 0
+	}
+	return float64(a.prompts[0]) / float64(a.prompts[1])
+}
+
+// attenuated returns how much more a prefill may have taken than a fit says that knew
+// only of a part of the prompts when they were computed, and no more than most. A term
+// whose weights stand in the wrong cells is fitted too small, in about the share of
+// those that do.
+func (a *Attributor) attenuated(energy, most int64) int64 {
+	u := a.Unstreamed()
+	if most <= 0 || u == 1 {
+		return max(most, 0)
+	}
+	return int64(min(float64(energy)*(u/(1-u)), float64(most)))
+}
+
+// concludes reports whether enough is known from requests that are streamed for what a
+// fit says of a prompt token to bound the prefill of one that is not, by twice as much.
+func (a *Attributor) concludes() bool { return a.fit.Refused == "" && a.Unstreamed() <= mostBlind }
+
+// unstreamed sets the bounds of the stages of a request of which nothing says where the
+// one ends and the other begins: its tokens say, with those of others, what a prefill
+// takes at most, and that leaves the decode the rest.
+func (a *Attributor) unstreamed(prefill, decode, all *Stage) {
+	most, least := all.High-decode.Low, decode.Low
+	if a.fit.Refused == "" {
+		most = all.High
+		if a.concludes() {
+			most = min(prefill.High+prefill.Energy, most)
+		}
+		least = max(all.Low-most, 0)
+	}
+	prefill.Low, prefill.High, prefill.Modelled = 0, max(most, prefill.Energy), true
+	decode.Low, decode.High, decode.Modelled = min(least, decode.Energy), all.High, true
+}
+
+// unstage widens the bounds of a window's stages by the energy of requests that are not
+// streamed, by stage: what is not known to be the one may be the other.
+func (a *Attributor) unstage(prefill, decode *Stage, unknown [2]int64) {
+	more := unknown[1]
+	if a.concludes() {
+		more = min(more, unknown[0])
+	}
+	prefill.Low, decode.Low = max(prefill.Low-unknown[0], 0), max(decode.Low-more, 0)
+	prefill.High, decode.High = prefill.High+more, decode.High+unknown[0]
 }
 
 // Totals is the energy of a window, in microjoules: Idle + Prefill.Energy +
@@ -226,8 +282,7 @@ func (a *Attributor) Sum(from, to trace.Time) (Totals, bool) {
 		st.Modelled = more > st.Energy/2
 		st.Low, st.High = max(st.Low-int64(float64(more)*modelledWidth), 0), st.High+int64(float64(more)*modelledWidth)
 	}
-	// What is not known to be the one may be the other.
-	unstage(&t.Prefill, &t.Decode, unstaged[a.headline()])
+	a.unstage(&t.Prefill, &t.Decode, unstaged[a.headline()])
 	t.Unattributed = t.Total - t.Idle - t.Requests
 	return t, true
 }

@@ -28,6 +28,8 @@ const (
 	output             // output tokens
 	context            // output tokens, times the tokens in their cache
 	decode             // nanoseconds of the decode stage
+	pacedOutput        // output tokens of requests that are streamed: of others is not known when
+	pacedDecode        // nanoseconds of their decode stage
 	columns
 )
 
@@ -139,13 +141,16 @@ func (a *Attributor) weigh(q *trace.Request, l *life, offset time.Duration) (fir
 	a.bounds = a.grid.appendBounds(a.bounds, first, last+1)
 	a.rows = slices.Grow(a.rows, last+1-first)[:last+1-first]
 	clear(a.rows)
-	s := spreader{a.bounds, a.rows, 0}
+	s := spreader{bounds: a.bounds, rows: a.rows, paced: l.streamed}
 	s.span(flight, l.sent, l.first)
 	s.span(prefill, l.start, l.first)
 	s.span(latePrefill, min(l.late, l.first), l.first)
 	s.tokens(prompt, l.start, l.early, l.uncached*tokenUnit)
 	s.tokens(latePrompt, l.late, l.lateEnd, l.uncached*tokenUnit)
 	s.span(decode, l.first, l.end)
+	if s.paced {
+		s.span(pacedDecode, l.first, l.end)
+	}
 	s.outputs(q, l, offset)
 	return first, a.rows
 }
@@ -154,7 +159,8 @@ func (a *Attributor) weigh(q *trace.Request, l *life, offset time.Duration) (fir
 type spreader struct {
 	bounds []trace.Time // one more than rows
 	rows   []row
-	at     int // the cell of the last amount
+	at     int  // the cell of the last amount
+	paced  bool // when output tokens were made is known
 }
 
 // seek moves to the cell that t is in, or the last one before it.
@@ -243,5 +249,8 @@ func (s *spreader) made(from, to trace.Time, units, cache int64) {
 	s.spread(from, to, units, func(w *row, part int64) {
 		w[output] += part
 		w[context] += part * cache / contextUnit
+		if s.paced {
+			w[pacedOutput] += part
+		}
 	})
 }

@@ -61,7 +61,7 @@ Usage: {{.Name}} [flags] {{.ArgsUsage}}
 {{.Description}}
 {{end}}
 Flags:
-{{range .VisibleFlags}}  {{.}}
+{{range .Metadata.flags}}  {{.}}
 {{end}}
 Exit status: 0 ok, 1 failed, 2 usage, 3 finished but incomplete, 130 interrupted.
 `
@@ -75,7 +75,7 @@ func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 	}
 	flags = append(flags,
 		&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress, no summary", Destination: &env.Quiet},
-		&ucli.StringFlag{Name: "progress", Usage: "auto, plain or none", Value: "auto", Destination: &env.progress})
+		&ucli.StringFlag{Name: "progress", Usage: "how to show progress: `auto|plain|none`", Value: "auto", Destination: &env.progress})
 
 	flags = append(flags,
 		&ucli.BoolFlag{Name: "version", Usage: "print the version"},
@@ -88,8 +88,8 @@ func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 	app := &ucli.App{
 		Name: tool.Name, Usage: tool.Usage, ArgsUsage: tool.Args, Description: strings.TrimSpace(tool.Manual),
 		Flags: flags, Version: Version, HideHelp: true, HideHelpCommand: true, DisableSliceFlagSeparator: true,
-		CustomAppHelpTemplate: helpTemplate,
-		Reader:                env.Stdin, Writer: env.Stdout, ErrWriter: env.Stderr,
+		CustomAppHelpTemplate: helpTemplate, Metadata: map[string]any{"flags": flagLines(flags)},
+		Reader: env.Stdin, Writer: env.Stdout, ErrWriter: env.Stderr,
 		ExitErrHandler: func(*ucli.Context, error) {},
 		OnUsageError:   func(_ *ucli.Context, err error, _ bool) error { return Usagef("%s", err) },
 		Action: func(c *ucli.Context) error {
@@ -108,6 +108,19 @@ func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 		HideVersion: true,
 	}
 	return app.RunContext(ctx, append([]string{tool.Name}, flagArgs...))
+}
+
+// flagLines returns the lines of the help text. A default that is false or zero stands for
+// a flag that was not given, mostly for no limit, and is not shown.
+func flagLines(flags []ucli.Flag) (lines []string) {
+	for _, f := range flags {
+		line := f.String()
+		for _, nothing := range []string{"false", "0", "0s"} {
+			line = strings.TrimRight(strings.TrimSuffix(line, "(default: "+nothing+")"), " ")
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // split parts args into the flags, which it returns, and the operands and the

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	ucli "github.com/urfave/cli/v2"
@@ -18,7 +19,8 @@ func runTool(t *testing.T, action func(env *Env, c *ucli.Context) error, args ..
 	t.Helper()
 	tool := Tool{
 		Name: "tool", Usage: "does things", Args: "FILE...", Output: true,
-		Flags:  []ucli.Flag{&ucli.StringFlag{Name: "url"}, &ucli.StringSliceFlag{Name: "set"}, &ucli.BoolFlag{Name: "check"}},
+		Flags: []ucli.Flag{&ucli.StringFlag{Name: "url", Usage: "`URL` of the server"}, &ucli.StringSliceFlag{Name: "set"}, &ucli.BoolFlag{Name: "check"},
+			&ucli.DurationFlag{Name: "for"}, &ucli.DurationFlag{Name: "wait", Value: 10 * time.Second}, &ucli.IntFlag{Name: "count"}},
 		Action: func(_ context.Context, env *Env, c *ucli.Context) error { return action(env, c) },
 	}
 	var out, errs bytes.Buffer
@@ -85,9 +87,14 @@ func TestHelpIsAResult(t *testing.T) {
 	if code != 0 || stderr != "" {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
-	for _, want := range []string{"tool - does things", "--url value", "Exit status: 0 ok"} {
+	for _, want := range []string{"tool - does things", "--url URL ", " URL of the server\n", "--progress auto|plain|none ", "(default: 10s)", "Exit status: 0 ok"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("help lacks %q:\n%s", want, stdout)
+		}
+	}
+	for _, nothing := range []string{"(default: false)", "(default: 0)", "(default: 0s)"} {
+		if strings.Contains(stdout, nothing) {
+			t.Errorf("help says %s:\n%s", nothing, stdout)
 		}
 	}
 	if code, stdout, _ := runTool(t, nil, "--version"); code != 0 || stdout != "tool (wattrace "+Version+")\n" {

@@ -38,7 +38,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Name: "reduce", Usage: "power and energy of each phase of a run, from its request log and telemetry",
 		Args: "[REQUESTS.jsonl|POWER.arrows|SMI.csv|-]...", Manual: manual, Output: true,
 		Flags: append([]ucli.Flag{
-			&ucli.StringFlag{Name: "format", Value: "text", Usage: "text, json, csv or markdown"},
+			&ucli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT` of the report: text, json, csv or markdown"},
 			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},
 			&ucli.StringSliceFlag{Name: "window", Usage: "one more window, which may overlap the phases: `NAME=START..END`, in RFC 3339 or Unix seconds"},
 			&ucli.DurationFlag{Name: "every", Usage: "cut every phase into slices of this `TIME`"},

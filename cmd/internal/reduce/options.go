@@ -88,10 +88,12 @@ func parseOptions(c *ucli.Context) (options, error) {
 	return o, parseSLO(c.StringSlice("slo"), &r.SLO)
 }
 
-// splitList splits what is given in one flag by commas.
+// splitList splits what is given in one flag by commas, which a space may follow.
 func splitList(list []string) (out []string) {
 	for _, s := range list {
-		out = append(out, strings.Split(s, ",")...)
+		for name := range strings.SplitSeq(s, ",") {
+			out = append(out, strings.TrimSpace(name))
+		}
 	}
 	return out
 }

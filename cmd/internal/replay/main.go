@@ -71,7 +71,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.DurationFlag{Name: "timeout", Usage: "fail a request after `TIME`; 0 is never", Value: defaultTimeout, Destination: &o.timeout},
 			&ucli.StringSliceFlag{Name: "set", Usage: "set a top-level key of every body: `KEY=JSON`; may be repeated"},
 			&ucli.StringSliceFlag{Name: "header", Usage: "add a header to every request: `'NAME: VALUE'`; may be repeated"},
-			&ucli.StringFlag{Name: "timing", Usage: "side file of the trace; TRACE" + trace.TimingSuffix + " if there is one", Destination: &o.timing},
+			&ucli.StringFlag{Name: "timing", Usage: "side `FILE` of the trace; TRACE" + trace.TimingSuffix + " if there is one", Destination: &o.timing},
 			&ucli.StringFlag{Name: "api-key-file", Usage: "take the API key from `FILE`; else $WATTRACE_API_KEY", Destination: &o.keyFile},
 			&ucli.BoolFlag{Name: "server-messages", Usage: "log servers' error messages too; they may quote prompts", Destination: &o.serverMessages},
 		},

@@ -48,7 +48,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "addr-file", Usage: "write the server's URL to `FILE` once it listens", Destination: &o.addrFile},
 			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model", Value: simserver.DefaultModel, Destination: &o.model},
 			&ucli.IntFlag{Name: "gpus", Usage: "`N` GPUs share each request", Value: 4, Destination: &o.gpus},
-			&ucli.StringFlag{Name: "arch", Usage: "architecture of the GPUs: " + archNames(), Value: sim.Profiles()[0].Name, Destination: &o.arch},
+			&ucli.StringFlag{Name: "arch", Usage: "`NAME` of the GPUs' architecture: " + archNames(), Value: sim.Profiles()[0].Name, Destination: &o.arch},
 			&ucli.Uint64Flag{Name: "seed", Usage: "`N` decides words, lengths and the differences of the GPUs", Value: 1, Destination: &o.seed},
 			&ucli.Float64Flag{Name: "speed", Usage: "serve `X` times faster", Value: 1, Destination: &o.speed},
 			&ucli.StringFlag{Name: "truth", Usage: "write what the GPUs really drew to `FILE`", Destination: &o.truth},
