@@ -49,11 +49,11 @@ type Attributor struct {
 	weights []row  // per cell, of all requests; until Energy
 	known   []bool // per cell; nil is all
 	rates   []rates
-	parts   []part // per stretch of the grid
+	before  []elapsed // per cell, and at the end of the grid
+	parts   []part    // per stretch of the grid
 	fit     Fit
 
-	bounds []trace.Time // of the cells of the request at hand
-	rows   []row
+	weight weight // of the request at hand
 }
 
 // New makes an Attributor for the cells of a grid.
@@ -77,12 +77,18 @@ func New(grid *Grid, opt Options) *Attributor {
 // any order, before Energy.
 func (a *Attributor) Survey(q *trace.Request, offset time.Duration) {
 	l := a.life(q, offset)
-	first, rows := a.weigh(q, &l, offset)
-	for i := range rows {
-		w := &a.weights[first+i]
-		for c, v := range rows[i] {
-			w[c] += v
+	w := a.weigh(q, &l, offset)
+	sums := a.weights[w.first:]
+	for i := range w.prompt {
+		for c, v := range w.prefill(i, &l) {
+			sums[i][c] += v
 		}
+	}
+	for i, made := range w.output {
+		sum := &sums[i]
+		sum[output] += made.tokens
+		sum[context] += made.context
+		sum[decode] += w.within(i, l.first, l.end)
 	}
 }
 
@@ -118,6 +124,13 @@ type rates struct {
 	fallback                 fallback
 }
 
+// elapsed is what one request that is in flight from the first cell on has until a
+// cell, all of it by time.
+type elapsed struct {
+	energy int64 // microjoules, whole ones in each cell
+	known  int64 // nanoseconds
+}
+
 // fallback is the estimates, as bits, that place no work in a cell in which
 // requests are in flight. What was drawn there is shared by time: it may be
 // a prefill that was slower than supposed, or of a prompt of unknown length.
@@ -150,6 +163,15 @@ func (a *Attributor) Energy(total []int64, known []bool, idleWatts trace.Opt[flo
 			}
 			a.pool(active, from, k)
 		}
+	}
+	a.before = make([]elapsed, len(active)+1)
+	for k := range active {
+		e := a.before[k]
+		if a.knows(k) {
+			e.energy += floor(a.length(k), a.rates[k].time)
+			e.known += a.length(k)
+		}
+		a.before[k+1] = e
 	}
 	a.weights = nil
 }
@@ -266,29 +288,6 @@ func (a *Attributor) Mode() Mode {
 		return ModeFitted
 	}
 	return ModeTokens
-}
-
-// add adds what a request gets of a cell, by estimate and stage, in whole
-// microjoules.
-func (a *Attributor) add(k int, w *row, sum *[estimates][2]int64) {
-	r := &a.rates[k]
-	sum[byTime][0] += floor(w[flight], r.time)
-	sum[byTime][1] += floor(w[decode], r.time)
-	sum[byTokens][0] += floor(w[prompt], r.tokens)
-	sum[byTokens][1] += floor(outputWorth*w[output], r.tokens)
-	sum[byTokensLate][0] += floor(w[latePrompt], r.tokensLate)
-	sum[byTokensLate][1] += floor(outputWorth*w[output], r.tokensLate)
-	a.fit.early.add(&sum[byFit], w[prompt], w[prefill], w, r.fit, r.each)
-	a.fit.late.add(&sum[byFitLate], w[latePrompt], w[latePrefill], w, r.fitLate, r.eachLate)
-	if r.fallback == 0 {
-		return
-	}
-	for e := byTokens; e < estimates; e++ {
-		if r.fallback>>e&1 == 1 {
-			sum[e][0] += floor(w[flight], r.time)
-			sum[e][1] += floor(w[decode], r.time)
-		}
-	}
 }
 
 func floor(weight int64, rate float64) int64 { return int64(float64(weight) * rate) }

@@ -23,7 +23,8 @@ const maxCells = 2_000_000
 type Grid struct {
 	step      time.Duration
 	stretches []stretch // in order, without holes
-	last      int       // the stretch that was asked for last
+	bounds    []trace.Time
+	last      int // the stretch that was asked for last
 }
 
 // stretch is the time between two edges.
@@ -55,6 +56,12 @@ func NewGrid(edges []trace.Time, step time.Duration) *Grid {
 		s := stretch{sorted[i-1], sorted[i], cells}
 		g.stretches = append(g.stretches, s)
 		cells += int((s.end.Sub(s.start) + step - 1) / step)
+		for at := s.start; at < s.end; at = at.Add(step) {
+			g.bounds = append(g.bounds, at)
+		}
+	}
+	if cells > 0 {
+		g.bounds = append(g.bounds, sorted[len(sorted)-1])
 	}
 	return g
 }
@@ -64,10 +71,7 @@ func (g *Grid) Step() time.Duration { return g.step }
 
 // Len returns the number of cells.
 func (g *Grid) Len() int {
-	if len(g.stretches) == 0 {
-		return 0
-	}
-	return g.after(len(g.stretches) - 1)
+	return max(len(g.bounds)-1, 0)
 }
 
 // after returns the number of the cell after a stretch's last.
@@ -78,24 +82,7 @@ func (g *Grid) after(s int) int {
 
 // Bound returns the start of cell i, and for i = Len() the end of the last one.
 // It panics on any other i, and on every i of a grid without cells.
-func (g *Grid) Bound(i int) trace.Time {
-	s := &g.stretches[g.stretchOf(i)]
-	return min(s.start.Add(time.Duration(i-s.first)*g.step), s.end)
-}
-
-// appendBounds appends the bounds from one to another, both included.
-func (g *Grid) appendBounds(b []trace.Time, from, to int) []trace.Time {
-	for from < to {
-		i := g.stretchOf(from)
-		s := g.stretches[i]
-		at := s.start.Add(time.Duration(from-s.first) * g.step)
-		for end := min(to, g.after(i)); from < end; from++ {
-			b = append(b, at)
-			at = at.Add(g.step)
-		}
-	}
-	return append(b, g.Bound(to))
-}
+func (g *Grid) Bound(i int) trace.Time { return g.bounds[i] }
 
 // stretchOf returns the stretch of a cell; of Len(), the last one.
 func (g *Grid) stretchOf(cell int) int {

@@ -35,32 +35,106 @@ type Share struct {
 // Sum. It must see the requests that Survey saw, each once, in any order.
 func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	l := a.life(q, offset)
-	first, rows := a.weigh(q, &l, offset)
+	w := a.weigh(q, &l, offset)
 	var sum [estimates][2]int64
-	known, brief := int64(0), a.brief(&l)
-	for i := 0; i < len(rows); {
-		s := a.grid.stretchOf(first + i)
-		before := sum
-		for end := min(a.grid.after(s)-first, len(rows)); i < end; i++ {
-			if a.knows(first + i) {
-				known += rows[i][flight] + rows[i][decode]
-			}
-			a.add(first+i, &rows[i], &sum)
-		}
+	brief := a.brief(&l)
+	for i := 0; i < len(w.output); {
+		s := a.grid.stretchOf(w.first + i)
+		end := min(a.grid.after(s)-w.first, len(w.output))
+		var got [estimates][2]int64
+		a.prefilled(w, &l, i, min(end, len(w.prompt)), &got)
+		a.decoded(w, &l, i, end, &got)
 		for e := range sum {
-			for stage := range sum[e] {
-				got := sum[e][stage] - before[e][stage]
-				a.parts[s].shared[e][stage] += got
+			for stage, v := range got[e] {
+				sum[e][stage] += v
+				a.parts[s].shared[e][stage] += v
 				if !l.streamed {
-					a.parts[s].unstaged[e][stage] += got
+					a.parts[s].unstaged[e][stage] += v
 				}
 				if brief[stage] {
-					a.parts[s].brief[e][stage] += got
+					a.parts[s].brief[e][stage] += v
 				}
 			}
 		}
+		i = end
 	}
-	return a.share(&l, &sum, known)
+	return a.share(&l, &sum, a.elapsed(w, 0, len(w.output), l.sent, l.end).known)
+}
+
+// elapsed returns what a request that is in flight in [start, end) has by time in
+// cells [i, j) of its own.
+func (a *Attributor) elapsed(w *weight, i, j int, start, end trace.Time) (sum elapsed) {
+	part := func(i int) {
+		if k := w.first + i; a.knows(k) {
+			in := w.within(i, start, end)
+			sum.energy += floor(in, a.rates[k].time)
+			sum.known += in
+		}
+	}
+	for ; i < j && w.bounds[i] < start; i++ {
+		part(i)
+	}
+	for ; i < j && w.bounds[j] > end; j-- {
+		part(j - 1)
+	}
+	if i < j {
+		from, to := a.before[w.first+i], a.before[w.first+j]
+		sum.energy += to.energy - from.energy
+		sum.known += to.known - from.known
+	}
+	return sum
+}
+
+// prefilled adds what a request's prefill gets of cells [i, j) of its own by the
+// estimates that count.
+func (a *Attributor) prefilled(w *weight, l *life, i, j int, got *[estimates][2]int64) {
+	for ; i < j; i++ {
+		r := &a.rates[w.first+i]
+		v := w.prefill(i, l)
+		byTimeAlone := floor(v[flight], r.time)
+		got[byTime][0] += byTimeAlone
+		got[byTokens][0] += floor(v[prompt], r.tokens)
+		got[byTokensLate][0] += floor(v[latePrompt], r.tokensLate)
+		got[byFit][0] += a.fit.early.prefill(v[prompt], v[prefill], r.fit, r.each)
+		got[byFitLate][0] += a.fit.late.prefill(v[latePrompt], v[latePrefill], r.fitLate, r.eachLate)
+		r.fallback.add(got, 0, byTimeAlone)
+	}
+}
+
+// decoded is prefilled for the decode stage, of which there are a hundred cells for each
+// of the other: those estimates are left out that nothing is made of, see spread.
+func (a *Attributor) decoded(w *weight, l *life, i, j int, got *[estimates][2]int64) {
+	got[byTime][1] += a.elapsed(w, i, j, l.first, l.end).energy
+	rates := a.rates[w.first:]
+	var tokens, tokensLate, fit, fitLate int64
+	fitted := a.fit.Refused == ""
+	for ; i < j; i++ {
+		r, made := &rates[i], w.output[i]
+		tokensLate += floor(outputWorth*made.tokens, r.tokensLate)
+		if fitted {
+			time := w.within(i, l.first, l.end)
+			fit += a.fit.early.decode(made, time, r.fit, r.each)
+			fitLate += a.fit.late.decode(made, time, r.fitLate, r.eachLate)
+		} else {
+			tokens += floor(outputWorth*made.tokens, r.tokens)
+		}
+		if r.fallback != 0 {
+			r.fallback.add(got, 1, floor(w.within(i, l.first, l.end), r.time))
+		}
+	}
+	got[byTokens][1] += tokens
+	got[byTokensLate][1] += tokensLate
+	got[byFit][1] += fit
+	got[byFitLate][1] += fitLate
+}
+
+// add adds what a stage has by time to the estimates that place no work in its cell.
+func (f fallback) add(got *[estimates][2]int64, stage int, microjoules int64) {
+	for e := byTokens; e < estimates; e++ {
+		if f>>e&1 == 1 {
+			got[e][stage] += microjoules
+		}
+	}
 }
 
 // brief reports of a request's prefill, its decode and all of it whether it is
