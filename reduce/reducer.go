@@ -148,13 +148,14 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 			}
 		}
 	}
+	outputs := q.Outputs()
 	for other := range r.timeline.overlapping(sent, done) {
 		if other.activity != nil {
-			other.activity.add(q, offset)
+			other.activity.add(q, outputs, offset)
 		}
 	}
 	if r.load != nil {
-		r.load.add(q, offset)
+		r.load.add(q, outputs, offset)
 	}
 	r.surveyAttribution(q, offset)
 	if len(r.tools.names) > 0 {

@@ -77,7 +77,7 @@ func New(grid *Grid, opt Options) *Attributor {
 // any order, before Energy.
 func (a *Attributor) Survey(q *trace.Request, offset time.Duration) {
 	l := a.life(q, offset)
-	w := a.weigh(q, &l, offset)
+	w := a.weigh(&l, offset)
 	sums := a.weights[w.first:]
 	for i := range w.prompt {
 		for c, v := range w.prefill(i, &l) {

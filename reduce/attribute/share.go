@@ -35,7 +35,7 @@ type Share struct {
 // Sum. It must see the requests that Survey saw, each once, in any order.
 func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	l := a.life(q, offset)
-	w := a.weigh(q, &l, offset)
+	w := a.weigh(&l, offset)
 	var sum [estimates][2]int64
 	brief := a.brief(&l)
 	for i := 0; i < len(w.output); {

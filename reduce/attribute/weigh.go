@@ -41,14 +41,14 @@ type life struct {
 	early        trace.Time // where the prefill ends, if it ran from start
 	late         trace.Time // where it begins and ends at the other extreme
 	lateEnd      trace.Time
-	first, end   trace.Time // first token; last output or the end
-	streamed     bool       // first is known
-	queue        bool       // start is known
-	input        int64      // tokens of the prompt, those in the cache too
-	uncached     int64      // of those, to be computed
-	output       int64      // tokens of the answer
-	events       int64      // that brought them
-	refused      bool       // the server did not work on it
+	first, end   trace.Time    // first token; last output or the end
+	streamed     bool          // first is known
+	queue        bool          // start is known
+	input        int64         // tokens of the prompt, those in the cache too
+	uncached     int64         // of those, to be computed
+	output       int64         // tokens of the answer
+	outputs      []trace.Chunk // that brought them
+	refused      bool          // the server did not work on it
 	unknownCache bool
 	unknownInput bool
 }
@@ -58,14 +58,10 @@ type life struct {
 func (a *Attributor) life(q *trace.Request, offset time.Duration) life {
 	l := life{sent: q.Sent.Add(offset)}
 	l.end = max(q.LastToken.Or(q.Done).Add(offset), l.sent)
-	for i := range q.Chunks {
-		if q.Chunks[i].Kind.Output() {
-			l.events++
-		}
-	}
+	l.outputs = q.Outputs()
 	l.tokens(q)
 	// One event with a whole answer says nothing of when it was made.
-	l.streamed = q.FirstToken.OK && (l.events != 1 || l.output <= 1)
+	l.streamed = q.FirstToken.OK && (len(l.outputs) != 1 || l.output <= 1)
 	l.first = l.end
 	if l.streamed {
 		l.first = min(max(q.FirstToken.V.Add(offset), l.sent), l.end)
@@ -96,7 +92,7 @@ func (l *life) place(takes time.Duration) {
 
 // tokens fills in the counts of tokens.
 func (l *life) tokens(q *trace.Request) {
-	l.output = min(max(q.OutputTokens.Or(l.events), 0), maxTokens)
+	l.output = min(max(q.OutputTokens.Or(int64(len(l.outputs))), 0), maxTokens)
 	if l.refused = refused(q); l.refused {
 		return
 	}
@@ -138,7 +134,7 @@ type weight struct {
 
 // weigh returns what a request weighs, which is valid until the next call. One that
 // the server refused weighs nothing in any mode, however long that took.
-func (a *Attributor) weigh(q *trace.Request, l *life, offset time.Duration) *weight {
+func (a *Attributor) weigh(l *life, offset time.Duration) *weight {
 	w := &a.weight
 	n := a.grid.Len()
 	if l.refused || n == 0 || l.end < a.grid.Bound(0) || l.sent >= a.grid.Bound(n) {
@@ -163,7 +159,7 @@ func (a *Attributor) weigh(q *trace.Request, l *life, offset time.Duration) *wei
 	w.at = 0
 	w.spread(w.prompt, l.start, l.early, l.uncached*tokenUnit, 0)
 	w.spread(w.latePrompt, l.late, l.lateEnd, l.uncached*tokenUnit, 0)
-	w.outputs(q, l, offset)
+	w.outputs(l, offset)
 	return w
 }
 
@@ -229,33 +225,22 @@ func (w *weight) spread(cells []amount, from, to trace.Time, units, cache int64)
 // outputs spreads the output tokens: each event brings an equal share, made
 // since the event before. The step that ends a prefill makes a token, so that one
 // of the first event's is no work of its own.
-func (w *weight) outputs(q *trace.Request, l *life, offset time.Duration) {
+func (w *weight) outputs(l *life, offset time.Duration) {
 	whole := l.output * tokenUnit
 	switch {
 	case !l.streamed:
 		w.spread(w.output, l.start, l.end, whole, l.input+l.output/2)
 		return
-	case l.events == 0:
+	case len(l.outputs) == 0:
 		w.spread(w.output, l.first, l.end, max(whole-tokenUnit, 0), l.input+l.output/2)
 		return
 	}
-	each := whole / l.events
-	if each == 0 {
-		return
-	}
-	prev, done := l.first, int64(0)
-	for c := range q.Chunks {
-		if !q.Chunks[c].Kind.Output() {
-			continue
-		}
-		made := l.input + done/tokenUnit
-		done += each
-		if done == each {
-			w.spread(w.output, l.late, l.first, max(each-tokenUnit, 0), made)
-			continue
-		}
-		at := min(max(q.Chunks[c].At.Add(offset), prev), l.end)
-		w.spread(w.output, prev, at, each, made)
+	each := whole / int64(len(l.outputs))
+	w.spread(w.output, l.late, l.first, max(each-tokenUnit, 0), l.input)
+	prev := l.first
+	for i, c := range l.outputs[1:] {
+		at := min(max(c.At.Add(offset), prev), l.end)
+		w.spread(w.output, prev, at, each, l.input+int64(i+1)*each/tokenUnit)
 		prev = at
 	}
 }
