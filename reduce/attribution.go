@@ -33,16 +33,30 @@ type FitDoc struct {
 // RequestEnergy is what one request had of the energy; see attribute.Share.
 type RequestEnergy = attribute.Share
 
-// surveyAttribution takes a request in the first pass. The telemetry has been
-// surveyed, which says what the sensors resolve.
-func (r *Reducer) surveyAttribution(q *trace.Request, offset time.Duration) {
-	if r.split == nil {
-		if len(r.all) == 0 || r.grid.Len() == 0 {
-			return
+// WeighRequest takes a request in the first pass, beside SurveyRequest, for its share of
+// the energy: of all that is done with a request this is most, and it may be called
+// concurrently, for requests in any order. The telemetry has been surveyed, which says
+// what the sensors resolve.
+func (r *Reducer) WeighRequest(q *trace.Request, offset time.Duration) {
+	r.weighing.Do(func() {
+		if len(r.all) > 0 && r.grid.Len() > 0 {
+			r.split = attribute.New(r.grid, attribute.Options{Resolution: r.resolution()})
 		}
-		r.split = attribute.New(r.grid, attribute.Options{Resolution: r.resolution()})
+	})
+	if r.split != nil {
+		r.split.Survey(q, offset)
 	}
-	r.split.Survey(q, offset)
+}
+
+// RequestEnergy takes a request in the second pass, before Request, and returns what it
+// had of the energy; unknown where the energy is not known. It may be called
+// concurrently, for requests in any order.
+func (r *Reducer) RequestEnergy(q *trace.Request, offset time.Duration) (energy trace.Opt[RequestEnergy]) {
+	r.settle()
+	if r.split != nil {
+		energy = trace.Some(r.split.Request(q, offset))
+	}
+	return energy
 }
 
 // resolution returns how short a stretch of time the worst sensor can tell.

@@ -46,12 +46,11 @@ func (ph *phase) inputTokens() float64  { return float64(ph.input) / microtokens
 func (ph *phase) outputTokens() float64 { return float64(ph.output) / microtokens }
 
 // Request takes one request that ended, of the phase with that index, in the second
-// pass over the log, and returns what it had of the energy; unknown where the energy is
-// not known. offset moves its times to the common clock.
-func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (energy trace.Opt[RequestEnergy]) {
+// pass over the log, in the order of the log, with its energy as RequestEnergy returned
+// it. offset moves its times to the common clock.
+func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, energy trace.Opt[RequestEnergy]) {
 	r.settle()
-	if r.split != nil {
-		energy = trace.Some(r.split.Request(q, offset))
+	if energy.OK {
 		r.phases[phase].spent(q, energy.V)
 	}
 	own := r.phases[phase]
@@ -75,7 +74,6 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (en
 			ph.arrived(q, outputs, offset)
 		}
 	}
-	return energy
 }
 
 // spent notes the energy of a request of the phase's own, all of it known.

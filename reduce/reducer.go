@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"wattrace/reduce/attribute"
@@ -24,13 +25,15 @@ type Span struct {
 }
 
 // A Reducer computes a report in two passes over the telemetry and two over the
-// requests, as the package comment says. It is not safe for concurrent use.
+// requests, as the package comment says. It is not safe for concurrent use, but for
+// WeighRequest and RequestEnergy.
 type Reducer struct {
 	clock     trace.Clock
 	opt       Options
 	sensors   SensorTable
 	hasLog    bool
-	settled   bool
+	weighing  sync.Once
+	settling  sync.Once
 	phases    []*phase
 	windows   []*phase  // those of kind window, and the windows of all phases
 	head      *phase    // of the recording, at rest; nil is not asked for
@@ -133,7 +136,8 @@ func (r *Reducer) lookup(b *sample.Batch) {
 }
 
 // SurveyRequest takes one request that ended, of the phase with that index, in
-// the first pass over the log. offset moves its times to the common clock.
+// the first pass over the log, in the order of the log; see also WeighRequest. offset
+// moves its times to the common clock.
 func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duration) {
 	ph := r.phases[phase]
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
@@ -157,7 +161,6 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 	if r.load != nil {
 		r.load.add(q, outputs, offset)
 	}
-	r.surveyAttribution(q, offset)
 	if len(r.tools.names) > 0 {
 		r.tools.surveyRequest(ph, q, offset)
 	}
@@ -373,10 +376,10 @@ func (r *Reducer) Telemetry(b *sample.Batch, from Recording) {
 // settle ends the second pass over the telemetry, once: with the energy known, the
 // steady windows are found, before the requests come for the second time.
 func (r *Reducer) settle() {
-	if r.settled {
-		return
-	}
-	r.settled = true
+	r.settling.Do(r.settleOnce)
+}
+
+func (r *Reducer) settleOnce() {
 	for _, s := range slices.Concat(r.gpus, r.others) {
 		if s.counter != nil {
 			s.counter.end()

@@ -2,6 +2,7 @@ package attribute
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"wattrace/trace"
@@ -38,7 +39,8 @@ const (
 )
 
 // An Attributor splits the energy of a run over its requests, in two passes, as
-// the package comment says. It is not safe for concurrent use.
+// the package comment says. In each of them, requests may be taken concurrently: no
+// result depends on their order.
 type Attributor struct {
 	grid       *Grid
 	resolution time.Duration
@@ -46,14 +48,15 @@ type Attributor struct {
 	rate       float64
 	queue      func(q *trace.Request) (time.Duration, bool)
 
-	weights []row  // per cell, of all requests; until Energy
-	known   []bool // per cell; nil is all
+	mu      sync.Mutex // of weights and of the sums of parts
+	weights []row      // per cell, of all requests; until Energy
+	known   []bool     // per cell; nil is all
 	rates   []rates
 	before  []elapsed // per cell, and at the end of the grid
 	parts   []part    // per stretch of the grid
 	fit     Fit
 
-	weight weight // of the request at hand
+	spare sync.Pool // of *weight
 }
 
 // New makes an Attributor for the cells of a grid.
@@ -78,6 +81,9 @@ func New(grid *Grid, opt Options) *Attributor {
 func (a *Attributor) Survey(q *trace.Request, offset time.Duration) {
 	l := a.life(q, offset)
 	w := a.weigh(&l, offset)
+	defer a.spare.Put(w)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	sums := a.weights[w.first:]
 	for i := range w.prompt {
 		for c, v := range w.prefill(i, &l) {
@@ -110,10 +116,10 @@ const outputWorth = 16
 
 // part sums up a stretch of the grid.
 type part struct {
-	total, idle, unknown int64               // microjoules, microjoules, nanoseconds
-	shared               [estimates][2]int64 // microjoules of requests' prefill and decode stages
-	unstaged             [estimates][2]int64 // of those, of requests whose stages are not known
-	brief                [estimates][2]int64 // of those, of stages that the sensor does not resolve
+	total, idle, unknown int64  // microjoules, microjoules, nanoseconds
+	shared               stages // microjoules of requests' prefill and decode stages
+	unstaged             stages // of those, of requests whose stages are not known
+	brief                stages // of those, of stages that the sensor does not resolve
 }
 
 // rates are the microjoules per unit of weight in a cell.

@@ -18,13 +18,11 @@ const maxCells = 2_000_000
 
 // A Grid cuts time into cells: at every edge, and between two edges every step
 // from the earlier one, so that the last cell of such a stretch may be shorter.
-// Cells are half-open. A Grid remembers where it was asked last: it is not safe
-// for concurrent use.
+// Cells are half-open. It does not change, and is safe for concurrent use.
 type Grid struct {
 	step      time.Duration
 	stretches []stretch // in order, without holes
 	bounds    []trace.Time
-	last      int // the stretch that was asked for last
 }
 
 // stretch is the time between two edges.
@@ -84,12 +82,9 @@ func (g *Grid) after(s int) int {
 // It panics on any other i, and on every i of a grid without cells.
 func (g *Grid) Bound(i int) trace.Time { return g.bounds[i] }
 
-// stretchOf returns the stretch of a cell; of Len(), the last one.
+// stretchOf returns the stretch of a cell.
 func (g *Grid) stretchOf(cell int) int {
-	if s := g.stretches[g.last]; cell < s.first || cell >= g.after(g.last) {
-		g.last = sort.Search(len(g.stretches), func(j int) bool { return g.stretches[j].first > cell }) - 1
-	}
-	return g.last
+	return sort.Search(len(g.stretches), func(j int) bool { return g.stretches[j].first > cell }) - 1
 }
 
 // Cell returns the cell that t is in, and false where there is none.
@@ -98,11 +93,7 @@ func (g *Grid) Cell(t trace.Time) (int, bool) {
 	if n == 0 || t < g.stretches[0].start || t >= g.stretches[n-1].end {
 		return 0, false
 	}
-	s := &g.stretches[g.last]
-	if t < s.start || t >= s.end {
-		g.last = sort.Search(n, func(j int) bool { return g.stretches[j].start > t }) - 1
-		s = &g.stretches[g.last]
-	}
+	s := &g.stretches[sort.Search(n, func(j int) bool { return g.stretches[j].start > t })-1]
 	return s.first + int(t.Sub(s.start)/g.step), true
 }
 

@@ -36,29 +36,49 @@ type Share struct {
 func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	l := a.life(q, offset)
 	w := a.weigh(&l, offset)
-	var sum [estimates][2]int64
-	brief := a.brief(&l)
-	for i := 0; i < len(w.output); {
-		s := a.grid.stretchOf(w.first + i)
+	defer a.spare.Put(w)
+	var sum stages
+	w.got = w.got[:0]
+	first := a.grid.stretchOf(w.first)
+	for i, s := 0, first; i < len(w.output); s++ {
 		end := min(a.grid.after(s)-w.first, len(w.output))
-		var got [estimates][2]int64
+		var got stages
 		a.prefilled(w, &l, i, min(end, len(w.prompt)), &got)
 		a.decoded(w, &l, i, end, &got)
-		for e := range sum {
-			for stage, v := range got[e] {
-				sum[e][stage] += v
-				a.parts[s].shared[e][stage] += v
-				if !l.streamed {
-					a.parts[s].unstaged[e][stage] += v
-				}
-				if brief[stage] {
-					a.parts[s].brief[e][stage] += v
+		sum.add(&got)
+		w.got = append(w.got, got)
+		i = end
+	}
+	a.book(first, w.got, &l)
+	return a.share(&l, &sum, a.elapsed(w, 0, len(w.output), l.sent, l.end).known)
+}
+
+// book adds what a request got of stretches, from the first on.
+func (a *Attributor) book(first int, got []stages, l *life) {
+	brief := a.brief(l)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range got {
+		p := &a.parts[first+i]
+		p.shared.add(&got[i])
+		if !l.streamed {
+			p.unstaged.add(&got[i])
+		}
+		for stage, brief := range brief[:2] {
+			for e := range got[i] {
+				if brief {
+					p.brief[e][stage] += got[i][e][stage]
 				}
 			}
 		}
-		i = end
 	}
-	return a.share(&l, &sum, a.elapsed(w, 0, len(w.output), l.sent, l.end).known)
+}
+
+func (s *stages) add(other *stages) {
+	for e := range s {
+		s[e][0] += other[e][0]
+		s[e][1] += other[e][1]
+	}
 }
 
 // elapsed returns what a request that is in flight in [start, end) has by time in
@@ -87,7 +107,7 @@ func (a *Attributor) elapsed(w *weight, i, j int, start, end trace.Time) (sum el
 
 // prefilled adds what a request's prefill gets of cells [i, j) of its own by the
 // estimates that count.
-func (a *Attributor) prefilled(w *weight, l *life, i, j int, got *[estimates][2]int64) {
+func (a *Attributor) prefilled(w *weight, l *life, i, j int, got *stages) {
 	for ; i < j; i++ {
 		r := &a.rates[w.first+i]
 		v := w.prefill(i, l)
@@ -103,7 +123,7 @@ func (a *Attributor) prefilled(w *weight, l *life, i, j int, got *[estimates][2]
 
 // decoded is prefilled for the decode stage, of which there are a hundred cells for each
 // of the other: those estimates are left out that nothing is made of, see spread.
-func (a *Attributor) decoded(w *weight, l *life, i, j int, got *[estimates][2]int64) {
+func (a *Attributor) decoded(w *weight, l *life, i, j int, got *stages) {
 	got[byTime][1] += a.elapsed(w, i, j, l.first, l.end).energy
 	rates := a.rates[w.first:]
 	var tokens, tokensLate, fit, fitLate int64
@@ -129,7 +149,7 @@ func (a *Attributor) decoded(w *weight, l *life, i, j int, got *[estimates][2]in
 }
 
 // add adds what a stage has by time to the estimates that place no work in its cell.
-func (f fallback) add(got *[estimates][2]int64, stage int, microjoules int64) {
+func (f fallback) add(got *stages, stage int, microjoules int64) {
 	for e := byTokens; e < estimates; e++ {
 		if f>>e&1 == 1 {
 			got[e][stage] += microjoules
@@ -144,7 +164,7 @@ func (a *Attributor) brief(l *life) [3]bool {
 }
 
 // share makes a Share of the sums of a request.
-func (a *Attributor) share(l *life, sum *[estimates][2]int64, known int64) Share {
+func (a *Attributor) share(l *life, sum *stages, known int64) Share {
 	prefill, decode, all := a.bounded(sum, a.brief(l))
 	if l.unknownCache {
 		// All of the prompt may have been in the cache.
@@ -228,7 +248,7 @@ func (s *Stage) widen(by float64) {
 // bounded returns the headline energies of sums by estimate and stage, with
 // bounds; modelled says of the prefill, the decode and all whether the sensor does
 // not resolve them.
-func (a *Attributor) bounded(sum *[estimates][2]int64, modelled [3]bool) (prefill, decode, all Stage) {
+func (a *Attributor) bounded(sum *stages, modelled [3]bool) (prefill, decode, all Stage) {
 	prefill = a.spread(func(e estimate) int64 { return sum[e][0] })
 	decode = a.spread(func(e estimate) int64 { return sum[e][1] })
 	all = a.spread(func(e estimate) int64 { return sum[e][0] + sum[e][1] })
@@ -278,7 +298,7 @@ func (a *Attributor) Sum(from, to trace.Time) (Totals, bool) {
 		return Totals{}, false
 	}
 	var t Totals
-	var sum, unstaged, brief [estimates][2]int64
+	var sum, unstaged, brief stages
 	for ; i < j; i++ {
 		p := &a.parts[i]
 		t.Total += p.total

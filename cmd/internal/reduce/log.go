@@ -113,8 +113,9 @@ func (s *job) readLog(l *logFile, ended func(run, phase int, q *trace.Request, o
 
 // request takes a request in the second pass.
 func (s *job) request(run, phase int, q *trace.Request, offset time.Duration) {
-	energy, ok := s.r.Request(phase, q, offset).Get()
-	if s.energies != nil && ok {
+	share := s.r.RequestEnergy(q, offset)
+	s.r.Request(phase, q, offset, share)
+	if energy, ok := share.Get(); ok && s.energies != nil {
 		s.energies.Request(&energies.Request{
 			Run: run, Seq: q.Seq, Line: q.Line, Conversation: q.Conversation, Turn: q.Turn, Phase: q.Phase, Outcome: q.Outcome, Energy: energy,
 		})

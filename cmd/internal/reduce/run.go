@@ -82,7 +82,10 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 		}
 	}
 	for _, l := range s.logs {
-		if err := s.readLog(l, func(_, phase int, q *trace.Request, offset time.Duration) { s.r.SurveyRequest(phase, q, offset) }, func(int) {}); err != nil {
+		if err := s.readLog(l, func(_, phase int, q *trace.Request, offset time.Duration) {
+			s.r.SurveyRequest(phase, q, offset)
+			s.r.WeighRequest(q, offset)
+		}, func(int) {}); err != nil {
 			return nil, err
 		}
 	}

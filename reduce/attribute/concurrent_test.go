@@ -1,0 +1,58 @@
+package attribute
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wattrace/trace"
+)
+
+// TestConcurrent: requests that several goroutines take get what they get one by one.
+func TestConcurrent(t *testing.T) {
+	t.Parallel()
+	var log []*trace.Request
+	for i := range trace.Time(300) {
+		q := &trace.Request{Sent: i * 100 * ms, FirstToken: trace.Some(i*100*ms + 150*ms), InputTokens: trace.Some(int64(100 + i*i%700)), Outcome: trace.Succeeded}
+		for k := range 20 + i*37%90 {
+			q.Chunks = append(q.Chunks, trace.Chunk{At: q.FirstToken.V + k*(13*ms+i), Kind: trace.ChunkContent})
+		}
+		q.LastToken = trace.Some(q.Chunks[len(q.Chunks)-1].At)
+		q.Done = q.LastToken.V
+		log = append(log, q)
+	}
+	run := func(goroutines int) ([]Share, Totals, Fit) {
+		grid := NewGrid([]trace.Time{0, 7 * sec, 33 * sec}, 0)
+		a := New(grid, Options{Resolution: 100 * time.Millisecond})
+		each := func(use func(i int)) {
+			var all sync.WaitGroup
+			for g := range goroutines {
+				all.Go(func() {
+					for i := g; i < len(log); i += goroutines {
+						use(i)
+					}
+				})
+			}
+			all.Wait()
+		}
+		each(func(i int) { a.Survey(log[i], time.Second) })
+		microjoules := make([]int64, grid.Len())
+		for k := range microjoules {
+			microjoules[k] = 3_000_000 + int64(k%7)*40_000
+		}
+		a.Energy(microjoules, nil, trace.Opt[float64]{})
+		shares := make([]Share, len(log))
+		each(func(i int) { shares[i] = a.Request(log[i], time.Second) })
+		sum, _ := a.Sum(7*sec, 33*sec)
+		return shares, sum, a.Fit()
+	}
+	shares, sum, fit := run(1)
+	for range 5 {
+		got, gotSum, gotFit := run(4)
+		if diff := cmp.Diff(shares, got); diff != "" || gotSum != sum || gotFit != fit {
+			t.Fatalf("%+v, want %+v\n%+v, want %+v\n%s", gotSum, sum, gotFit, fit, diff)
+		}
+	}
+}
