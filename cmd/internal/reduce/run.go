@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
@@ -82,10 +81,7 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 		}
 	}
 	for _, l := range s.logs {
-		if err := s.readLog(l, func(_, phase int, q *trace.Request, offset time.Duration) {
-			s.r.SurveyRequest(phase, q, offset)
-			s.r.WeighRequest(q, offset)
-		}, func(int) {}); err != nil {
+		if err := s.surveyRequests(l); err != nil {
 			return nil, err
 		}
 	}
@@ -96,7 +92,7 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 		}
 	}
 	for _, l := range s.logs {
-		if err := s.readLog(l, s.request, s.r.Unended); err != nil {
+		if err := s.readRequests(l); err != nil {
 			return nil, err
 		}
 	}
