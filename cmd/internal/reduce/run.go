@@ -62,6 +62,9 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	if err := s.headTelemetry(spans); err != nil {
 		return nil, err
 	}
+	for _, in := range s.inputs {
+		in.HashAhead()
+	}
 	ro := opt.reduce
 	for _, w := range opt.windows {
 		ro.Windows = append(ro.Windows, w.span(s.common.Clock))
