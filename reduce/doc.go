@@ -120,7 +120,7 @@
 // A Reducer reads telemetry twice and requests twice: Survey and SurveyRequest see all
 // of it once, to choose methods, periods and windows; then Start; then Telemetry, then
 // Request see everything again; then Report. Where there is both, WeighRequest and
-// RequestEnergy split the energy: most of the work, for any number of goroutines. Its memory does not grow with the length of
+// RequestEnergy split the energy: most of the work, which Splitters share. Its memory does not grow with the length of
 // the telemetry but by some 200 bytes for each cell of 10 ms in the phases, which get
-// longer before there are two million.
+// longer before there are two million; and of each Splitter 64 bytes.
 package reduce

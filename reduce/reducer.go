@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"wattrace/reduce/attribute"
@@ -25,15 +24,15 @@ type Span struct {
 }
 
 // A Reducer computes a report in two passes over the telemetry and two over the
-// requests, as the package comment says. It is not safe for concurrent use, but for
-// WeighRequest and RequestEnergy.
+// requests, as the package comment says. It is not safe for concurrent use; see
+// Splitter.
 type Reducer struct {
 	clock     trace.Clock
 	opt       Options
 	sensors   SensorTable
 	hasLog    bool
-	weighing  sync.Once
-	settling  sync.Once
+	started   bool
+	settled   bool
 	phases    []*phase
 	windows   []*phase  // those of kind window, and the windows of all phases
 	head      *phase    // of the recording, at rest; nil is not asked for
@@ -176,6 +175,7 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 // Start ends the first passes: it chooses the source and method of each device,
 // and all windows but the steady ones.
 func (r *Reducer) Start() {
+	r.started = true
 	r.choose()
 	if !r.hasLog {
 		r.recording()
@@ -376,10 +376,10 @@ func (r *Reducer) Telemetry(b *sample.Batch, from Recording) {
 // settle ends the second pass over the telemetry, once: with the energy known, the
 // steady windows are found, before the requests come for the second time.
 func (r *Reducer) settle() {
-	r.settling.Do(r.settleOnce)
-}
-
-func (r *Reducer) settleOnce() {
+	if r.settled {
+		return
+	}
+	r.settled = true
 	for _, s := range slices.Concat(r.gpus, r.others) {
 		if s.counter != nil {
 			s.counter.end()

@@ -2,7 +2,6 @@ package attribute
 
 import (
 	"slices"
-	"sync"
 	"time"
 
 	"wattrace/trace"
@@ -39,8 +38,7 @@ const (
 )
 
 // An Attributor splits the energy of a run over its requests, in two passes, as
-// the package comment says. In each of them, requests may be taken concurrently: no
-// result depends on their order.
+// the package comment says. It is not safe for concurrent use, but may be forked.
 type Attributor struct {
 	grid       *Grid
 	resolution time.Duration
@@ -48,15 +46,14 @@ type Attributor struct {
 	rate       float64
 	queue      func(q *trace.Request) (time.Duration, bool)
 
-	mu      sync.Mutex // of weights and of the sums of parts
-	weights []row      // per cell, of all requests; until Energy
-	known   []bool     // per cell; nil is all
+	weights []row  // per cell, of all requests; until Energy
+	known   []bool // per cell; nil is all
 	rates   []rates
 	before  []elapsed // per cell, and at the end of the grid
 	parts   []part    // per stretch of the grid
 	fit     Fit
 
-	spare sync.Pool // of *weight
+	weight weight // of the request at hand
 }
 
 // New makes an Attributor for the cells of a grid.
@@ -81,9 +78,6 @@ func New(grid *Grid, opt Options) *Attributor {
 func (a *Attributor) Survey(q *trace.Request, offset time.Duration) {
 	l := a.life(q, offset)
 	w := a.weigh(&l, offset)
-	defer a.spare.Put(w)
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	sums := a.weights[w.first:]
 	for i := range w.prompt {
 		for c, v := range w.prefill(i, &l) {
@@ -95,6 +89,33 @@ func (a *Attributor) Survey(q *trace.Request, offset time.Duration) {
 		sum[output] += made.tokens
 		sum[context] += made.context
 		sum[decode] += w.within(i, l.first, l.end)
+	}
+}
+
+// Fork returns an Attributor for some of the requests of a pass: a and its forks may be
+// used at the same time. What a fork took counts once it is joined, in the same pass; no
+// result depends on which took what.
+func (a *Attributor) Fork() *Attributor {
+	f := *a
+	f.weight, f.parts = weight{}, make([]part, len(a.parts))
+	if a.weights != nil {
+		f.weights = make([]row, len(a.weights))
+	}
+	return &f
+}
+
+// Join adds what a fork of a took.
+func (a *Attributor) Join(f *Attributor) {
+	for k := range f.weights {
+		for c, v := range f.weights[k] {
+			a.weights[k][c] += v
+		}
+	}
+	for s := range f.parts {
+		p, other := &a.parts[s], &f.parts[s]
+		p.shared.add(&other.shared)
+		p.unstaged.add(&other.unstaged)
+		p.brief.add(&other.brief)
 	}
 }
 

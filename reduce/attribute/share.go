@@ -36,39 +36,29 @@ type Share struct {
 func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	l := a.life(q, offset)
 	w := a.weigh(&l, offset)
-	defer a.spare.Put(w)
 	var sum stages
-	w.got = w.got[:0]
-	first := a.grid.stretchOf(w.first)
-	for i, s := 0, first; i < len(w.output); s++ {
+	for i, s := 0, a.grid.stretchOf(w.first); i < len(w.output); s++ {
 		end := min(a.grid.after(s)-w.first, len(w.output))
 		var got stages
 		a.prefilled(w, &l, i, min(end, len(w.prompt)), &got)
 		a.decoded(w, &l, i, end, &got)
 		sum.add(&got)
-		w.got = append(w.got, got)
+		a.parts[s].book(&got, l.streamed, a.brief(&l))
 		i = end
 	}
-	a.book(first, w.got, &l)
 	return a.share(&l, &sum, a.elapsed(w, 0, len(w.output), l.sent, l.end).known)
 }
 
-// book adds what a request got of stretches, from the first on.
-func (a *Attributor) book(first int, got []stages, l *life) {
-	brief := a.brief(l)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i := range got {
-		p := &a.parts[first+i]
-		p.shared.add(&got[i])
-		if !l.streamed {
-			p.unstaged.add(&got[i])
-		}
-		for stage, brief := range brief[:2] {
-			for e := range got[i] {
-				if brief {
-					p.brief[e][stage] += got[i][e][stage]
-				}
+// book adds what a request got of a stretch.
+func (p *part) book(got *stages, streamed bool, brief [3]bool) {
+	p.shared.add(got)
+	if !streamed {
+		p.unstaged.add(got)
+	}
+	for e := range got {
+		for stage, v := range got[e] {
+			if brief[stage] {
+				p.brief[e][stage] += v
 			}
 		}
 	}

@@ -130,19 +130,15 @@ type weight struct {
 	output      []amount     // of all cells
 	at          int          // where the last amount ended, from first
 	latePrefill trace.Time   // since when
-	got         []stages     // of the second pass, per stretch that it touches
 }
 
 // stages are microjoules by estimate and stage.
 type stages [estimates][2]int64
 
-// weigh returns what a request weighs, which is to be put back into spare. One that
+// weigh returns what a request weighs, which is valid until the next call. One that
 // the server refused weighs nothing in any mode, however long that took.
 func (a *Attributor) weigh(l *life, offset time.Duration) *weight {
-	w, ok := a.spare.Get().(*weight)
-	if !ok {
-		w = new(weight)
-	}
+	w := &a.weight
 	n := a.grid.Len()
 	if l.refused || n == 0 || l.end < a.grid.Bound(0) || l.sent >= a.grid.Bound(n) {
 		w.first, w.prompt, w.latePrompt, w.output = 0, w.prompt[:0], w.latePrompt[:0], w.output[:0]

@@ -63,15 +63,27 @@ func (l *logFile) ended(err error, incomplete int) error {
 // asked for.
 type share = trace.Opt[reduce.RequestEnergy]
 
+// splitFunc does with a request what a Splitter has to do in a pass.
+type splitFunc func(s *reduce.Splitter, q *trace.Request, offset time.Duration) share
+
 // eachRecord passes all lines of a log on, in order. Before that, all requests have been
 // given to split, in any order and several at a time, and what it returned comes along.
-func (l *logFile) eachRecord(split func(q *trace.Request, offset time.Duration) share, use func(*requests.Record, share) error) error {
-	r, err := l.in.Reader()
+func (l *logFile) eachRecord(r *reduce.Reducer, split splitFunc, use func(*requests.Record, share) error) error {
+	in, err := l.in.Reader()
 	if err != nil {
 		return err
 	}
-	ahead := l.readAhead(requests.NewReader(r, l.in.Name()), split)
-	defer ahead.stop()
+	var splitters []*reduce.Splitter
+	for range min(runtime.GOMAXPROCS(0), maxWorkers) {
+		splitters = append(splitters, r.Splitter())
+	}
+	ahead := l.readAhead(requests.NewReader(in, l.in.Name()), splitters, split)
+	defer func() {
+		ahead.stop()
+		for _, s := range splitters {
+			r.Join(s)
+		}
+	}()
 	for block := range ahead.blocks {
 		<-block.done
 		for i := range block.n {
@@ -111,21 +123,20 @@ type logBlock struct {
 	done       chan struct{} // gets one when the block is as said
 }
 
-// maxWorkers bounds the memory: the requests of the parts at hand, some megabytes each.
-const maxWorkers = 16
+// maxWorkers bounds the memory: a Splitter each, and the requests of a part or two.
+const maxWorkers = 4
 
 // readAhead begins to read. It ends with the log, or when it is stopped.
-func (l *logFile) readAhead(r *requests.Reader, split func(*trace.Request, time.Duration) share) *logAhead {
-	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
-	blocks := workers + 2
+func (l *logFile) readAhead(r *requests.Reader, splitters []*reduce.Splitter, split splitFunc) *logAhead {
+	blocks := len(splitters) + 2
 	a := &logAhead{blocks: make(chan *logBlock, blocks), work: make(chan *logBlock, blocks), free: make(chan *logBlock, blocks)}
 	for range blocks {
 		a.free <- &logBlock{done: make(chan struct{}, 1)}
 	}
-	for range workers {
+	for _, s := range splitters {
 		a.workers.Go(func() {
 			for b := range a.work {
-				b.parse(split)
+				b.parse(s, split)
 				b.done <- struct{}{}
 			}
 		})
@@ -152,7 +163,7 @@ func (l *logFile) readAhead(r *requests.Reader, split func(*trace.Request, time.
 }
 
 // parse reads the lines of a block.
-func (b *logBlock) parse(split func(*trace.Request, time.Duration) share) {
+func (b *logBlock) parse(s *reduce.Splitter, split splitFunc) {
 	for b.n = 0; ; b.n++ {
 		if b.n == len(b.records) {
 			b.records = append(b.records, requests.Record{})
@@ -164,7 +175,7 @@ func (b *logBlock) parse(split func(*trace.Request, time.Duration) share) {
 		}
 		b.shares[b.n] = share{}
 		if rec.Type == requests.TypeRequest {
-			b.shares[b.n] = split(&rec.Request, b.offset)
+			b.shares[b.n] = split(s, &rec.Request, b.offset)
 		}
 	}
 }
@@ -184,8 +195,8 @@ func (s *job) surveyRequests(l *logFile) error {
 		s.r.SurveyRequest(phase, q, offset)
 	}
 	p.lost = func(int) {}
-	return p.read(func(q *trace.Request, offset time.Duration) share {
-		s.r.WeighRequest(q, offset)
+	return p.read(s.r, func(s *reduce.Splitter, q *trace.Request, offset time.Duration) share {
+		s.WeighRequest(q, offset)
 		return share{}
 	})
 }
@@ -194,7 +205,7 @@ func (s *job) surveyRequests(l *logFile) error {
 func (s *job) readRequests(l *logFile) error {
 	p := newPass(l)
 	p.ended, p.lost = s.request, s.r.Unended
-	return p.read(s.r.RequestEnergy)
+	return p.read(s.r, (*reduce.Splitter).RequestEnergy)
 }
 
 // request takes a request in the second pass.
@@ -220,8 +231,8 @@ type logPass struct {
 
 func newPass(l *logFile) *logPass { return &logPass{log: l, run: -1, pending: map[int64]int{}} }
 
-func (p *logPass) read(split func(*trace.Request, time.Duration) share) error {
-	err := p.log.eachRecord(split, p.take)
+func (p *logPass) read(r *reduce.Reducer, split splitFunc) error {
+	err := p.log.eachRecord(r, split, p.take)
 	p.unended()
 	return err
 }

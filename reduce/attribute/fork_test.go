@@ -10,8 +10,8 @@ import (
 	"wattrace/trace"
 )
 
-// TestConcurrent: requests that several goroutines take get what they get one by one.
-func TestConcurrent(t *testing.T) {
+// TestFork: requests that forks take at the same time get what they get one by one.
+func TestFork(t *testing.T) {
 	t.Parallel()
 	var log []*trace.Request
 	for i := range trace.Time(300) {
@@ -26,25 +26,31 @@ func TestConcurrent(t *testing.T) {
 	run := func(goroutines int) ([]Share, Totals, Fit) {
 		grid := NewGrid([]trace.Time{0, 7 * sec, 33 * sec}, 0)
 		a := New(grid, Options{Resolution: 100 * time.Millisecond})
-		each := func(use func(i int)) {
+		each := func(use func(a *Attributor, i int)) {
 			var all sync.WaitGroup
+			var forks []*Attributor
 			for g := range goroutines {
+				fork := a.Fork()
+				forks = append(forks, fork)
 				all.Go(func() {
 					for i := g; i < len(log); i += goroutines {
-						use(i)
+						use(fork, i)
 					}
 				})
 			}
 			all.Wait()
+			for _, fork := range forks {
+				a.Join(fork)
+			}
 		}
-		each(func(i int) { a.Survey(log[i], time.Second) })
+		each(func(a *Attributor, i int) { a.Survey(log[i], time.Second) })
 		microjoules := make([]int64, grid.Len())
 		for k := range microjoules {
 			microjoules[k] = 3_000_000 + int64(k%7)*40_000
 		}
 		a.Energy(microjoules, nil, trace.Opt[float64]{})
 		shares := make([]Share, len(log))
-		each(func(i int) { shares[i] = a.Request(log[i], time.Second) })
+		each(func(a *Attributor, i int) { shares[i] = a.Request(log[i], time.Second) })
 		sum, _ := a.Sum(7*sec, 33*sec)
 		return shares, sum, a.Fit()
 	}
