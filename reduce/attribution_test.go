@@ -31,7 +31,7 @@ func TestStagesAndRequestsAddUp(t *testing.T) {
 		r.Survey(b, Recording{})
 	}
 	for _, q := range list {
-		r.SurveyRequest(1, q, 0)
+		surveyRequest(r, 1, q, 0)
 	}
 	r.Start()
 	for _, b := range batches {
@@ -39,7 +39,7 @@ func TestStagesAndRequestsAddUp(t *testing.T) {
 	}
 	var sum int64
 	for _, q := range list {
-		energy, ok := r.Request(1, q, 0).Get()
+		energy, ok := takeRequest(r, 1, q, 0).Get()
 		if !ok || energy.Known != 1 || energy.Prefill.Energy+energy.Decode.Energy != energy.Energy || energy.Low > energy.Energy || energy.High < energy.Energy {
 			t.Fatalf("%v %+v", ok, energy)
 		}
@@ -90,14 +90,14 @@ func TestRequestsDoNotDependOnWindows(t *testing.T) {
 			r.Survey(b, Recording{})
 		}
 		for _, q := range list {
-			r.SurveyRequest(0, q, 0)
+			surveyRequest(r, 0, q, 0)
 		}
 		r.Start()
 		for _, b := range batches {
 			r.Telemetry(b, Recording{})
 		}
 		for _, q := range list {
-			energies = append(energies, float64(r.Request(0, q, 0).V.Energy)/1e6)
+			energies = append(energies, float64(takeRequest(r, 0, q, 0).V.Energy)/1e6)
 		}
 		rep = r.Report()
 		checkFinite(t, rep)
@@ -170,7 +170,7 @@ func TestAttributionSaysWhatItCannotKnow(t *testing.T) {
 			r.Survey(b, Recording{})
 		}
 		for _, q := range list {
-			r.SurveyRequest(0, q, 0)
+			surveyRequest(r, 0, q, 0)
 		}
 		r.Start()
 		for _, b := range batches {

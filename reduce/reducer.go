@@ -24,12 +24,14 @@ type Span struct {
 }
 
 // A Reducer computes a report in two passes over the telemetry and two over the
-// requests, as the package comment says. It is not safe for concurrent use.
+// requests, as the package comment says. It is not safe for concurrent use; see
+// Splitter.
 type Reducer struct {
 	clock     trace.Clock
 	opt       Options
 	sensors   SensorTable
 	hasLog    bool
+	started   bool
 	settled   bool
 	phases    []*phase
 	windows   []*phase  // those of kind window, and the windows of all phases
@@ -134,8 +136,10 @@ func (r *Reducer) lookup(b *sample.Batch) {
 }
 
 // SurveyRequest takes one request that ended, of the phase with that index, in
-// the first pass over the log. offset moves its times to the common clock.
+// the first pass over the log, in the order of the log; see also WeighRequest. offset
+// moves its times to the common clock.
 func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duration) {
+	r.targets[q.Target] = true
 	ph := r.phases[phase]
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
 	// A phase that its requests outlast was not drained, whatever its plan says:
@@ -149,15 +153,15 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 			}
 		}
 	}
+	outputs := q.Outputs()
 	for other := range r.timeline.overlapping(sent, done) {
 		if other.activity != nil {
-			other.activity.add(q, offset)
+			other.activity.add(q, outputs, offset)
 		}
 	}
 	if r.load != nil {
-		r.load.add(q, offset)
+		r.load.add(q, outputs, offset)
 	}
-	r.surveyAttribution(q, offset)
 	if len(r.tools.names) > 0 {
 		r.tools.surveyRequest(ph, q, offset)
 	}
@@ -173,6 +177,7 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 // Start ends the first passes: it chooses the source and method of each device,
 // and all windows but the steady ones.
 func (r *Reducer) Start() {
+	r.started = true
 	r.choose()
 	if !r.hasLog {
 		r.recording()

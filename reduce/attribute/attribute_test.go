@@ -561,11 +561,11 @@ func TestStepsAreCountedFromStreams(t *testing.T) {
 		w    row
 		want float64
 	}{
-		{"one stream", row{output: 40, decode: 100, pacedOutput: 40, pacedDecode: 100}, 40},
-		{"two streams", row{output: 80, decode: 200, pacedOutput: 80, pacedDecode: 200}, 40},
-		{"one that is not streamed beside it", row{output: 45, decode: 200, pacedOutput: 40, pacedDecode: 100}, 40},
-		{"none that is streamed", row{output: 30, decode: 200}, 15},
-		{"for half of the cell", row{output: 20, decode: 50, pacedOutput: 20, pacedDecode: 50}, 20},
+		{"one stream", row{output: 40, decode: 100}, 40},
+		{"two streams", row{output: 80, decode: 200}, 40},
+		{"one that is not streamed beside it", row{output: 45, decode: 200, unpacedOutput: 5, unpacedDecode: 100}, 40},
+		{"none that is streamed", row{output: 30, decode: 200, unpacedOutput: 30, unpacedDecode: 200}, 15},
+		{"for half of the cell", row{output: 20, decode: 50}, 20},
 	} {
 		if got, _ := steps(&c.w, 100, false); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

@@ -118,5 +118,5 @@
 //
 // Two passes over the log: Survey every request; Energy once; Request every
 // request, which returns its [Share]; then Sum for any window between edges.
-// Memory is some 160 bytes a cell, and nothing per request.
+// Memory is some 200 bytes a cell, 80 more in each fork, and nothing per request.
 package attribute

@@ -35,32 +35,116 @@ type Share struct {
 // Sum. It must see the requests that Survey saw, each once, in any order.
 func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	l := a.life(q, offset)
-	first, rows := a.weigh(q, &l, offset)
-	var sum [estimates][2]int64
-	known, brief := int64(0), a.brief(&l)
-	for i := 0; i < len(rows); {
-		s := a.grid.stretchOf(first + i)
-		before := sum
-		for end := min(a.grid.after(s)-first, len(rows)); i < end; i++ {
-			if a.knows(first + i) {
-				known += rows[i][flight] + rows[i][decode]
-			}
-			a.add(first+i, &rows[i], &sum)
-		}
-		for e := range sum {
-			for stage := range sum[e] {
-				got := sum[e][stage] - before[e][stage]
-				a.parts[s].shared[e][stage] += got
-				if !l.streamed {
-					a.parts[s].unstaged[e][stage] += got
-				}
-				if brief[stage] {
-					a.parts[s].brief[e][stage] += got
-				}
+	w := a.weigh(&l, offset)
+	var sum stages
+	for i, s := 0, a.grid.stretchOf(w.first); i < len(w.output); s++ {
+		end := min(a.grid.after(s)-w.first, len(w.output))
+		var got stages
+		a.prefilled(w, &l, i, min(end, len(w.prompt)), &got)
+		a.decoded(w, &l, i, end, &got)
+		sum.add(&got)
+		a.parts[s].book(&got, l.streamed, a.brief(&l))
+		i = end
+	}
+	return a.share(&l, &sum, a.elapsed(w, 0, len(w.output), l.sent, l.end).known)
+}
+
+// book adds what a request got of a stretch.
+func (p *part) book(got *stages, streamed bool, brief [3]bool) {
+	p.shared.add(got)
+	if !streamed {
+		p.unstaged.add(got)
+	}
+	for e := range got {
+		for stage, v := range got[e] {
+			if brief[stage] {
+				p.brief[e][stage] += v
 			}
 		}
 	}
-	return a.share(&l, &sum, known)
+}
+
+func (s *stages) add(other *stages) {
+	for e := range s {
+		s[e][0] += other[e][0]
+		s[e][1] += other[e][1]
+	}
+}
+
+// elapsed returns what a request that is in flight in [start, end) has by time in
+// cells [i, j) of its own.
+func (a *Attributor) elapsed(w *weight, i, j int, start, end trace.Time) (sum elapsed) {
+	part := func(i int) {
+		if k := w.first + i; a.knows(k) {
+			in := w.within(i, start, end)
+			sum.energy += floor(in, a.rates[k].time)
+			sum.known += in
+		}
+	}
+	for ; i < j && w.bounds[i] < start; i++ {
+		part(i)
+	}
+	for ; i < j && w.bounds[j] > end; j-- {
+		part(j - 1)
+	}
+	if i < j {
+		from, to := a.before[w.first+i], a.before[w.first+j]
+		sum.energy += to.energy - from.energy
+		sum.known += to.known - from.known
+	}
+	return sum
+}
+
+// prefilled adds what a request's prefill gets of cells [i, j) of its own by the
+// estimates that count.
+func (a *Attributor) prefilled(w *weight, l *life, i, j int, got *stages) {
+	for ; i < j; i++ {
+		r := &a.rates[w.first+i]
+		v := w.prefill(i, l)
+		byTimeAlone := floor(v[flight], r.time)
+		got[byTime][0] += byTimeAlone
+		got[byTokens][0] += floor(v[prompt], r.tokens)
+		got[byTokensLate][0] += floor(v[latePrompt], r.tokensLate)
+		got[byFit][0] += a.fit.early.prefill(v[prompt], v[prefill], r.fit, r.each)
+		got[byFitLate][0] += a.fit.late.prefill(v[latePrompt], v[latePrefill], r.fitLate, r.eachLate)
+		r.fallback.add(got, 0, byTimeAlone)
+	}
+}
+
+// decoded is prefilled for the decode stage, of which there are a hundred cells for each
+// of the other: those estimates are left out that nothing is made of, see spread.
+func (a *Attributor) decoded(w *weight, l *life, i, j int, got *stages) {
+	got[byTime][1] += a.elapsed(w, i, j, l.first, l.end).energy
+	rates := a.rates[w.first:]
+	var tokens, tokensLate, fit, fitLate int64
+	fitted := a.fit.Refused == ""
+	for ; i < j; i++ {
+		r, made := &rates[i], w.output[i]
+		tokensLate += floor(outputWorth*made.tokens, r.tokensLate)
+		if fitted {
+			time := w.within(i, l.first, l.end)
+			fit += a.fit.early.decode(made, time, r.fit, r.each)
+			fitLate += a.fit.late.decode(made, time, r.fitLate, r.eachLate)
+		} else {
+			tokens += floor(outputWorth*made.tokens, r.tokens)
+		}
+		if r.fallback != 0 {
+			r.fallback.add(got, 1, floor(w.within(i, l.first, l.end), r.time))
+		}
+	}
+	got[byTokens][1] += tokens
+	got[byTokensLate][1] += tokensLate
+	got[byFit][1] += fit
+	got[byFitLate][1] += fitLate
+}
+
+// add adds what a stage has by time to the estimates that place no work in its cell.
+func (f fallback) add(got *stages, stage int, microjoules int64) {
+	for e := byTokens; e < estimates; e++ {
+		if f>>e&1 == 1 {
+			got[e][stage] += microjoules
+		}
+	}
 }
 
 // brief reports of a request's prefill, its decode and all of it whether it is
@@ -70,7 +154,7 @@ func (a *Attributor) brief(l *life) [3]bool {
 }
 
 // share makes a Share of the sums of a request.
-func (a *Attributor) share(l *life, sum *[estimates][2]int64, known int64) Share {
+func (a *Attributor) share(l *life, sum *stages, known int64) Share {
 	prefill, decode, all := a.bounded(sum, a.brief(l))
 	if !l.streamed {
 		a.unstreamed(&prefill, &decode, &all)
@@ -161,7 +245,7 @@ func (s *Stage) widen(by float64) {
 // bounded returns the headline energies of sums by estimate and stage, with
 // bounds; modelled says of the prefill, the decode and all whether the sensor does
 // not resolve them.
-func (a *Attributor) bounded(sum *[estimates][2]int64, modelled [3]bool) (prefill, decode, all Stage) {
+func (a *Attributor) bounded(sum *stages, modelled [3]bool) (prefill, decode, all Stage) {
 	prefill = a.spread(func(e estimate) int64 { return sum[e][0] })
 	decode = a.spread(func(e estimate) int64 { return sum[e][1] })
 	all = a.spread(func(e estimate) int64 { return sum[e][0] + sum[e][1] })
@@ -260,7 +344,7 @@ func (a *Attributor) Sum(from, to trace.Time) (Totals, bool) {
 		return Totals{}, false
 	}
 	var t Totals
-	var sum, unstaged, brief [estimates][2]int64
+	var sum, unstaged, brief stages
 	for ; i < j; i++ {
 		p := &a.parts[i]
 		t.Total += p.total
