@@ -398,7 +398,8 @@ func (r *Reducer) settle() {
 	r.settleAttribution()
 }
 
-// Report ends the second passes.
+// Report ends the second passes. The slices of its phases are made when they are asked
+// for: the Reducer takes nothing more from then on.
 func (r *Reducer) Report() *Report {
 	r.settle()
 	rep := &Report{Schema: Schema, Inputs: []Input{}, Phases: []Phase{}, Attribution: r.attribution()}
