@@ -103,10 +103,10 @@
 // drain: steady.go), slices of equal length, and windows that were asked for. All are
 // computed in the same way, slices one by one when the report is written. What the
 // GPUs draw at rest, and the net energy, come from the idle phases next to a phase
-// (idle.go). The power of all GPUs over time lies in
-// cells of 10 ms (cells.go) whose sums are the windows' energies, to the microjoule;
-// package attribute splits them over the requests, package peers recomputes what other
-// tools would have published.
+// (idle.go). The power of all GPUs over time lies in cells of 10 ms (cells.go) whose sums
+// are the energies of the phases and of those parts, to the microjoule; slices and
+// windows that were asked for only look at them. Package attribute splits them over the
+// requests, package peers recomputes what other tools would have published.
 //
 // # Which devices
 //

@@ -287,7 +287,7 @@ func (g *powerGauge) send() {
 		for ; c.next < len(c.edges) && c.edges[c.next].at < b.at; c.next++ {
 			e := &c.edges[c.next]
 			g.between(g.sent, e)
-			c.fill.to(e.at, e.energy, e.covered)
+			c.fill.edge(e)
 		}
 		c.energy += b.grown
 		c.covered += int64(b.at - a.at)

@@ -21,6 +21,10 @@ type Options struct {
 	// began, and false where that is not known. nil reads queue_time_ms of the
 	// usage object.
 	Queue func(q *trace.Request) (time.Duration, bool)
+	// Marks are instants within the grid at which Sum may be asked besides its edges.
+	// They cut no cell, so that nothing else depends on them: of a cell that one falls
+	// into, each side has what its share of the time is.
+	Marks []trace.Time
 }
 
 // DefaultPrefillRate is of the order of a model of some ten to seventy billion
@@ -49,7 +53,9 @@ type Attributor struct {
 	weights []row  // per cell, of all requests; until Energy
 	known   []bool // per cell; nil is all
 	rates   []rates
-	parts   []part // per stretch of the grid
+	marks   []trace.Time // in order
+	starts  []int        // the first cells of parts, in order
+	parts   []part
 	fit     Fit
 
 	bounds []trace.Time // of the cells of the request at hand
@@ -59,7 +65,9 @@ type Attributor struct {
 // New makes an Attributor for the cells of a grid.
 func New(grid *Grid, opt Options) *Attributor {
 	a := &Attributor{grid: grid, resolution: opt.Resolution, rate: opt.PrefillRate, queue: opt.Queue,
-		weights: make([]row, grid.Len()), parts: make([]part, len(grid.stretches))}
+		weights: make([]row, grid.Len()), marks: slices.Sorted(slices.Values(opt.Marks))}
+	a.starts = a.cut()
+	a.parts = make([]part, len(a.starts))
 	if a.resolution <= 0 {
 		a.resolution = 100 * time.Millisecond
 	}
@@ -101,14 +109,6 @@ const (
 // outputWorth is how many prompt tokens an output token counts for in the mode
 // tokens. It is a power of two and was chosen on simulated servers.
 const outputWorth = 16
-
-// part sums up a stretch of the grid.
-type part struct {
-	total, idle, unknown int64               // microjoules, microjoules, nanoseconds
-	shared               [estimates][2]int64 // microjoules of requests' prefill and decode stages
-	unstaged             [estimates][2]int64 // of those, of requests whose stages are not known
-	brief                [estimates][2]int64 // of those, of stages that the sensor does not resolve
-}
 
 // rates are the microjoules per unit of weight in a cell.
 type rates struct {
@@ -177,12 +177,12 @@ func (a *Attributor) runs() (list [][2]int) {
 	return list
 }
 
-// split sums up the stretches and returns the active energy of the cells.
+// split sums up the parts and returns the active energy of the cells.
 func (a *Attributor) split(total []int64, idleWatts trace.Opt[float64]) []int64 {
 	active := make([]int64, len(total))
-	for s := range a.grid.stretches {
-		p := &a.parts[s]
-		for k := a.grid.stretches[s].first; k < a.grid.after(s); k++ {
+	for i := range a.parts {
+		p := &a.parts[i]
+		for k := a.starts[i]; k < a.after(i); k++ {
 			length := a.grid.Bound(k + 1).Sub(a.grid.Bound(k))
 			if !a.knows(k) {
 				p.unknown += int64(length)

@@ -39,9 +39,9 @@ func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	var sum [estimates][2]int64
 	known, brief := int64(0), a.brief(&l)
 	for i := 0; i < len(rows); {
-		s := a.grid.stretchOf(first + i)
+		s := a.partOf(first + i)
 		before := sum
-		for end := min(a.grid.after(s)-first, len(rows)); i < end; i++ {
+		for end := min(a.after(s)-first, len(rows)); i < end; i++ {
 			if a.knows(first + i) {
 				known += rows[i][flight] + rows[i][decode]
 			}
@@ -185,10 +185,13 @@ func unstage(prefill, decode *Stage, unknown [2]int64) {
 // Totals is the energy of a window, in microjoules: Idle + Prefill.Energy +
 // Decode.Energy + Unattributed = Total, exactly.
 type Totals struct {
-	Total        int64
-	Idle         int64         // drawn at rest, or as much of it as there was
-	Requests     int64         // of requests, by the headline mode
-	Unattributed int64         // active, with no request there; and what is lost by whole microjoules
+	Total    int64
+	Idle     int64 // drawn at rest, or as much of it as there was
+	Requests int64 // of requests, by the headline mode
+	// Unattributed is active, with no request there, and what is lost by whole
+	// microjoules. A window that cuts cells which share their energy may have less of
+	// that than its requests, and then it is negative.
+	Unattributed int64
 	Unknown      time.Duration // of which the energy is not known
 	// Prefill and Decode are the stages of the requests, whenever these began.
 	Prefill, Decode Stage
@@ -196,38 +199,36 @@ type Totals struct {
 
 // Sum returns what Request booked in [from, to), once it has seen all requests.
 // Sums of windows that meet add up exactly. It reports false where one of the
-// two is not an edge of the grid.
+// two is neither an edge of the grid nor a mark within it.
 func (a *Attributor) Sum(from, to trace.Time) (Totals, bool) {
-	i, ok := a.grid.edge(from)
-	j, ok2 := a.grid.edge(to)
-	if !ok || !ok2 {
+	i, ok := a.place(from)
+	j, ok2 := a.place(to)
+	if !ok || !ok2 || from > to {
 		return Totals{}, false
 	}
-	var t Totals
-	var sum, unstaged, brief [estimates][2]int64
-	for ; i < j; i++ {
-		p := &a.parts[i]
-		t.Total += p.total
-		t.Idle += p.idle
-		t.Unknown += time.Duration(p.unknown)
-		for e := range sum {
-			for stage := range sum[e] {
-				sum[e][stage] += p.shared[e][stage]
-				unstaged[e][stage] += p.unstaged[e][stage]
-				brief[e][stage] += p.brief[e][stage]
-			}
-		}
+	var p part
+	for k := i.part; k < j.part; k++ {
+		p.add(&a.parts[k], 1)
 	}
+	if j.within > 0 {
+		share := a.parts[j.part].share(j)
+		p.add(&share, 1)
+	}
+	if i.within > 0 {
+		share := a.parts[i.part].share(i)
+		p.add(&share, -1)
+	}
+	t := Totals{Total: p.total, Idle: p.idle, Unknown: time.Duration(p.unknown)}
 	var all Stage
-	t.Prefill, t.Decode, all = a.bounded(&sum, [3]bool{})
+	t.Prefill, t.Decode, all = a.bounded(&p.shared, [3]bool{})
 	t.Requests = all.Energy
 	for i, st := range []*Stage{&t.Prefill, &t.Decode} {
-		more := brief[a.headline()][i]
+		more := p.brief[a.headline()][i]
 		st.Modelled = more > st.Energy/2
 		st.Low, st.High = max(st.Low-int64(float64(more)*modelledWidth), 0), st.High+int64(float64(more)*modelledWidth)
 	}
 	// What is not known to be the one may be the other.
-	unstage(&t.Prefill, &t.Decode, unstaged[a.headline()])
+	unstage(&t.Prefill, &t.Decode, p.unstaged[a.headline()])
 	t.Unattributed = t.Total - t.Idle - t.Requests
 	return t, true
 }
