@@ -122,5 +122,6 @@
 // of it once, to choose methods, periods and windows; then Start; then Telemetry, then
 // Request see everything again; then Report. Its memory does not grow with the length of
 // the telemetry but by some 200 bytes for each cell of 10 ms in the phases, which get
-// longer before there are two million.
+// longer before there are two million, and by some 300 bytes for each device in each
+// slice, of which a gigabyte at most is kept.
 package reduce

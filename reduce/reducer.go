@@ -171,11 +171,15 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 }
 
 // Start ends the first passes: it chooses the source and method of each device,
-// and all windows but the steady ones.
-func (r *Reducer) Start() {
+// and all windows but the steady ones. It refuses slices that would take too much
+// memory, with a [SlicesError], and then there is no second pass.
+func (r *Reducer) Start() error {
 	r.choose()
 	if !r.hasLog {
 		r.recording()
+	}
+	if err := r.tooMany(); err != nil {
+		return err
 	}
 	r.headAtRest()
 	for _, ph := range r.phases {
@@ -202,6 +206,7 @@ func (r *Reducer) Start() {
 	r.share()
 	r.warnCalibrations()
 	r.tools.start(r)
+	return nil
 }
 
 // start makes the curves of one series.
@@ -213,6 +218,9 @@ func (r *Reducer) start(s *series) {
 	instants = inOrder(instants)
 	if s.survey.hasCounter() {
 		s.counter = newCounter(instants, &s.survey)
+		if r.opt.Truth != nil {
+			s.counter.lastBefore = make([]trace.Opt[float64], len(instants))
+		}
 		s.fixes[0] = r.calibration(s, sample.EnergyJoules)
 	}
 	if gauge, ok := s.survey.gauge(); ok {
@@ -283,11 +291,13 @@ func (r *Reducer) covered() (from, to trace.Time, ok bool) {
 	return from, to, ok && to > from
 }
 
-// cut makes the slices of the phases, and the windows that were asked for.
+// cut makes the slices of the phases, and the windows that were asked for. Slices that
+// Start will refuse are not made.
 func (r *Reducer) cut() {
+	slices := r.tooMany() == nil
 	for _, ph := range r.phases {
 		end, ok := ph.End.Get()
-		if !ok || r.opt.Every <= 0 {
+		if !ok || r.opt.Every <= 0 || !slices {
 			continue
 		}
 		for start := ph.Start; start < end; start = start.Add(r.opt.Every) {
