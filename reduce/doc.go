@@ -72,9 +72,10 @@
 //     10 ms, 1 s at steps: 91 %.
 //   - Instant fields that see all of the time: 93 to 98.8 %.
 //
-// A load whose pauses always last one second, or two, cannot be told from a device at
-// rest, whose average covers twice the time: the deconvolved average is then off by 1 to
-// 2 % of the energy, which is not stated.
+// A load whose average always stands for one second looks like a device at rest, whose
+// average covers twice the time. What comes next tells them apart: by how much one
+// update rises (updates.go). Pulses that are far higher than the highest average can
+// be taken for the wrong one all the same, which is not stated.
 //
 // Loads that repeat as often as such a sensor is updated cannot be measured with it:
 // the warning is "aliased". Where an average is beside it that says something else,

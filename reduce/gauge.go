@@ -132,7 +132,7 @@ func newPowerGauge(instants []trace.Time, sensor Sensor, poll time.Duration, top
 		}
 	case sensor.Kind == SensorAverage:
 		g.kind, g.reach = gaugeAverage, averageReach
-		g.points.rest, g.points.span = sensor.Rest, sensor.Span+sensor.Period
+		g.points.rest, g.points.span, g.points.top = sensor.Rest, sensor.Span+sensor.Period, top
 		g.deconv = Deconvolver{Span: sensor.Span, Top: top, Emit: g.cell}
 	case sensor.Duty < 1:
 		g.kind = gaugeWindows
