@@ -100,7 +100,7 @@ func (s *Splitter) RequestEnergy(q *trace.Request, offset time.Duration) (energy
 // openSplit makes what splits the energy, where there is any.
 func (r *Reducer) openSplit() {
 	if r.split == nil && len(r.all) > 0 && r.grid != nil && r.grid.Len() > 0 {
-		r.split = attribute.New(r.grid, attribute.Options{Resolution: r.resolution()})
+		r.split = attribute.New(r.grid, attribute.Options{Resolution: r.resolution(), Marks: r.marks()})
 	}
 }
 
@@ -129,12 +129,15 @@ func (r *Reducer) settleAttribution() {
 		known[i] = r.cells.whole(i)
 	}
 	for _, ph := range r.phases {
-		if rest, ok := r.resting(ph); ok && ph.Kind != string(trace.Idle) {
+		if ph.window || ph.Kind == string(trace.Idle) {
+			continue
+		}
+		if rest, ok := r.resting(ph); ok {
 			r.idleWatts = trace.Some(rest.sum)
 			break
 		}
 	}
-	// What a request had does not depend on the windows that somebody looks through.
+	// Nor does it depend on what may become a window.
 	var ends []trace.Time
 	for _, ph := range r.phases {
 		if end, ok := ph.End.Get(); ok && !ph.window {
@@ -241,33 +244,24 @@ func (r *Reducer) requestEnergies(ph *phase, out *Phase) {
 	}
 }
 
-// gridEdges returns the bounds of the grid that a log's energy is split on: the ends of
-// its phases, and what lies between the first and the last of them of the ends of slices,
-// of the windows that were asked for, and of what may become a window.
+// gridEdges returns the edges of the grid that energy is split on: the ends of the
+// phases, and what may become a window of theirs. Slices, and windows that were asked
+// for, are not among them: what a request has, and how power was distributed, does not
+// depend on what somebody looks through.
 func (r *Reducer) gridEdges() []trace.Time {
-	var list []trace.Time
+	list := r.bounds()
 	for _, ph := range r.phases {
-		if end, ok := ph.End.Get(); ok && (!ph.window || !r.hasLog) {
+		if end, ok := ph.End.Get(); ok && !ph.window {
 			list = append(list, ph.Start, end)
 		}
 	}
-	if len(list) == 0 {
-		return nil
-	}
-	from, to := slices.Min(list), slices.Max(list)
-	inside := func(t trace.Time) {
-		if t >= from && t <= to {
-			list = append(list, t)
-		}
-	}
+	return list
+}
+
+// marks returns the ends of slices and of the windows that were asked for.
+func (r *Reducer) marks() (list []trace.Time) {
 	for _, w := range r.windows {
-		inside(w.Start)
-		inside(w.End.V)
-	}
-	for _, ph := range r.phases {
-		if ph.activity != nil && ph.Kind == string(trace.Measure) {
-			list = append(list, ph.activity.bounds()...)
-		}
+		list = append(list, w.Start, w.End.V)
 	}
 	return list
 }

@@ -100,7 +100,7 @@ func reduceFrom(t *testing.T, from Recording, spans []Span, hasLog bool, opt Opt
 		r.Telemetry(b, from)
 	}
 	each(func(phase int, q *trace.Request, offset time.Duration) { takeRequest(r, phase, q, offset) })
-	rep := r.Report()
+	rep := whole(r.Report())
 	checkFinite(t, rep)
 	return rep
 }
@@ -115,6 +115,20 @@ func takeRequest(r *Reducer, phase int, q *trace.Request, offset time.Duration) 
 	energy := r.RequestEnergy(q, offset)
 	r.Request(phase, q, offset, energy)
 	return energy
+}
+
+// whole makes the slices of a report windows, as in its document.
+func whole(rep *Report) *Report {
+	for i := range rep.Phases {
+		ph := &rep.Phases[i]
+		if ph.Slices != nil {
+			for slice := range ph.Slices {
+				ph.Windows = append(ph.Windows, *slice)
+			}
+			ph.Slices = nil
+		}
+	}
+	return rep
 }
 
 func checkFinite(t *testing.T, rep *Report) {

@@ -57,7 +57,7 @@ func (m *movedRun) report(shift time.Duration, order []int) *Report {
 		r.Telemetry(b, from)
 	}
 	each(func(phase int, q *trace.Request) { takeRequest(r, phase, q, shift) })
-	return r.Report()
+	return whole(r.Report())
 }
 
 func drawRun(t *rapid.T) *movedRun {

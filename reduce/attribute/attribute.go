@@ -21,6 +21,10 @@ type Options struct {
 	// began, and false where that is not known. nil reads queue_time_ms of the
 	// usage object.
 	Queue func(q *trace.Request) (time.Duration, bool)
+	// Marks are instants within the grid at which Sum may be asked besides its edges.
+	// They cut no cell, so that nothing else depends on them: of a cell that one falls
+	// into, each side has what its share of the time is.
+	Marks []trace.Time
 }
 
 // DefaultPrefillRate is of the order of a model of some ten to seventy billion
@@ -49,8 +53,10 @@ type Attributor struct {
 	weights []row  // per cell, of all requests; until Energy
 	known   []bool // per cell; nil is all
 	rates   []rates
-	before  []elapsed // per cell, and at the end of the grid
-	parts   []part    // per stretch of the grid
+	before  []elapsed    // per cell, and at the end of the grid
+	marks   []trace.Time // in order
+	starts  []int        // the first cells of parts, in order
+	parts   []part
 	fit     Fit
 	prompts [2]int64 // prompt tokens to be computed: of requests that are not streamed, and of all
 
@@ -60,7 +66,9 @@ type Attributor struct {
 // New makes an Attributor for the cells of a grid.
 func New(grid *Grid, opt Options) *Attributor {
 	a := &Attributor{grid: grid, resolution: opt.Resolution, rate: opt.PrefillRate, queue: opt.Queue,
-		weights: make([]row, grid.Len()), parts: make([]part, len(grid.stretches))}
+		weights: make([]row, grid.Len()), marks: slices.Sorted(slices.Values(opt.Marks))}
+	a.starts = a.cut()
+	a.parts = make([]part, len(a.starts))
 	if a.resolution <= 0 {
 		a.resolution = 100 * time.Millisecond
 	}
@@ -107,9 +115,11 @@ func (a *Attributor) Survey(q *trace.Request, offset time.Duration) {
 // result depends on which took what.
 func (a *Attributor) Fork() *Attributor {
 	f := *a
-	f.weight, f.parts = weight{}, make([]part, len(a.parts))
+	f.weight, f.parts = weight{}, nil
 	if a.weights != nil {
 		f.weights, f.prompts = make([]row, len(a.weights)), [2]int64{}
+	} else {
+		f.parts = make([]part, len(a.parts))
 	}
 	return &f
 }
@@ -126,10 +136,7 @@ func (a *Attributor) Join(f *Attributor) {
 		}
 	}
 	for s := range f.parts {
-		p, other := &a.parts[s], &f.parts[s]
-		p.shared.add(&other.shared)
-		p.unstaged.add(&other.unstaged)
-		p.brief.add(&other.brief)
+		a.parts[s].add(&f.parts[s], 1)
 	}
 }
 
@@ -148,14 +155,6 @@ const (
 // outputWorth is how many prompt tokens an output token counts for in the mode
 // tokens. It is a power of two and was chosen on simulated servers.
 const outputWorth = 16
-
-// part sums up a stretch of the grid.
-type part struct {
-	total, idle, unknown int64  // microjoules, microjoules, nanoseconds
-	shared               stages // microjoules of requests' prefill and decode stages
-	unstaged             stages // of those, of requests whose stages are not known
-	brief                stages // of those, of stages that the sensor does not resolve
-}
 
 // rates are the microjoules per unit of weight in a cell.
 type rates struct {
@@ -240,12 +239,12 @@ func (a *Attributor) runs() (list [][2]int) {
 	return list
 }
 
-// split sums up the stretches and returns the active energy of the cells.
+// split sums up the parts and returns the active energy of the cells.
 func (a *Attributor) split(total []int64, idleWatts trace.Opt[float64]) []int64 {
 	active := make([]int64, len(total))
-	for s := range a.grid.stretches {
-		p := &a.parts[s]
-		for k := a.grid.stretches[s].first; k < a.grid.after(s); k++ {
+	for i := range a.parts {
+		p := &a.parts[i]
+		for k := a.starts[i]; k < a.after(i); k++ {
 			length := a.grid.Bound(k + 1).Sub(a.grid.Bound(k))
 			if !a.knows(k) {
 				p.unknown += int64(length)

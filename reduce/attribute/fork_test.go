@@ -29,7 +29,7 @@ func TestFork(t *testing.T) {
 	}
 	run := func(goroutines int) ([]Share, Totals, Fit) {
 		grid := NewGrid([]trace.Time{0, 7 * sec, 33 * sec}, 0)
-		a := New(grid, Options{Resolution: 100 * time.Millisecond})
+		a := New(grid, Options{Resolution: 100 * time.Millisecond, Marks: []trace.Time{9*sec + 3}})
 		some := func(from, until int, use func(a *Attributor, i int)) {
 			var all sync.WaitGroup
 			var forks []*Attributor
@@ -65,9 +65,9 @@ func TestFork(t *testing.T) {
 		a.Energy(microjoules, nil, trace.Opt[float64]{})
 		shares := make([]Share, len(log))
 		each(func(a *Attributor, i int) { shares[i] = a.Request(log[i], time.Second) })
-		sum, _ := a.Sum(7*sec, 33*sec)
-		if u := a.Unstreamed(); u < 0.1 || u > 0.3 {
-			t.Errorf("%v of the prompts are not streamed", u)
+		sum, ok := a.Sum(9*sec+3, 33*sec)
+		if u := a.Unstreamed(); u < 0.1 || u > 0.3 || !ok {
+			t.Errorf("%v of the prompts are not streamed; %v", u, ok)
 		}
 		return shares, sum, a.Fit()
 	}

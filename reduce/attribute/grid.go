@@ -82,11 +82,6 @@ func (g *Grid) after(s int) int {
 // It panics on any other i, and on every i of a grid without cells.
 func (g *Grid) Bound(i int) trace.Time { return g.bounds[i] }
 
-// stretchOf returns the stretch of a cell.
-func (g *Grid) stretchOf(cell int) int {
-	return sort.Search(len(g.stretches), func(j int) bool { return g.stretches[j].first > cell }) - 1
-}
-
 // Cell returns the cell that t is in, and false where there is none.
 func (g *Grid) Cell(t trace.Time) (int, bool) {
 	n := len(g.stretches)

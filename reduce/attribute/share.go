@@ -37,29 +37,27 @@ func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	l := a.life(q, offset)
 	w := a.weigh(&l, offset)
 	var sum stages
-	for i, s := 0, a.grid.stretchOf(w.first); i < len(w.output); s++ {
-		end := min(a.grid.after(s)-w.first, len(w.output))
+	for i, s := 0, a.partOf(w.first); i < len(w.output); s++ {
+		end := min(a.after(s)-w.first, len(w.output))
 		var got stages
 		a.prefilled(w, &l, i, min(end, len(w.prompt)), &got)
 		a.decoded(w, &l, i, end, &got)
 		sum.add(&got)
-		a.parts[s].book(&got, l.streamed, a.brief(&l))
+		a.parts[s].book(&got, a.headline(), l.streamed, a.brief(&l))
 		i = end
 	}
 	return a.share(&l, &sum, a.elapsed(w, 0, len(w.output), l.sent, l.end).known)
 }
 
-// book adds what a request got of a stretch.
-func (p *part) book(got *stages, streamed bool, brief [3]bool) {
+// book adds what a request got of a part.
+func (p *part) book(got *stages, headline estimate, streamed bool, brief [3]bool) {
 	p.shared.add(got)
-	if !streamed {
-		p.unstaged.add(got)
-	}
-	for e := range got {
-		for stage, v := range got[e] {
-			if brief[stage] {
-				p.brief[e][stage] += v
-			}
+	for stage, v := range got[headline] {
+		if !streamed {
+			p.unstaged[stage] += v
+		}
+		if brief[stage] {
+			p.brief[stage] += v
 		}
 	}
 }
@@ -325,10 +323,13 @@ func (a *Attributor) unstage(prefill, decode *Stage, unknown [2]int64) {
 // Totals is the energy of a window, in microjoules: Idle + Prefill.Energy +
 // Decode.Energy + Unattributed = Total, exactly.
 type Totals struct {
-	Total        int64
-	Idle         int64         // drawn at rest, or as much of it as there was
-	Requests     int64         // of requests, by the headline mode
-	Unattributed int64         // active, with no request there; and what is lost by whole microjoules
+	Total    int64
+	Idle     int64 // drawn at rest, or as much of it as there was
+	Requests int64 // of requests, by the headline mode
+	// Unattributed is active, with no request there, and what is lost by whole
+	// microjoules. A window that cuts cells which share their energy may have less of
+	// that than its requests, and then it is negative.
+	Unattributed int64
 	Unknown      time.Duration // of which the energy is not known
 	// Prefill and Decode are the stages of the requests, whenever these began.
 	Prefill, Decode Stage
@@ -336,37 +337,35 @@ type Totals struct {
 
 // Sum returns what Request booked in [from, to), once it has seen all requests.
 // Sums of windows that meet add up exactly. It reports false where one of the
-// two is not an edge of the grid.
+// two is neither an edge of the grid nor a mark within it.
 func (a *Attributor) Sum(from, to trace.Time) (Totals, bool) {
-	i, ok := a.grid.edge(from)
-	j, ok2 := a.grid.edge(to)
-	if !ok || !ok2 {
+	i, ok := a.place(from)
+	j, ok2 := a.place(to)
+	if !ok || !ok2 || from > to {
 		return Totals{}, false
 	}
-	var t Totals
-	var sum, unstaged, brief stages
-	for ; i < j; i++ {
-		p := &a.parts[i]
-		t.Total += p.total
-		t.Idle += p.idle
-		t.Unknown += time.Duration(p.unknown)
-		for e := range sum {
-			for stage := range sum[e] {
-				sum[e][stage] += p.shared[e][stage]
-				unstaged[e][stage] += p.unstaged[e][stage]
-				brief[e][stage] += p.brief[e][stage]
-			}
-		}
+	var p part
+	for k := i.part; k < j.part; k++ {
+		p.add(&a.parts[k], 1)
 	}
+	if j.within > 0 {
+		share := a.parts[j.part].share(j)
+		p.add(&share, 1)
+	}
+	if i.within > 0 {
+		share := a.parts[i.part].share(i)
+		p.add(&share, -1)
+	}
+	t := Totals{Total: p.total, Idle: p.idle, Unknown: time.Duration(p.unknown)}
 	var all Stage
-	t.Prefill, t.Decode, all = a.bounded(&sum, [3]bool{})
+	t.Prefill, t.Decode, all = a.bounded(&p.shared, [3]bool{})
 	t.Requests = all.Energy
 	for i, st := range []*Stage{&t.Prefill, &t.Decode} {
-		more := brief[a.headline()][i]
+		more := p.brief[i]
 		st.Modelled = more > st.Energy/2
 		st.Low, st.High = max(st.Low-int64(float64(more)*modelledWidth), 0), st.High+int64(float64(more)*modelledWidth)
 	}
-	a.unstage(&t.Prefill, &t.Decode, unstaged[a.headline()])
+	a.unstage(&t.Prefill, &t.Decode, p.unstaged)
 	t.Unattributed = t.Total - t.Idle - t.Requests
 	return t, true
 }

@@ -88,7 +88,12 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 			return nil, err
 		}
 	}
-	s.r.Start()
+	if err := s.r.Start(); err != nil {
+		if e := (*reduce.SlicesError)(nil); errors.As(err, &e) {
+			err = cli.Hint(err, "--every %v fits, and so do single parts of the time as --window", e.Least)
+		}
+		return nil, err
+	}
 	for _, t := range s.tele {
 		if err := s.readTelemetry(t, s.r.Telemetry); err != nil {
 			return nil, err
