@@ -34,10 +34,11 @@ var rules = []rule{
 	{packages: "sample/sim", wattrace: []string{"trace", "sample"}, others: []string{"golang.org/x/sys/unix"}, forbidden: noIO},
 	{packages: "sample/sampletest", wattrace: []string{"trace", "sample", "sample/sim"}},
 
-	{packages: "reduce", wattrace: []string{"trace", "sample", "reduce/attribute", "reduce/peers"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "reduce", wattrace: []string{"trace", "sample", "reduce/attribute", "reduce/histogram", "reduce/peers"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
 	{packages: "reduce/attribute", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
-	{packages: "reduce/peers", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "reduce/histogram", forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "reduce/peers", wattrace: []string{"trace", "reduce/histogram"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
 	{packages: "replay", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}},
 	{packages: "replay/simserver", wattrace: []string{"trace"}, others: []string{"github.com/go-json-experiment/json/jsontext"}},
