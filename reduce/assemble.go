@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"wattrace/sample"
 	"wattrace/trace"
@@ -21,9 +20,17 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 		Start:   r.clock.Wall(ph.Start).Format(timeFormat),
 		Metrics: map[string]Metric{}, PerDevice: []PerDevice{}, Windows: []Phase{},
 	}
+	switch {
+	case ph.Open && ph.Gated:
+		out.Load = LoadGated
+	case ph.Open:
+		out.Load = LoadOpen
+	}
 	if r.hasLog {
 		out.Requests = &ph.requests
-		r.latencies(ph, out.Metrics)
+		ph.describe(out.Metrics)
+		r.requestDoubts(ph)
+		r.client(ph, out.Metrics)
 	}
 	end, ok := ph.End.Get()
 	if !ok {
@@ -70,15 +77,8 @@ func (r *Reducer) doubt(ph *phase, code Code, device, format string, args ...any
 	r.Warn(code, ph.Name, device, format, args...)
 }
 
-// latencies describes the requests that succeeded.
-func (r *Reducer) latencies(ph *phase, m map[string]Metric) {
-	for tag, values := range map[string][]time.Duration{
-		TimeToFirstToken: ph.ttft, InterTokenLatency: ph.itl, RequestLatency: ph.e2e,
-	} {
-		if d, ok := Describe(values); ok {
-			m[tag] = Metric{Unit: "s", Distribution: &d}
-		}
-	}
+// requestDoubts says what is amiss with the requests of a phase.
+func (r *Reducer) requestDoubts(ph *phase) {
 	q := ph.requests
 	if q.Failed > 0 {
 		var classes []string

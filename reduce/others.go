@@ -186,9 +186,9 @@ func (o *others) read(s *series, b *sample.Batch, i int, at trace.Time) {
 
 // request takes a request of the second pass, of its phase or of a window that it was
 // sent in.
-func (o *others) request(ph *phase, q *trace.Request) {
+func (o *others) request(ph *phase, q *trace.Request, offset time.Duration) {
 	if sum := o.sums[ph]; sum != nil {
-		sum.Add(q)
+		sum.AddFrom(q, offset)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"wattrace/reduce/histogram"
 	"wattrace/trace"
 )
 
@@ -23,12 +24,14 @@ type phase struct {
 	dones    []trace.Time // of their ends, likewise
 
 	requests     Requests
-	ttft         []time.Duration
-	itl          []time.Duration
-	e2e          []time.Duration
-	energies     []float64        // joules of each request, where they are known
-	talks        map[string]int64 // microjoules of each conversation
-	input        int64            // microtokens of the requests that succeeded
+	latencies    []latency           // of the requests that succeeded
+	lateness     []time.Duration     // of all requests that ended
+	begun        []time.Duration     // and of the first of each slot
+	slots        map[slot]bool       // that have had a request
+	gaps         histogram.Histogram // between events with output, of all of them together
+	energies     []float64           // joules of each request, where they are known
+	talks        map[string]int64    // microjoules of each conversation
+	input        int64               // microtokens of the requests that succeeded
 	output       int64
 	withInput    int64 // requests that succeeded and know their input tokens
 	withOutput   int64
@@ -54,18 +57,19 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 		r.phases[phase].spent(q, energy.V)
 	}
 	own := r.phases[phase]
-	own.take(q, r.opt.SLO)
-	r.tools.request(own, q)
+	outputs := q.Outputs()
+	own.take(q, outputs, r.opt.SLO)
+	own.begins(q, offset)
+	r.tools.request(own, q, offset)
 	r.tools.arrived(own, q, offset)
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
-	outputs := q.Outputs()
 	for ph := range r.timeline.overlapping(sent, done) {
 		ph.busy += max(0, int64(min(done, ph.End.V)-max(sent, ph.Start)))
 		if ph.window {
 			ph.arrived(q, outputs, offset)
 			if sent >= ph.Start && sent < ph.End.V {
-				ph.take(q, r.opt.SLO)
-				r.tools.request(ph, q)
+				ph.take(q, outputs, r.opt.SLO)
+				r.tools.request(ph, q, offset)
 			}
 			continue
 		}
@@ -93,9 +97,10 @@ func (ph *phase) spent(q *trace.Request, energy RequestEnergy) {
 	}
 }
 
-// take counts a request as the phase's own.
-func (ph *phase) take(q *trace.Request, slo SLO) {
+// take counts a request as the phase's own; outputs are its events with output.
+func (ph *phase) take(q *trace.Request, outputs []trace.Chunk, slo SLO) {
 	ph.requests.Sent++
+	ph.lateness = append(ph.lateness, q.Lateness())
 	switch q.Outcome {
 	case trace.Succeeded:
 		ph.requests.Succeeded++
@@ -114,14 +119,11 @@ func (ph *phase) take(q *trace.Request, slo SLO) {
 	if slo.keeps(q) {
 		ph.good++
 	}
-	if d, ok := q.TTFT(); ok {
-		ph.ttft = append(ph.ttft, d)
-	}
-	if d, ok := q.ITL(); ok {
-		ph.itl = append(ph.itl, d)
-	}
-	if d, ok := q.E2E(); ok {
-		ph.e2e = append(ph.e2e, d)
+	ph.latencies = append(ph.latencies, latencyOf(q, outputs))
+	if !ph.slice {
+		for i := 1; i < len(outputs); i++ {
+			ph.gaps.Add(outputs[i].At.Sub(outputs[i-1].At))
+		}
 	}
 	if n, ok := q.InputTokens.Get(); ok {
 		ph.withInput++

@@ -85,7 +85,7 @@ func (r *Reducer) userRatios(ph *phase, m map[string]Metric, energy *Number, sec
 		m[WattsPerUser] = Metric{Unit: "W/user", Number: scaled(energy, 1/users/seconds, "average_gpu_power / requests_in_flight")}
 	}
 	switch {
-	case ph.Kind == string(trace.Idle):
+	case ph.Kind == string(trace.Idle), ph.Open: // an open loop has no users
 	case ph.Concurrency > 0:
 		m[EnergyPerUser] = Metric{Unit: "J/user", Number: scaled(energy, 1/float64(ph.Concurrency), "total_gpu_energy / concurrency")}
 	default:
@@ -99,6 +99,11 @@ func (r *Reducer) throughput(ph *phase, t *Tokens, seconds float64, m map[string
 		if seconds > 0 {
 			m[tag] = Metric{Unit: unit, Number: &Number{Value: n / seconds, Method: "count / duration"}}
 		}
+	}
+	if n := ph.requests.Sent; n > 0 && r.opt.SLO.any() {
+		m[GoodputRatio] = Metric{Unit: "1", Number: &Number{
+			Value: float64(ph.good) / float64(n), Method: "requests with " + r.opt.SLO.String() + " / requests sent, failed ones among them",
+		}}
 	}
 	if ph.requests.Succeeded > 0 {
 		rate(RequestThroughput, "requests/s", float64(ph.requests.Succeeded))

@@ -19,8 +19,10 @@ type Span struct {
 	Kind        string // a trace.PhaseKind, "recording" or "window"
 	Start       trace.Time
 	End         trace.Opt[trace.Time] // unknown when the log broke off
-	Concurrency int                   // configured; 0 is unknown
+	Concurrency int                   // configured users, or of an open loop the most at once; 0 is unknown or none
 	Handover    bool                  // ends with requests in flight
+	Open        bool                  // requests were due by a schedule, whether or not earlier ones had ended
+	Gated       bool                  // what was due waited where too many were in flight, or in their prefill
 }
 
 // A Reducer computes a report in two passes over the telemetry and two over the
@@ -53,6 +55,7 @@ type Reducer struct {
 	tools     others
 	batch     []*series // by device of the batch at hand
 	warnings  []Warning
+	clients   map[int][]ClientReading // by run, in order of time
 }
 
 type seriesKey struct {

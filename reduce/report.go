@@ -78,6 +78,8 @@ const (
 	WarnNoPhase        Code = "no_phase"             // the request log has no phase
 	WarnDisagree       Code = "disagreement"         // counter and integrated power differ by more than is random
 	WarnShifted        Code = "shifted"              // power and requests agree best when moved against each other
+	WarnClientLate     Code = "client_late"          // the client sent requests late
+	WarnCapped         Code = "capped_open_loop"     // requests that were due waited: the load was no open loop
 )
 
 // Incomplete returns the codes of the warnings, each once, that say that
@@ -103,6 +105,7 @@ type Phase struct {
 	End             string            `json:"end,omitempty"`
 	DurationSeconds *float64          `json:"duration_seconds,omitempty"`
 	Concurrency     int               `json:"concurrency,omitempty"`
+	Load            Load              `json:"load,omitempty"`     // what made requests due; absent for a closed loop
 	Requests        *Requests         `json:"requests,omitempty"` // absent without a request log
 	Tokens          *Tokens           `json:"tokens,omitempty"`
 	Devices         *Devices          `json:"devices,omitempty"` // absent without telemetry
@@ -131,6 +134,16 @@ func (ph *Phase) All() iter.Seq[*Phase] {
 		}
 	}
 }
+
+// Load says what made the requests of a phase due, where it was not the end of an earlier
+// one. Latencies from the scheduled time are then what users would have seen.
+type Load string
+
+// The loads that are no closed loop.
+const (
+	LoadOpen  Load = "open"       // a schedule: a rate, or the trace's own times
+	LoadGated Load = "open_gated" // a schedule, but what was due waited where the plan has a ceiling
+)
 
 // Requests counts the requests that were sent in a phase, by how they ended.
 type Requests struct {
@@ -233,6 +246,22 @@ type Distribution struct {
 	Std   float64 `json:"std"`
 	Count int64   `json:"count"`
 	Of    string  `json:"of,omitempty"` // what the values are, where the tag does not say it
+	// Histogram is what the percentiles were taken from, where not all values are kept.
+	Histogram *Histogram `json:"histogram,omitempty"`
+}
+
+// Histogram counts values in buckets of a fixed layout, so that those of several reports
+// merge by adding them up. A percentile from it is within 0.4 % of the exact one; mean,
+// std, min, max and count are exact.
+type Histogram struct {
+	Layout  string   `json:"layout"`  // log2/128: each octave of nanoseconds has 128 buckets of equal width, and below 256 ns each has its own
+	Buckets []Bucket `json:"buckets"` // those that hold any, in order
+}
+
+// Bucket is a part of a histogram.
+type Bucket struct {
+	From  float64 `json:"from"` // the least value that it may hold, in the metric's unit
+	Count int64   `json:"count"`
 }
 
 // Tags of metrics: what a report calls them. For each the formula.
@@ -270,15 +299,39 @@ const (
 	// / total_gpu_energy.
 	Goodput        = "goodput"          // requests/s
 	GoodputPerWatt = "goodput_per_watt" // requests/s/W
+	// Requests that succeeded and kept the latencies asked for / requests sent, those that
+	// failed, were given up or did not end among them.
+	GoodputRatio = "goodput_ratio"
 	// Time-weighted mean of the requests that were sent and had not ended.
 	RequestsInFlight = "requests_in_flight"
 
-	// First output event - sent, per request.
-	TimeToFirstToken = "time_to_first_token" // s
+	// Of the requests that succeeded; latency.go says more. First output event - sent;
+	// the first that is no reasoning - sent; the second output event - the first.
+	TimeToFirstToken       = "time_to_first_token"        // s
+	TimeToFirstOutputToken = "time_to_first_output_token" // s
+	TimeToSecondToken      = "time_to_second_token"       // s
 	// (Last output event - first) / (output tokens - 1), per request.
 	InterTokenLatency = "inter_token_latency" // s
-	// Last output event - sent, per request.
+	// Last output event - sent.
 	RequestLatency = "request_latency" // s
+	// The same from when the request was due, which an open loop's users would see.
+	TimeToFirstTokenScheduled = "time_to_first_token_scheduled" // s
+	RequestLatencyScheduled   = "request_latency_scheduled"     // s
+	// Time between output events that follow each other, of all requests together; and
+	// the longest of each request.
+	InterChunkLatency = "inter_chunk_latency" // s
+	MaxGap            = "max_gap"             // s
+	// request_latency / output tokens, per request.
+	NormalizedLatency = "normalized_latency" // s/token
+	// 1 / inter_token_latency, per request.
+	OutputTokenThroughputPerUser = "output_token_throughput_per_user" // tokens/s/user
+	// Sent - due, of every request that ended: the client's own delay, or the wait at a
+	// ceiling.
+	SendLateness = "send_lateness" // s
+	// CPU seconds of the client / second, and the most requests that it says it had in
+	// flight; both from lines that it writes once a second.
+	ClientCPU          = "client_cpu"
+	ClientPeakInFlight = "client_peak_in_flight" // requests
 	// Output tokens / duration.
 	OutputTokenThroughput = "output_token_throughput" // tokens/s
 	// (Input + output tokens) / duration.

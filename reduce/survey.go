@@ -21,7 +21,7 @@ type survey struct {
 	sensors SensorTable // what power fields are
 	rows    int64
 
-	polls     histogram // time between readings, nanoseconds
+	polls     pollCounts // time between readings, nanoseconds
 	last      trace.Time
 	hasLast   bool
 	counter   trace.Opt[float64] // the last value
@@ -302,14 +302,14 @@ func (s *survey) span() (from, to trace.Time, ok bool) {
 	return from, to, ok && to > from
 }
 
-// histogram counts positive integers in buckets of one part in 128, enough for
+// pollCounts counts positive integers in buckets of one part in 128, enough for
 // a median that decides between methods.
-type histogram struct {
+type pollCounts struct {
 	counts map[uint64]int64
 	n      int64
 }
 
-func (h *histogram) add(v int64) {
+func (h *pollCounts) add(v int64) {
 	if h.counts == nil {
 		h.counts = map[uint64]int64{}
 	}
@@ -318,7 +318,7 @@ func (h *histogram) add(v int64) {
 }
 
 // quantile returns the middle of the bucket that holds the quantile; 0 of none.
-func (h *histogram) quantile(q float64) float64 {
+func (h *pollCounts) quantile(q float64) float64 {
 	if h.n == 0 {
 		return 0
 	}

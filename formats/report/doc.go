@@ -38,6 +38,9 @@
 //   - A metric is one number (value, unit, method, devices_covered,
 //     uncertainty) or a distribution (unit, mean, ..., count). Percentiles are
 //     of type 7 (Hyndman and Fan 1996; numpy's default); std is the population's.
+//     Of gaps between events, which are too many to keep, they are taken from a
+//     histogram of a fixed layout (package reduce/histogram), within 0.4 %; its
+//     buckets are in the document, so that those of several reports can be added up.
 //   - uncertainty has two standard uncertainties, in the metric's unit: random,
 //     which another run would draw anew, and systematic, which it would repeat.
 //     They are independent; the ± of the text form is
@@ -47,6 +50,9 @@
 //     clock_range is what a figure would be if the clocks of the files were off by
 //     what is not known of them; bounds are what other models say of a figure
 //     that is modelled.
+//   - load is absent for a closed loop, where a request is due when an earlier one has
+//     ended; open is a schedule, and open_gated one with a ceiling, at which requests
+//     waited. The latencies from the scheduled time come first then.
 //   - Windows are the parts of a phase that follow from its load (ramp, steady,
 //     drain), where there are such, and then its slices, named by numbers from 1.
 //   - A metric that cannot be had is absent, and a warning says why. Nothing

@@ -128,6 +128,12 @@ func writePhase(b *printer, ph *reduce.Phase) {
 	if ph.Concurrency > 0 {
 		facts = append(facts, fmt.Sprintf("concurrency %d", ph.Concurrency))
 	}
+	switch ph.Load {
+	case reduce.LoadOpen:
+		facts = append(facts, "open loop")
+	case reduce.LoadGated:
+		facts = append(facts, "open loop with a ceiling")
+	}
 	facts = append(facts, requestFacts(ph.Requests)...)
 	facts = append(facts, tokenFacts(ph.Tokens)...)
 	if len(facts) > 0 {
@@ -416,9 +422,15 @@ var groups = [][]string{
 		reduce.CostPerMillionTokens, reduce.CarbonPerMillionTokens,
 	},
 	{
-		reduce.OutputTokenThroughput, reduce.TotalTokenThroughput, reduce.RequestThroughput, reduce.Goodput, reduce.RequestsInFlight,
+		reduce.OutputTokenThroughput, reduce.TotalTokenThroughput, reduce.RequestThroughput, reduce.Goodput, reduce.GoodputRatio, reduce.RequestsInFlight,
+		reduce.ClientPeakInFlight, reduce.ClientCPU,
 	},
-	{reduce.TimeToFirstToken, reduce.InterTokenLatency, reduce.RequestLatency, reduce.EnergyOfRequests, reduce.EnergyOfConversations, reduce.GPUPowerOverTime},
+	{
+		reduce.TimeToFirstTokenScheduled, reduce.RequestLatencyScheduled,
+		reduce.TimeToFirstToken, reduce.TimeToFirstOutputToken, reduce.TimeToSecondToken, reduce.InterTokenLatency, reduce.RequestLatency,
+		reduce.InterChunkLatency, reduce.MaxGap, reduce.NormalizedLatency, reduce.OutputTokenThroughputPerUser, reduce.SendLateness,
+		reduce.EnergyOfRequests, reduce.EnergyOfConversations, reduce.GPUPowerOverTime,
+	},
 }
 
 // elsewhere holds the tags that the text has in other places than its tables.
@@ -574,8 +586,8 @@ func significant(v float64, digits int) string {
 func Title(tag string) string {
 	words := strings.Split(tag, "_")
 	for i, w := range words {
-		if w == "gpu" {
-			words[i] = "GPU"
+		if acronym := strings.ToUpper(w); acronym == "GPU" || acronym == "CPU" {
+			words[i] = acronym
 		}
 	}
 	return strings.Join(words, " ")
@@ -617,10 +629,10 @@ func writeDistributions(b *printer, ph *reduce.Phase) {
 	t.AppendHeader(table.Row{"", "mean", "p50", "p90", "p95", "p99", "max", "std", "count", ""})
 	for _, tag := range tags(ph.Metrics) {
 		m := ph.Metrics[tag]
-		if d := m.Distribution; d != nil {
+		if d := m.Distribution; d != nil && !repeats(ph, tag) {
 			scale, unit := 1.0, m.Unit
-			if unit == "s" && d.Max < 10 {
-				scale, unit = 1000, "ms"
+			if rest, seconds := strings.CutPrefix(unit, "s"); seconds && (rest == "" || rest[0] == '/') && d.Max < 10 {
+				scale, unit = 1000, "ms"+rest
 			}
 			row := table.Row{Title(tag)}
 			for _, v := range []float64{d.Mean, d.P50, d.P90, d.P95, d.P99, d.Max, d.Std} {
@@ -630,6 +642,20 @@ func writeDistributions(b *printer, ph *reduce.Phase) {
 		}
 	}
 	render(b, t)
+}
+
+// repeats reports whether a distribution would say what another one does: in a closed loop
+// a request is due when it is sent, but for the client's lateness; and answers without
+// reasoning begin with their first token.
+func repeats(ph *reduce.Phase, tag string) bool {
+	switch tag {
+	case reduce.TimeToFirstTokenScheduled, reduce.RequestLatencyScheduled:
+		return ph.Load == ""
+	case reduce.TimeToFirstOutputToken:
+		other := ph.Metrics[reduce.TimeToFirstToken].Distribution
+		return other != nil && *other == *ph.Metrics[tag].Distribution
+	}
+	return false
 }
 
 func writeDevices(b *printer, ph *reduce.Phase) {

@@ -76,9 +76,13 @@ func (m mean) seconds(scale float64) trace.Opt[float64] {
 	return trace.Some(m.sum / float64(m.n) * scale / 1e9)
 }
 
-// Add takes one request that ended. Every request counts once; tokens and latencies
+// Add is AddFrom of a request whose clock is the window's.
+func (r *Requests) Add(q *trace.Request) { r.AddFrom(q, 0) }
+
+// AddFrom takes one request that ended; offset moves its times to the clock of the
+// window, which other requests' times may be moved to by others. Every request counts once; tokens and latencies
 // are those of the ones that succeeded, since no tool takes others.
-func (r *Requests) Add(q *trace.Request) {
+func (r *Requests) AddFrom(q *trace.Request, offset time.Duration) {
 	r.Sent++
 	switch q.Outcome {
 	case trace.Failed:

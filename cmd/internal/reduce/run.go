@@ -78,6 +78,12 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 		}
 	}
 	s.r = reduce.New(s.common.Clock, spans, len(s.logs) > 0, ro)
+	for _, r := range s.runs {
+		for _, c := range r.client {
+			c.At = c.At.Add(r.joint.Offset)
+			s.r.Client(r.number, c)
+		}
+	}
 	for _, t := range s.tele {
 		if err := s.readTelemetry(t, s.r.Survey); err != nil {
 			return nil, err

@@ -26,6 +26,7 @@ type run struct {
 	joint  joint                // moves its times to the common clock
 
 	handover map[string]bool // phases that end without a drain
+	client   []reduce.ClientReading
 }
 
 // runPhase is a phase of a run, on its own clock.
@@ -102,6 +103,9 @@ func (l *logFile) survey(rec *requests.Record) error {
 	case requests.TypeClock:
 		r.clocks.Snapshots = append(r.clocks.Snapshots, rec.Clock)
 		r.last = max(r.last, rec.Clock.At)
+	case requests.TypeClient:
+		c := rec.Client
+		r.client = append(r.client, reduce.ClientReading{At: c.At, CPUSeconds: c.CPUSeconds, InFlight: c.InFlight})
 	case requests.TypeClose:
 		l.interrupted = l.interrupted || !rec.Close.Clean
 	case requests.TypePhase:
