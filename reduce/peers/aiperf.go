@@ -140,9 +140,7 @@ func (t aiperf) requests(b *builder, r *Requests) {
 	if r.absent {
 		return
 	}
-	known("request_latency", "ms", r.e2e.seconds(1e3), "mean of last token - sent")
-	known("time_to_first_token", "ms", r.ttft.seconds(1e3), "mean of first token - sent")
-	known("inter_token_latency", "ms", r.itl.seconds(1e3), "mean of (request latency - TTFT) / (output tokens - 1)")
+	b.aiperfLatencies(r)
 	known("request_count", "requests", r.count(), "requests that succeeded")
 	b.add("error_request_count", "requests", float64(r.Failed+r.Cancelled), "requests that did not")
 	known("benchmark_duration", "sec", r.span(), "last token - first request sent")
@@ -153,6 +151,8 @@ func (t aiperf) requests(b *builder, r *Requests) {
 	known("output_token_throughput", "tokens/sec", per(r.outputTokens(), r.span()), "total_osl / benchmark_duration")
 	known("total_token_throughput", "tokens/sec", per(r.totalTokens(), r.span()), "(total_isl + total_osl) / benchmark_duration")
 	if r.SLO.set() {
+		b.add("good_request_count", "requests", float64(r.Good), "requests that succeeded and kept all objectives")
+		b.over("good_request_fraction", "ratio", trace.Some(float64(r.Good)), trace.Some(float64(r.Sent)), "good_request_count / (request_count + error_request_count)")
 		known("goodput", "requests/sec", t.goodput(r), "good requests / benchmark_duration")
 	}
 }

@@ -15,6 +15,10 @@ import (
 //
 // By hand: two GPUs, 1000 J to 4000 J and 500 J to 3500 J in 10 s, 3000 tokens:
 // 6000 J, 0.5 tokens/J, 600 W; with a world size of 4, 12000 J.
+//
+// Latencies and rates are benchmark_serving's, see serve in latency.go: a request that was sent
+// at 0 s, with the role at 1 s, 4 tokens at 2 to 5 s, the finish at 5 s, the usage at
+// 6 s and [DONE] at 7 s has a ttft of 1 s, an e2el of 6 s and a tpot of 5/3 s.
 type trtllm struct{ *Peer }
 
 // bracket is a counter's energy from the last reading at or before the start to the
@@ -68,9 +72,14 @@ func (t trtllm) scale(devices int) float64 {
 
 func (t trtllm) figures(b *builder, window int, r *Requests) {
 	seconds := t.windows[window].duration()
-	b.over("request_throughput", "req/s", r.count(), seconds, "completed / duration")
-	b.over("output_throughput", "tok/s", r.outputTokens(), seconds, "total_output_tokens / duration")
-	b.over("total_token_throughput", "tok/s", r.totalTokens(), seconds, "(total_input_tokens + total_output_tokens) / duration")
+	b.rates(r, "req/s", "tok/s")
+	b.over("total_token_throughput", "tok/s", r.totalTokens(), r.benchmarkDuration(), "(total_input_tokens + total_output_tokens) / duration")
+	b.goodput("request_goodput", "req/s", r, &r.trtllm)
+	b.over("user_throughput", "tok/s", r.have(r.trtllm.perUser.value()), trace.Some(1.0), "mean of output tokens / e2el")
+	b.milliseconds("ttft", &r.trtllm.ttft, "first event with choices - sent", "p99")
+	b.milliseconds("tpot", &r.trtllm.tpot, "(e2el - ttft) / (output tokens - 1)", "p99")
+	b.milliseconds("itl", &r.trtllm.itl, "gaps before events with choices, of all requests together", "p99")
+	b.milliseconds("e2el", &r.trtllm.e2e, "last event but [DONE] - sent", "p99")
 	names := []string{"energy.total_energy_j", "energy.output_tps_per_w", "energy.average_gpu_power", "energy.total_gpu_power_w"}
 	e, n := t.counters(b, window, bracket, names...)
 	if !e.OK {
@@ -90,13 +99,21 @@ func (t trtllm) figures(b *builder, window int, r *Requests) {
 // the timed run, and omits everything if one fell. By hand: 1000 J to 3000 J in 10 s, 400
 // tokens: 2000 J, 200 W, 5 J/token. #38647 (bench serve --record-power) samples the
 // power of all GPUs every 5 s from the start, see recorder.
+//
+// Latencies and rates are those of bench serve, see serve in latency.go: a request that was
+// sent at 0 s, with the role at 1 s, 4 tokens at 2 to 5 s, the finish at 5 s, the usage at
+// 6 s and [DONE] at 7 s has a ttft of 1 s, an e2el of 5 s and a tpot of 4/3 s.
 type vllm struct{ *Peer }
 
 func (t vllm) figures(b *builder, window int, r *Requests) {
 	seconds := t.windows[window].duration()
-	b.over("request_throughput", "requests/s", r.count(), seconds, "completed / duration")
-	b.over("output_throughput", "tokens/s", r.outputTokens(), seconds, "total_output_tokens / duration")
-	b.over("total_token_throughput", "tokens/s", r.totalTokens(), seconds, "(total_input_tokens + total_output_tokens) / duration")
+	b.rates(r, "requests/s", "tokens/s")
+	b.over("total_token_throughput", "tokens/s", r.totalTokens(), r.benchmarkDuration(), "(total_input_tokens + total_output_tokens) / duration")
+	b.goodput("request_goodput", "requests/s", r, &r.vllm)
+	b.milliseconds("ttft", &r.vllm.ttft, "first event with choices - sent", "p99")
+	b.milliseconds("tpot", &r.vllm.tpot, "(e2el - ttft) / (output tokens - 1)", "p99")
+	b.milliseconds("itl", &r.vllm.itl, "gaps between events with choices, of all requests together", "p99")
+	b.milliseconds("e2el", &r.vllm.e2e, "last event with choices - sent", "p99")
 	t.counterFigures(b, window, r, seconds)
 	t.recorded(b, window)
 }

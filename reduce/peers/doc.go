@@ -11,23 +11,38 @@
 //	aiperf-g1   four tags, " (N GPUs)" in the header; tokens/J counts visible tokens only
 //	aiperf-g2   the same four, prefixed nvidia_, without the suffix
 //	aiperf-g3   twelve tags, prefixed nvidia_; output tokens include reasoning; "aiperf" is this one
-//	trtllm      "energy" of trtllm-bench throughput, and of TensorRT-LLM's benchmark_serving
-//	vllm        gpu_energy_j and its kin (counter), and --record-power (median of 5 s samples)
-//	sglang      the power recorder of a closed pull request: 5 s samples, tokens per median watt
+//	trtllm      "energy" of trtllm-bench throughput, and of TensorRT-LLM's benchmark_serving, with its latencies
+//	vllm        gpu_energy_j and its kin (counter), --record-power (median of 5 s samples), and bench serve's latencies
+//	sglang      the power recorder of a closed pull request: 5 s samples, tokens per median watt; its latencies
 //	guidellm    no energy; its latencies and rates
 //	inferencex  power_metric_schema_version 2: trapezoid of each GPU, valid or withheld with reason codes
 //	zeus        begin_window and end_window: the counter at each edge
 //	mlenergy    ML.ENERGY Benchmark: Zeus over its steady window and over all
 //	srtslurm    power and energy report of srt-slurm: trapezoid between the nearest samples
 //
+// # What a latency is
+//
+// Of one request, sent at 0 s, with the role at 1 s, reasoning at 2 s, text at 3 and 4 s, the
+// finish at 4.5 s, the usage at 5 s and [DONE] at 6 s, 3 output tokens:
+//
+//	            first token  end     per token, of which the tool calls TPOT or ITL
+//	aiperf      2 s          4 s     (4-2)/2 = 1 s
+//	vllm        1 s          4.5 s   (4.5-1)/2 = 1.75 s
+//	trtllm      1 s          5 s     (5-1)/2 = 2 s
+//	sglang      2 s          6 s     (6-2)/2 = 2 s
+//	guidellm    2 s          6 s     4/3 = 1.33 s, and (4-2)/2 = 1 s
+//
+// Percentiles are numpy's; those of gaps between events are taken from a histogram, within
+// 0.4 % of the exact ones. None of them is measured from when a request was due.
+//
 // # How to use it
 //
 // [New] takes the tool and the windows. [Peer.Device] is called once for every
 // sensor of a GPU, [Device.Read] for each of its readings in order of time, and
-// [Requests.Add] for each request of a window. Then [Peer.Figures] and
+// [Requests.AddFrom] for each request of a window. Then [Peer.Figures] and
 // [Peer.Explain] may be called as often as wanted. The memory is that of devices
 // times windows, but for vllm and sglang, which keep one value for each device
-// and 5 s.
+// and 5 s, and some 150 bytes for each request of each window.
 //
 // A figure that the tool would have left out is left out, with the reason; none is
 // ever NaN or infinite. What the tool would have read at an instant at which the

@@ -80,13 +80,23 @@ func percentile(sorted []float64, percent float64) float64 {
 // sglang is the power recorder of SGLang's closed pull request #21034: tokens per
 // watt are throughputs over the median power. By hand, at a median of 1000 W: 2000
 // output tokens/s are 2 tokens/s/W.
+//
+// Latencies and rates are those of its serving benchmark, see serve in latency.go: a request
+// that was sent at 0 s, with the role at 1 s, 4 tokens at 2 to 5 s, the finish at 5 s, the
+// usage at 6 s and [DONE] at 7 s has a ttft of 2 s, an e2e_latency of 7 s and a tpot of
+// 5/3 s. Its names are those of the file that it writes.
 type sglang struct{ *Peer }
 
 func (t sglang) figures(b *builder, window int, r *Requests) {
-	seconds := t.windows[window].duration()
-	b.over("request_throughput", "req/s", r.count(), seconds, "completed / duration")
+	seconds := r.benchmarkDuration()
+	b.rates(r, "req/s", "tok/s")
 	b.over("input_throughput", "tok/s", r.inputTokens(), seconds, "total_input_tokens / duration")
-	b.over("output_throughput", "tok/s", r.outputTokens(), seconds, "total_output_tokens / duration")
+	b.over("total_throughput", "tok/s", r.totalTokens(), seconds, "(total_input_tokens + total_output_tokens) / duration")
+	b.milliseconds("ttft", &r.sglang.ttft, "first text or reasoning - sent", "p99")
+	b.milliseconds("tpot", &r.sglang.tpot, "(e2e_latency - ttft) / (output tokens - 1)", "p99")
+	b.milliseconds("itl", &r.sglang.itl, "gaps between texts / tokens, of all requests together", "p95", "p99", "max")
+	b.milliseconds("e2e_latency", &r.sglang.e2e, "last line, [DONE] too - sent", "p90", "p99")
+	b.over("concurrency", "requests", r.have(trace.Some(r.sglang.e2e.Mean()*float64(r.sglang.e2e.Count())/1e9)), seconds, "sum of e2e_latency / duration")
 	m := t.recorded(b, window)
 	b.over("input_toks_per_watt", "tok/s/W", per(r.inputTokens(), seconds), m, "input_throughput / median_power_w")
 	b.over("output_toks_per_watt", "tok/s/W", per(r.outputTokens(), seconds), m, "output_throughput / median_power_w")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"wattrace/reduce/histogram"
 	"wattrace/trace"
 )
 
@@ -33,9 +34,17 @@ type Requests struct {
 	firstSent      trace.Time
 	lastToken      trace.Time
 	tokenless      int64 // succeeded without a known last token
-	ttft, itl, e2e mean
-	toDone         mean // until the answer ended, instead of until its last token
-	perToken       mean // guidellm's time per output token
+	firstDispatch  trace.Time
+	lastDone       trace.Time // of all requests, failed ones too
+	ttft, itl, e2e samples
+	ttst, ttfo     samples // from the first output to the second; until the first that is no reasoning
+	icl            histogram.Histogram
+	toDone         samples // until the answer ended, instead of until its last token
+	perToken       samples // guidellm's time per output token
+	userRate       samples // 1 / ITL, tokens per second
+	e2eRate        samples // output tokens / latency, per second
+
+	vllm, trtllm, sglang served
 }
 
 // tally sums counts that some requests may not know.
@@ -60,22 +69,6 @@ func (t tally) get() trace.Opt[float64] {
 	return trace.Some(float64(t.sum))
 }
 
-// mean is of durations, in nanoseconds.
-type mean struct {
-	sum float64
-	n   int64
-}
-
-func (m *mean) add(nanos float64) { m.sum += nanos; m.n++ }
-
-// seconds returns the mean times scale, in seconds: unknown for none.
-func (m mean) seconds(scale float64) trace.Opt[float64] {
-	if m.n == 0 {
-		return trace.Opt[float64]{}
-	}
-	return trace.Some(m.sum / float64(m.n) * scale / 1e9)
-}
-
 // Add is AddFrom of a request whose clock is the window's.
 func (r *Requests) Add(q *trace.Request) { r.AddFrom(q, 0) }
 
@@ -83,6 +76,12 @@ func (r *Requests) Add(q *trace.Request) { r.AddFrom(q, 0) }
 // window, which other requests' times may be moved to by others. Every request counts once; tokens and latencies
 // are those of the ones that succeeded, since no tool takes others.
 func (r *Requests) AddFrom(q *trace.Request, offset time.Duration) {
+	if sent := q.Sent.Add(offset); r.Sent == 0 || sent < r.firstDispatch {
+		r.firstDispatch = sent
+	}
+	if done := q.Done.Add(offset); r.Sent == 0 || done > r.lastDone {
+		r.lastDone = done
+	}
 	r.Sent++
 	switch q.Outcome {
 	case trace.Failed:
@@ -96,28 +95,57 @@ func (r *Requests) AddFrom(q *trace.Request, offset time.Duration) {
 	r.input.add(q.InputTokens)
 	r.output.add(q.OutputTokens)
 	r.visible.add(visibleTokens(q))
-	if r.Succeeded == 1 || q.Sent < r.firstSent {
-		r.firstSent = q.Sent
+	if sent := q.Sent.Add(offset); r.Succeeded == 1 || sent < r.firstSent {
+		r.firstSent = sent
 	}
 	r.toDone.add(float64(q.Done.Sub(q.Sent)))
-	r.latencies(q)
+	r.latencies(q, offset)
+	r.contents(q)
+	r.serve(q)
+}
+
+// contents takes the times of a request's events with output.
+func (r *Requests) contents(q *trace.Request) {
+	at, seen, last := stamps(q), 0, time.Duration(0)
+	answered := false
+	for i, c := range q.Chunks {
+		if !c.Kind.Output() {
+			continue
+		}
+		t := at(i)
+		if c.Kind != trace.ChunkReasoning && !answered {
+			answered = true
+			r.ttfo.add(float64(t))
+		}
+		if seen > 0 {
+			r.icl.Add(t - last)
+		}
+		if seen == 1 {
+			r.ttst.add(float64(t - last))
+		}
+		last = t
+		seen++
+	}
 }
 
 // latencies takes the times of a request that succeeded.
-func (r *Requests) latencies(q *trace.Request) {
+func (r *Requests) latencies(q *trace.Request, offset time.Duration) {
 	last, ok := q.LastToken.Get()
 	if !ok {
 		r.tokenless++
 		return
 	}
-	if r.e2e.n == 0 || last > r.lastToken {
-		r.lastToken = last
+	if at := last.Add(offset); r.e2e.Count() == 0 || at > r.lastToken {
+		r.lastToken = at
 	}
 	e2e := last.Sub(q.Sent)
 	r.e2e.add(float64(e2e))
 	n := q.OutputTokens.Or(0)
 	if n > 0 {
 		r.perToken.add(float64(e2e) / float64(n))
+		if e2e > 0 {
+			r.e2eRate.add(float64(n) / float64(e2e) * 1e9)
+		}
 	}
 	ttft, streamed := q.TTFT()
 	itl, many := 0.0, streamed && n > 1
@@ -127,6 +155,9 @@ func (r *Requests) latencies(q *trace.Request) {
 	if many {
 		itl = float64(e2e-ttft) / float64(n-1)
 		r.itl.add(itl)
+		if itl > 0 { // tokens that came all at once have no rate
+			r.userRate.add(1e9 / itl)
+		}
 	}
 	if r.SLO.set() && within(r.SLO.RequestLatency, float64(e2e), true) &&
 		within(r.SLO.TimeToFirstToken, float64(ttft), streamed) && within(r.SLO.InterTokenLatency, itl, many) {
@@ -195,7 +226,7 @@ func (r *Requests) totalTokens() trace.Opt[float64] {
 // span is aiperf's benchmark_duration: from the first request to the last token,
 // of the requests that succeeded.
 func (r *Requests) span() trace.Opt[float64] {
-	if r.absent || r.e2e.n == 0 || r.tokenless > 0 || r.lastToken <= r.firstSent {
+	if r.absent || r.e2e.Count() == 0 || r.tokenless > 0 || r.lastToken <= r.firstSent {
 		return trace.Opt[float64]{}
 	}
 	return trace.Some(r.lastToken.Sub(r.firstSent).Seconds())
