@@ -67,6 +67,7 @@ func (c *Client) Close() {
 
 var (
 	errTimedOut = errors.New("the request took longer than its time limit")
+	errGivenUp  = errors.New("given up by the plan")
 	errLinger   = errors.New("the server left the stream open after [DONE]")
 )
 
@@ -81,6 +82,10 @@ type exchange struct {
 	sse    sseReader
 	answer answer
 	body   []byte // of an answer that is not streamed
+
+	buffers  [2][]byte     // of bodies that overlays change
+	answered func()        // called at the first output, if it is streamed
+	giveUp   time.Duration // cancel the request so long after it was sent; 0 is never
 
 	trace  httptrace.ClientTrace
 	stamps *stamps // of its connection; nil before it has one, or with another transport
@@ -120,6 +125,9 @@ func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoi
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer func() { end(nil); cancel() }()
+	if x.giveUp > 0 {
+		defer time.AfterFunc(x.giveUp, func() { end(errGivenUp) }).Stop()
+	}
 	req := x.request(ctx, target.endpoints[endpoint], payload)
 
 	r.Sent = x.client.clock.Now()
@@ -214,6 +222,9 @@ func (x *exchange) stream(ctx context.Context, end context.CancelCauseFunc, body
 		if kind.Output() {
 			if !r.FirstToken.OK {
 				r.FirstToken = trace.Some(last)
+				if x.answered != nil {
+					x.answered()
+				}
 			}
 			r.LastToken = trace.Some(last)
 		}

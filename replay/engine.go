@@ -19,15 +19,19 @@ type Options struct {
 	Overlays []Overlay // applied to each body, in order
 	Client   ClientOptions
 	Clock    *trace.SteadyClock // stamps everything; nil starts one
+	Shard    Shard              // which part of the run this client is
+	StartAt  time.Time          // when the first phase begins, by the wall clock; zero is at once
+	Sleeper  Sleeper            // waits for what is due in an open loop; nil has Go's timers. Each phase's arrivals lock it once
 }
 
 // Engine replays a trace once. Its methods may be called from any goroutine.
 type Engine struct {
-	opt    Options
-	layout *layout
-	clock  *trace.SteadyClock
-	client *Client
-	ran    atomic.Bool
+	opt       Options
+	layout    *layout
+	schedules []*Schedule // of the plan's phases; nil of idle ones
+	clock     *trace.SteadyClock
+	client    *Client
+	ran       atomic.Bool
 
 	phase     atomic.Pointer[phaseRun] // the one that sends, or sent last
 	sent      atomic.Int64
@@ -54,6 +58,12 @@ func New(opt Options) (*Engine, error) {
 			return nil, fmt.Errorf("phase %q: first_line %d is beyond the trace's %d turns", ph.Name, ph.FirstLine, len(opt.Turns))
 		}
 	}
+	if s := opt.Shard; s.Index < 0 || s.Index >= max(1, s.Count) {
+		return nil, fmt.Errorf("shard %d of %d: the first is 0", s.Index, s.Count)
+	}
+	if late := time.Since(opt.StartAt); !opt.StartAt.IsZero() && late > 0 {
+		return nil, fmt.Errorf("the time to start at was %v ago", late.Round(time.Millisecond))
+	}
 	if err := checkHeader(opt.Client.Header, opt.Client.Key); err != nil {
 		return nil, err
 	}
@@ -61,8 +71,30 @@ func New(opt Options) (*Engine, error) {
 	if e.clock == nil {
 		e.clock = trace.NewSteadyClock()
 	}
+	if err := e.plan(); err != nil {
+		return nil, err
+	}
 	e.client = NewClient(e.clock, opt.Client)
 	return e, nil
+}
+
+// plan makes the schedules of the phases, all before the first begins.
+func (e *Engine) plan() error {
+	for i := range e.opt.Plan.Phases {
+		ph := &e.opt.Plan.Phases[i]
+		var s *Schedule
+		if ph.Kind != trace.Idle {
+			var err error
+			if s, err = newSchedule(e.layout, e.opt.Turns, ph, i+1, e.opt.Plan.Seed, e.opt.Shard); err != nil {
+				return fmt.Errorf("phase %q: %w", ph.Name, err)
+			}
+			if n := ph.Slots(); n > 0 && s.Slots() == 0 {
+				return fmt.Errorf("phase %q: shard %d of %d has none of its %d slots", ph.Name, e.opt.Shard.Index, e.opt.Shard.Count, n)
+			}
+		}
+		e.schedules = append(e.schedules, s)
+	}
+	return nil
 }
 
 // Clock returns the clock that stamps the run.
@@ -110,6 +142,7 @@ type Result struct {
 	InputTokens, OutputTokens          int64                      // those that are known
 	End                                trace.Time                 // end of the last phase
 	Stopped                            bool                       // before the plan was done
+	Reason                             string                     // why it stopped by itself; "" if it did not
 }
 
 // Progress is how a run is going.

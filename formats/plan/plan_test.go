@@ -224,14 +224,14 @@ phases:
 func TestLoadErrors(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"rate: 0":                                      "3:20: rate must be a number above zero",
+		"rate: 0":                                      "3:21: rate must be a number above zero",
 		"rate: 2, users: 3, turn_gap: 1s":              `3:5: phase "a": rate, times and users exclude each other`,
 		"rate: 2, think: 1s":                           `3:5: phase "a": think means nothing in an open loop at a rate`,
 		"rate: 2, arrival: even":                       `3:5: phase "a": unknown arrival "even" (poisson, constant, gamma)`,
 		"rate: 2, arrival: gamma":                      `3:5: phase "a": gamma arrivals and a shape need each other`,
 		"rate: 2, shape: 2":                            `3:5: phase "a": gamma arrivals and a shape need each other`,
 		"rate: 2000000":                                `3:5: phase "a": rate must be at most 1e+06`,
-		"times: clock":                                 "3:21: times is \"clock\", and must be one of trace",
+		"times: clock":                                 "3:22: times is \"clock\", and must be one of trace",
 		"times: trace, from: 2m, to: 1m":               `3:5: phase "a": to must be after from`,
 		"concurrency: 1, speedup: 2":                   `3:5: phase "a": speedup means nothing in a closed loop`,
 		"users: 3":                                     `3:5: phase "a": users need a turn_gap`,
