@@ -155,7 +155,7 @@ func target(t testing.TB, url string) Target {
 }
 
 // replayed runs phases against a fake server in a bubble of time.
-func replayed(t *testing.T, turns []trace.Turn, f *fakeServer, stop <-chan struct{}, phases ...trace.Phase) (*story, Result) {
+func replayed(t *testing.T, turns []trace.Turn, f http.RoundTripper, stop <-chan struct{}, phases ...trace.Phase) (*story, Result) {
 	t.Helper()
 	e, err := New(Options{
 		Turns: turns, Plan: trace.Plan{Phases: phases}, Targets: []Target{target(t, "http://server")},

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"container/heap"
 	"sync"
 
 	"wattrace/trace"
@@ -43,8 +44,10 @@ func (r *run) talk(g *group, p *phaseRun, t talk, item Item) {
 		var done trace.Time
 		seq, sends := r.commit(p)
 		if sends {
-			done, _ = r.send(p, item, seq, noSlot, x, way)
+			lane := r.lane(p)
+			done, _ = r.send(p, item, seq, lane, x, way)
 			r.ended(g, done)
+			r.free(p, lane)
 		}
 		way.leave()
 		if !sends {
@@ -56,8 +59,36 @@ func (r *run) talk(g *group, p *phaseRun, t talk, item Item) {
 	}
 }
 
-// noSlot is the slot of a request of an open loop.
-const noSlot = -1
+// lane gives a request of an open loop a slot: the lowest number that no other one
+// in flight has, so that requests can be drawn side by side.
+func (r *run) lane(p *phaseRun) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(p.lanes) > 0 {
+		return heap.Pop(&p.lanes).(int)
+	}
+	p.width++
+	return p.width - 1
+}
+
+func (r *run) free(p *phaseRun, lane int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	heap.Push(&p.lanes, lane)
+}
+
+// lanes are numbers that are free, the lowest first (container/heap).
+type lanes []int
+
+func (l lanes) Len() int           { return len(l) }
+func (l lanes) Less(i, j int) bool { return l[i] < l[j] }
+func (l lanes) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+func (l *lanes) Push(x any)        { *l = append(*l, x.(int)) }
+func (l *lanes) Pop() any {
+	last := (*l)[len(*l)-1]
+	*l = (*l)[:len(*l)-1]
+	return last
+}
 
 // exchange returns an exchange with buffers that were used before, if there is one.
 func (r *run) exchange() *exchange {

@@ -17,8 +17,8 @@ func (s Shard) count() int64 { return int64(max(1, s.Count)) }
 // mine reports whether the n-th of anything is for this shard.
 func (s Shard) mine(n int64) bool { return n%s.count() == int64(s.Index) }
 
-// share returns how many of n are for this shard.
-func (s Shard) share(n int) int { return (n + int(s.count()) - 1 - s.Index) / int(s.count()) }
+// Share returns how many of n are for this shard.
+func (s Shard) Share(n int) int { return (n + int(s.count()) - 1 - s.Index) / int(s.count()) }
 
 // talk is a conversation that was picked, and what is left of it.
 type talk struct {

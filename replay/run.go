@@ -76,6 +76,8 @@ type phaseRun struct {
 
 	// Guarded by run.mu.
 	ended    bool
+	lanes    lanes       // slots of an open loop that are free
+	width    int         // and how many there are
 	answered int64       // requests that have ended, but for those given up
 	failed   int64       // of those
 	lastSend trace.Time  // when a request was handed out last
@@ -183,9 +185,9 @@ func (r *run) group(plan []trace.Phase, number int, start trace.Time) (end trace
 	for i := range plan {
 		p := &phaseRun{plan: &plan[i], number: number + i, schedule: r.schedules[number+i-1], over: make(chan struct{})}
 		p.ctx, p.giveUp = context.WithCancel(r.ctx)
-		p.prefills = newGate(r.opt.Shard.share(plan[i].Prefills))
+		p.prefills = newGate(r.opt.Shard.Share(plan[i].Prefills))
 		if p.schedule.Slots() == 0 {
-			p.ceiling = newGate(r.opt.Shard.share(plan[i].Concurrency))
+			p.ceiling = newGate(r.opt.Shard.Share(plan[i].Concurrency))
 		}
 		g.phases = append(g.phases, p)
 		slots = max(slots, p.schedule.Slots())

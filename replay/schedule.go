@@ -134,9 +134,9 @@ func newSchedule(l *layout, turns []trace.Turn, ph *trace.Phase, number int, see
 	default:
 		// Slots are to be busy: which conversations a number of requests falls to is
 		// left to who is free.
-		s.slots = make([]slot, shard.share(ph.Slots()))
+		s.slots = make([]slot, shard.Share(ph.Slots()))
 		if ph.Requests > 0 {
-			s.picker.limit, s.limit = -1, int64(shard.share(int(ph.Requests)))
+			s.picker.limit, s.limit = -1, int64(shard.Share(int(ph.Requests)))
 		}
 	}
 	return s, err

@@ -32,8 +32,14 @@ func talks(s string) (turns []trace.Turn) {
 	return turns
 }
 
+// fataler is a test, of whatever kind.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // scheduleOf returns the schedule of a phase.
-func scheduleOf(t testing.TB, turns []trace.Turn, ph trace.Phase, seed uint64, shard Shard) *Schedule {
+func scheduleOf(t fataler, turns []trace.Turn, ph trace.Phase, seed uint64, shard Shard) *Schedule {
 	t.Helper()
 	s, err := newSchedule(newLayout(turns), turns, &ph, 1, seed, shard)
 	if err != nil {

@@ -89,7 +89,7 @@ type Request struct {
 	Conversation string
 	Turn         int
 	Phase        string
-	Slot         int // which of the phase's concurrent slots
+	Slot         int // which of the phase's concurrent slots; in an open loop the lowest that no other request in flight had
 	Target       int // which of the run's servers
 
 	Scheduled  Time      // when the request was due

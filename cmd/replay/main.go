@@ -23,6 +23,23 @@
 //	$ replay --url http://127.0.0.1:8000 --phases plan.yaml -o requests.jsonl trace.jsonl
 //	convert --model llama-8b dataset.jsonl | replay --url http://server:8000 - > requests.jsonl
 //
+// Other loads: an open loop, in which requests are due whether or not the server
+// keeps up (--rate, Poisson arrivals when nothing else is said); the trace's own
+// times (--trace-times, from the side file that convert writes); --users, each
+// sending at a fixed gap. What is late is sent at once and logged as late, and no
+// later time is moved for it; what was drawn at random is the same for the same
+// --seed. Later turns of a conversation follow when the one before has ended, after
+// the delay that the side file has for them. With --concurrency a --rate is no open
+// loop any more: requests wait in line.
+//
+//	$ replay --rate 20 --ramp 1:30s --duration 5m --url http://127.0.0.1:8000 -o requests.jsonl trace.jsonl
+//	$ replay --trace-times --speedup 10 --url http://127.0.0.1:8000 -o requests.jsonl trace.jsonl
+//
+// Where one client is not enough, each of N gets its part of the same schedule:
+//
+//	$ srun -n 4 replay --shard auto --start-at +30s --rate 4000 ... -o requests.%t.jsonl
+//	$ reduce requests.*.jsonl
+//
 // HTTP/1.1, one connection for each request in flight, kept from one to the next.
 // Nothing is retried, redirected or decompressed. After a request that reached no
 // server its slot rests, 10 ms at first and up to 1 s. A request fails by a class:
@@ -47,7 +64,26 @@
 //
 //	--url URL              base URL of the server (WATTRACE_URL); several take turns,
 //	                       conversation by conversation; a /v1 at its end is dropped
-//	--concurrency N        requests in flight at once (1)
+//	--concurrency N        requests in flight at once (1); with --rate or --trace-times
+//	                       at most (any number)
+//	--rate R               open loop: conversations that begin in a second; where turns
+//	                       belong to none, requests
+//	--arrival KIND, --burstiness SHAPE   poisson, constant or gamma, with its shape
+//	--arrival-normalize    the last arrival is due at their number / rate, as vLLM's
+//	                       benchmark has it
+//	--trace-times          the trace's own times; --speedup X, --from TIME, --to TIME,
+//	                       --max-gap TIME, --open-loop-strict
+//	--users N, --turn-gap TIME   users, and the time between two requests of one
+//	--think TIME           between an answer and the slot's next request
+//	--stagger TIME         begin the slots one after another
+//	--ramp FROM:TIME[:exponential]   get to the rate or concurrency from another one
+//	--prefill-concurrency N   requests at once without a first token
+//	--cancel SHARE:TIME    give up a share of the requests so long after each was sent
+//	--order ORDER, --repeat N   sequential, shuffle or random; each conversation N times
+//	--max-error-rate SHARE stop the run (exit 3) when more of a phase's requests fail
+//	--seed SEED            of what is drawn at random (0)
+//	--shard I/N, auto, auto/N   be one of N clients; auto asks Slurm, Open MPI, Kubernetes
+//	--start-at TIME        RFC 3339, Unix seconds, or +30s
 //	--requests N           stop after so many
 //	--duration TIME        stop sending after so long: 90s, 2m
 //	--warmup-requests N, --warmup-duration TIME   a phase warmup before profiling

@@ -31,7 +31,8 @@
 //	         package plan), overlays (as given to --set), seed where one was
 //	         used, shard {index, count} where there is one
 //	phase    a phase starts or ends: phase, kind, event ("start", "end"),
-//	         at_nanos; at the start also its concurrency
+//	         at_nanos; at the start also its concurrency: its slots or users, of
+//	         this shard. An open loop has none
 //	sent     a request was handed to the HTTP client; its request line follows
 //	         when it has ended, so these show what a killed run had in flight
 //	request  a request ended; see below
@@ -48,8 +49,11 @@
 //
 //	seq, line        order of sending from 0; 1-based turn of the trace
 //	conversation, turn   where the turn belongs to a conversation
-//	phase, slot, target  phase by name; slot of the phase; index into targets
-//	scheduled_nanos  when it was due: in a closed loop, when its slot was free
+//	phase, slot, target  phase by name; slot of the phase, in an open loop the
+//	                 lowest number that no other request in flight had; index into
+//	                 targets
+//	scheduled_nanos  when it was due: in a closed loop, when its slot was free, or
+//	                 its user had thought; in an open loop, by the schedule
 //	sent_nanos       the HTTP client was called
 //	wrote_nanos      the last write of the request returned
 //	first_byte_nanos the first byte of the answer was readable

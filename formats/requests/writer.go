@@ -75,7 +75,7 @@ func (w *Writer) Phase(p *PhaseEvent) error {
 		b = text(b, "event", "end")
 	}
 	b = integer(b, "at_nanos", int64(p.At))
-	if p.Start {
+	if p.Start && (p.Concurrency > 0 || p.Kind == trace.Idle) {
 		b = integer(b, "concurrency", int64(p.Concurrency))
 	}
 	return w.line(b)

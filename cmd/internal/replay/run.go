@@ -31,6 +31,8 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	}
 	defer closer.Close()
 	opt.Turns = t.Turns
+	opt.Clock = trace.NewSteadyClock()
+	opt.Sleeper = replay.NewSleeper(opt.Clock)
 	engine, err := replay.New(opt)
 	if err != nil {
 		return err
@@ -74,7 +76,7 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 	}
 	soft, hard, stop := cli.Signals(ctx)
 	defer stop()
-	log := &log{w: requests.NewWriter(out)}
+	log := &log{w: requests.NewWriter(out), shard: opt.Shard}
 	head := header(engine, opt, t)
 	if err := errors.Join(log.w.Run(&head), log.w.Flush()); err != nil {
 		return logError(out, err)
@@ -116,6 +118,7 @@ func logError(out *cli.Output, err error) error {
 func header(engine *replay.Engine, opt *replay.Options, t *trace.Trace) requests.Run {
 	head := requests.Run{
 		Producer: cli.Producer(), Clock: engine.Clock().Clock(), Plan: opt.Plan,
+		Shard: requests.Shard{Index: opt.Shard.Index, Count: opt.Shard.Count},
 		Trace: requests.TraceInfo{Path: t.Path, SHA256: t.SHA256, Turns: int64(len(t.Turns))},
 	}
 	for _, target := range opt.Targets {
