@@ -39,7 +39,14 @@ type Input struct {
 	data   []byte // what Bytes returned
 	unmap  func() error
 	sha256 string
+	ahead  chan hashed // what HashAhead began; nil is nothing
 	closed bool
+}
+
+// hashed is what became of hashing.
+type hashed struct {
+	sum string
+	err error
 }
 
 // Open opens the file or named pipe path, or stdin if path is "-". Nothing is
@@ -250,21 +257,45 @@ func (in *Input) SHA256() (string, error) {
 	if in.sha256 != "" {
 		return in.sha256, nil
 	}
-	h := sha256.New()
+	if in.ahead != nil {
+		got := <-in.ahead
+		in.sha256, in.ahead = got.sum, nil
+		return got.sum, got.err
+	}
 	if in.data != nil && in.tail == nil {
-		h.Write(in.data)
-		in.sha256 = hex.EncodeToString(h.Sum(nil))
+		sum := sha256.Sum256(in.data)
+		in.sha256 = hex.EncodeToString(sum[:])
 		return in.sha256, nil
 	}
 	r, err := in.Reader()
 	if err != nil {
 		return "", err
 	}
-	if _, err := io.CopyBuffer(h, r, make([]byte, 256<<10)); err != nil {
-		return "", err
+	got := hash(r)
+	in.sha256 = got.sum
+	return got.sum, got.err
+}
+
+// HashAhead begins what SHA256 will return, beside what else is done with the input.
+func (in *Input) HashAhead() {
+	if in.sha256 != "" || in.ahead != nil {
+		return
 	}
-	in.sha256 = hex.EncodeToString(h.Sum(nil))
-	return in.sha256, nil
+	r, err := in.Reader()
+	if err != nil {
+		return // SHA256 will say so
+	}
+	ahead := make(chan hashed, 1)
+	in.ahead = ahead
+	go func() { ahead <- hash(r) }()
+}
+
+func hash(r io.Reader) hashed {
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, r, make([]byte, 256<<10)); err != nil {
+		return hashed{err: err}
+	}
+	return hashed{sum: hex.EncodeToString(h.Sum(nil))}
 }
 
 // Close lets go of the input, its copy and its mapping. Standard input stays open.

@@ -130,8 +130,22 @@ func TestInputAgrees(t *testing.T) {
 			if hash, err := fresh().SHA256(); err != nil || hash != fmt.Sprintf("%x", sha256.Sum256(want)) {
 				t.Errorf("%s: hash without Bytes: %s, %v", form, hash, err)
 			}
+			ahead := fresh()
+			ahead.HashAhead()
+			got, err = io.ReadAll(must(ahead.Reader()))
+			check("Reader beside HashAhead", got, err)
+			if hash, err := ahead.SHA256(); err != nil || hash != fmt.Sprintf("%x", sha256.Sum256(want)) {
+				t.Errorf("%s: hash that was begun ahead: %s, %v", form, hash, err)
+			}
 		}
 	}
+}
+
+func must(r io.Reader, err error) io.Reader {
+	if err != nil {
+		return iotest.ErrReader(err)
+	}
+	return r
 }
 
 func TestShortInputs(t *testing.T) {
@@ -197,8 +211,11 @@ func TestCutLayerSpooled(t *testing.T) {
 	if !errors.Is(err, io.ErrUnexpectedEOF) || !bytes.Equal(mapped, got) {
 		t.Errorf("Bytes: %d bytes, %v; want %d", len(mapped), err, len(got))
 	}
-	if hash, err := in.SHA256(); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("SHA256: %q, %v", hash, err)
+	in.HashAhead()
+	for range 2 {
+		if hash, err := in.SHA256(); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("SHA256: %q, %v", hash, err)
+		}
 	}
 }
 

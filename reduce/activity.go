@@ -1,7 +1,6 @@
 package reduce
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -52,8 +51,9 @@ func (a *activity) bounds() []trace.Time {
 	return list
 }
 
-// add takes a request, of which offset moves the times to the common clock.
-func (a *activity) add(q *trace.Request, offset time.Duration) {
+// add takes a request, of which offset moves the times to the common clock, and its
+// events that brought output.
+func (a *activity) add(q *trace.Request, outputs []trace.Chunk, offset time.Duration) {
 	from, to := max(q.Sent.Add(offset), a.start), min(q.Done.Add(offset), a.end)
 	if from >= to {
 		return
@@ -67,55 +67,33 @@ func (a *activity) add(q *trace.Request, offset time.Duration) {
 		a.whole[i+1]++
 		a.whole[j]--
 	}
-	if a.tokens == nil {
-		return
+	if n, ok := q.OutputTokens.Get(); ok && q.LastToken.OK && a.tokens != nil {
+		if len(outputs) == 0 { // the log does not hold them: all at the last one
+			outputs = []trace.Chunk{{At: q.LastToken.V}}
+		}
+		a.arrived(n*microtokens, outputs, offset)
 	}
-	// Events come in order of time, so that the cell of one is found from the last.
-	cell, next := -1, trace.Time(math.MinInt64)
-	arrivals(q, func(at trace.Time, microtokens int64) {
-		t := at.Add(offset)
-		if t < a.start || t >= a.end {
-			return
-		}
-		if t >= next || cell < 0 || t < a.bound(cell) {
-			cell = int(t.Sub(a.start) / a.step)
-			next = a.start.Add(time.Duration(cell+1) * a.step)
-		}
-		a.tokens[cell] += microtokens
-	})
 }
 
-// arrivals calls one for each event of a request that brought output, with an
-// equal share of the output tokens each; where the log does not hold the events,
-// all are taken to come at the last one. Shares are whole microtokens, and add up to
-// the request's tokens.
-func arrivals(q *trace.Request, one func(at trace.Time, microtokens int64)) {
-	n, ok := q.OutputTokens.Get()
-	if !ok || !q.LastToken.OK {
-		return
-	}
-	events := int64(0)
-	for _, c := range q.Chunks {
-		if c.Kind.Output() {
-			events++
-		}
-	}
-	if events == 0 {
-		one(q.LastToken.V, n*microtokens)
-		return
-	}
-	// Shares are the differences of n*microtokens*k/events, rounded down.
-	each, left, carry := n*microtokens/events, n*microtokens%events, int64(0)
-	for _, c := range q.Chunks {
-		if !c.Kind.Output() {
+// arrived adds the output of a request, of which each event brought an equal share.
+// Shares are whole microtokens: the differences of total*k/events, rounded down.
+func (a *activity) arrived(total int64, outputs []trace.Chunk, offset time.Duration) {
+	events := int64(len(outputs))
+	upTo := func(k int) int64 { return total/events*int64(k) + total%events*int64(k)/events }
+	start, end := a.start.Add(-offset), a.end.Add(-offset)
+	for i := 0; i < len(outputs); {
+		at := outputs[i].At
+		if at < start || at >= end {
+			i++
 			continue
 		}
-		share := each
-		if carry += left; carry >= events {
-			carry -= events
-			share++
+		// Events come in order of time: those of one cell at once.
+		cell, first := int(at.Sub(start)/a.step), i
+		from := start.Add(time.Duration(cell) * a.step)
+		to := min(from.Add(a.step), end)
+		for i++; i < len(outputs) && outputs[i].At >= from && outputs[i].At < to; i++ {
 		}
-		one(c.At, share)
+		a.tokens[cell] += upTo(i) - upTo(first)
 	}
 }
 

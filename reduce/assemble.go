@@ -39,8 +39,17 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 	if len(r.all) > 0 {
 		r.energies(ph, &out, seconds)
 	}
-	for _, w := range slices.Concat(ph.windows, ph.slices) {
+	for _, w := range ph.windows {
 		out.Windows = append(out.Windows, r.phaseReport(w))
+	}
+	if len(ph.slices) > 0 {
+		out.Slices = func(yield func(*Phase) bool) {
+			for _, w := range ph.slices {
+				if slice := r.phaseReport(w); !yield(&slice) {
+					return
+				}
+			}
+		}
 	}
 	return out
 }

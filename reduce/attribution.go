@@ -39,17 +39,69 @@ type FitDoc struct {
 // RequestEnergy is what one request had of the energy; see attribute.Share.
 type RequestEnergy = attribute.Share
 
-// surveyAttribution takes a request in the first pass. The telemetry has been
-// surveyed, which says what the sensors resolve.
-func (r *Reducer) surveyAttribution(q *trace.Request, offset time.Duration) {
-	if r.split == nil {
-		if len(r.all) == 0 || r.grid.Len() == 0 {
-			return
-		}
-		r.split = attribute.New(r.grid, attribute.Options{Resolution: r.resolution()})
+// WeighRequest takes a request in the first pass, beside SurveyRequest, for its share of
+// the energy. The telemetry has been surveyed, which says what the sensors resolve.
+func (r *Reducer) WeighRequest(q *trace.Request, offset time.Duration) {
+	r.openSplit()
+	if r.split != nil {
+		r.split.Survey(q, offset)
 	}
-	r.targets[q.Target] = true
-	r.split.Survey(q, offset)
+}
+
+// RequestEnergy takes a request in the second pass, before Request, and returns what it
+// had of the energy; unknown where the energy is not known.
+func (r *Reducer) RequestEnergy(q *trace.Request, offset time.Duration) (energy trace.Opt[RequestEnergy]) {
+	r.settle()
+	if r.split != nil {
+		energy = trace.Some(r.split.Request(q, offset))
+	}
+	return energy
+}
+
+// A Splitter does what WeighRequest and RequestEnergy do, which is most of the work on a
+// log, beside its Reducer and other Splitters, for requests in any order.
+type Splitter struct{ split *attribute.Attributor }
+
+// Splitter returns a Splitter for one pass, at the end of which it is to be joined.
+func (r *Reducer) Splitter() *Splitter {
+	if r.started {
+		r.settle()
+	} else {
+		r.openSplit()
+	}
+	if r.split == nil {
+		return &Splitter{}
+	}
+	return &Splitter{r.split.Fork()}
+}
+
+// Join adds what a Splitter took.
+func (r *Reducer) Join(s *Splitter) {
+	if s.split != nil {
+		r.split.Join(s.split)
+	}
+}
+
+// WeighRequest is that of the Reducer.
+func (s *Splitter) WeighRequest(q *trace.Request, offset time.Duration) {
+	if s.split != nil {
+		s.split.Survey(q, offset)
+	}
+}
+
+// RequestEnergy is that of the Reducer.
+func (s *Splitter) RequestEnergy(q *trace.Request, offset time.Duration) (energy trace.Opt[RequestEnergy]) {
+	if s.split != nil {
+		energy = trace.Some(s.split.Request(q, offset))
+	}
+	return energy
+}
+
+// openSplit makes what splits the energy, where there is any.
+func (r *Reducer) openSplit() {
+	if r.split == nil && len(r.all) > 0 && r.grid != nil && r.grid.Len() > 0 {
+		r.split = attribute.New(r.grid, attribute.Options{Resolution: r.resolution(), Marks: r.marks()})
+	}
 }
 
 // resolution returns how short a stretch of time the worst sensor can tell.
@@ -67,7 +119,8 @@ func (r *Reducer) resolution() time.Duration {
 
 // settleAttribution gives the split the energy.
 func (r *Reducer) settleAttribution() {
-	if r.split == nil || r.cells == nil {
+	surveyed := func(ph *phase) bool { return ph.surveyed > 0 }
+	if r.split == nil || r.cells == nil || !slices.ContainsFunc(r.phases, surveyed) {
 		r.split = nil
 		return
 	}
@@ -76,12 +129,15 @@ func (r *Reducer) settleAttribution() {
 		known[i] = r.cells.whole(i)
 	}
 	for _, ph := range r.phases {
-		if rest, ok := r.resting(ph); ok && ph.Kind != string(trace.Idle) {
+		if ph.window || ph.Kind == string(trace.Idle) {
+			continue
+		}
+		if rest, ok := r.resting(ph); ok {
 			r.idleWatts = trace.Some(rest.sum)
 			break
 		}
 	}
-	// What a request had does not depend on the windows that somebody looks through.
+	// Nor does it depend on what may become a window.
 	var ends []trace.Time
 	for _, ph := range r.phases {
 		if end, ok := ph.End.Get(); ok && !ph.window {
@@ -188,33 +244,24 @@ func (r *Reducer) requestEnergies(ph *phase, out *Phase) {
 	}
 }
 
-// gridEdges returns the bounds of the grid that a log's energy is split on: the ends of
-// its phases, and what lies between the first and the last of them of the ends of slices,
-// of the windows that were asked for, and of what may become a window.
+// gridEdges returns the edges of the grid that energy is split on: the ends of the
+// phases, and what may become a window of theirs. Slices, and windows that were asked
+// for, are not among them: what a request has, and how power was distributed, does not
+// depend on what somebody looks through.
 func (r *Reducer) gridEdges() []trace.Time {
-	var list []trace.Time
+	list := r.bounds()
 	for _, ph := range r.phases {
-		if end, ok := ph.End.Get(); ok && (!ph.window || !r.hasLog) {
+		if end, ok := ph.End.Get(); ok && !ph.window {
 			list = append(list, ph.Start, end)
 		}
 	}
-	if len(list) == 0 {
-		return nil
-	}
-	from, to := slices.Min(list), slices.Max(list)
-	inside := func(t trace.Time) {
-		if t >= from && t <= to {
-			list = append(list, t)
-		}
-	}
+	return list
+}
+
+// marks returns the ends of slices and of the windows that were asked for.
+func (r *Reducer) marks() (list []trace.Time) {
 	for _, w := range r.windows {
-		inside(w.Start)
-		inside(w.End.V)
-	}
-	for _, ph := range r.phases {
-		if ph.activity != nil && ph.Kind == string(trace.Measure) {
-			list = append(list, ph.activity.bounds()...)
-		}
+		list = append(list, w.Start, w.End.V)
 	}
 	return list
 }

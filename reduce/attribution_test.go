@@ -2,12 +2,14 @@ package reduce
 
 import (
 	"encoding/json"
+	"iter"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"wattrace/reduce/attribute"
 	"wattrace/sample"
@@ -31,7 +33,7 @@ func TestStagesAndRequestsAddUp(t *testing.T) {
 		r.Survey(b, Recording{})
 	}
 	for _, q := range list {
-		r.SurveyRequest(1, q, 0)
+		surveyRequest(r, 1, q, 0)
 	}
 	r.Start()
 	for _, b := range batches {
@@ -39,7 +41,7 @@ func TestStagesAndRequestsAddUp(t *testing.T) {
 	}
 	var sum int64
 	for _, q := range list {
-		energy, ok := r.Request(1, q, 0).Get()
+		energy, ok := takeRequest(r, 1, q, 0).Get()
 		if !ok || energy.Known != 1 || energy.Prefill.Energy+energy.Decode.Energy != energy.Energy || energy.Low > energy.Energy || energy.High < energy.Energy {
 			t.Fatalf("%v %+v", ok, energy)
 		}
@@ -79,49 +81,94 @@ func TestStagesAndRequestsAddUp(t *testing.T) {
 }
 
 // TestRequestsDoNotDependOnWindows: slices and windows look at the split and do not
-// change it.
+// change it, nor anything else that is said of a phase. What requests have, what was
+// drawn at rest and what is left are the phase's energy, to the microjoule.
 func TestRequestsDoNotDependOnWindows(t *testing.T) {
 	list := closedLoop("p", 3, 5*sec, 40*sec, 1700*time.Millisecond, 20)
 	g := &gpu{watts: loaded(list, 1), period: 100 * ms, until: 61 * sec}
-	batches := counterRows([]*gpu{g}, 0, 60*sec, 20*ms)
-	run := func(opt Options) (energies []float64, mode string, rep *Report) {
-		r := New(trace.Clock{}, []Span{phaseSpan("p", 5*sec, 45*sec)}, true, opt)
+	sensors := map[string][]*sample.Batch{
+		"counter": counterRows([]*gpu{g, g}, 0, 60*sec, 20*ms),
+		"instant": rows([]sample.Device{device(0)}, 0, 60*sec, 20*ms, func(_ int, t trace.Time, r sample.Row) {
+			r.Set(sample.PowerInstantWatts, g.watts(t/(100*ms)*(100*ms)))
+		}),
+	}
+	spans := []Span{kindSpan("idle", "idle", sec, 4*sec), phaseSpan("p", 5*sec+7, 45*sec)}
+	run := func(t *rapid.T, batches []*sample.Batch, from Recording, opt Options) (energies []RequestEnergy, rep *Report) {
+		r := New(trace.Clock{}, spans, true, opt)
 		for _, b := range batches {
-			r.Survey(b, Recording{})
+			r.Survey(b, from)
 		}
 		for _, q := range list {
-			r.SurveyRequest(0, q, 0)
+			surveyRequest(r, 1, q, 0)
 		}
 		r.Start()
 		for _, b := range batches {
-			r.Telemetry(b, Recording{})
+			r.Telemetry(b, from)
 		}
+		sum := int64(0)
 		for _, q := range list {
-			energies = append(energies, float64(r.Request(0, q, 0).V.Energy)/1e6)
+			energies = append(energies, takeRequest(r, 1, q, 0).V)
+			sum += energies[len(energies)-1].Energy
 		}
 		rep = r.Report()
-		checkFinite(t, rep)
-		return energies, rep.Attribution.Mode, rep
+		all, ok := r.Attributed()
+		phase, ok2 := r.split.Sum(spans[1].Start, spans[1].End.V)
+		if !ok || !ok2 || all.Requests != sum || phase.Idle+phase.Requests+phase.Unattributed != microjoules(rep.Phases[1].Metrics[TotalGPUEnergy].Value) {
+			t.Fatalf("%+v: requests have %d uJ; %+v of %v J", all, sum, phase, rep.Phases[1].Metrics[TotalGPUEnergy].Value)
+		}
+		return energies, rep
 	}
-	want, mode, _ := run(Options{})
-	for _, opt := range []Options{
-		{Every: 10 * time.Millisecond}, {Every: 330 * time.Millisecond},
-		{Windows: []Span{{Name: "far", Start: -1e17, End: trace.Some[trace.Time](1e18)}, {Name: "near", Start: 6*sec + 3, End: trace.Some(7 * sec)}}},
-	} {
-		got, gotMode, rep := run(opt)
-		if gotMode != mode {
-			t.Errorf("%+v: mode %s, without %s", opt, gotMode, mode)
+	for name, batches := range sensors {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				from := Recording{Spread: time.Duration(rapid.SampledFrom([]int64{0, 0, 12e6}).Draw(t, "spread"))}
+				want, plain := run(t, batches, from, Options{})
+				opt := Options{Every: time.Duration(rapid.SampledFrom([]int64{0, 10e6, 330e6, 1e9, 7e9 + 1}).Draw(t, "every"))}
+				for i := range rapid.IntRange(0, 3).Draw(t, "windows") {
+					at := rapid.Int64Range(-1e9, 55e9).Draw(t, "start")
+					opt.Windows = append(opt.Windows, Span{Name: string(rune('a' + i)), Start: trace.Time(at),
+						End: trace.Some(trace.Time(at + rapid.Int64Range(1, 30e9).Draw(t, "length")))})
+				}
+				got, rep := run(t, batches, from, opt)
+				if d := cmp.Diff(want, got); d != "" {
+					t.Fatal(d)
+				}
+				if d := cmp.Diff(plain.Attribution, rep.Attribution); d != "" {
+					t.Fatal(d)
+				}
+				for i := range spans {
+					a, b := plain.Phases[i], rep.Phases[i]
+					slices := b.Slices
+					b.Slices = nil
+					if d := cmp.Diff(a, b); d != "" {
+						t.Fatal(d)
+					}
+					if slices != nil && opt.Every > 100*time.Millisecond {
+						addUp(t, &a, slices)
+					}
+				}
+			})
+		})
+	}
+}
+
+// addUp checks that the stages of a phase's slices are those of the phase.
+func addUp(t *rapid.T, ph *Phase, slices iter.Seq[*Phase]) {
+	for _, tag := range []string{PrefillEnergy, DecodeEnergy} {
+		whole, ok := ph.Metrics[tag]
+		if !ok {
+			return
 		}
-		for i := range want {
-			// Cells that an edge cuts share a little differently.
-			if d := got[i] - want[i]; d > 0.02*want[i] || d < -0.02*want[i] {
-				t.Fatalf("%+v: request %d has %v J, without %v J", opt, i, got[i], want[i])
+		sum := int64(0)
+		for w := range slices {
+			if m, ok := w.Metrics[tag]; ok {
+				sum += microjoules(m.Value)
+			} else if w.Metrics[RequestsInFlight].Number != nil {
+				t.Fatalf("slice %s has requests and no %s", w.Name, tag)
 			}
 		}
-		for _, w := range slicesOf(&rep.Phases[0]) {
-			if w.Metrics[RequestsInFlight].Number != nil && w.Metrics[TotalGPUEnergy].Value > 0 {
-				value(t, w.Metrics, DecodeEnergy)
-			}
+		if want := microjoules(whole.Value); sum != want {
+			t.Fatalf("%s of the slices %d uJ, of the phase %d uJ", tag, sum, want)
 		}
 	}
 }
@@ -170,7 +217,7 @@ func TestAttributionSaysWhatItCannotKnow(t *testing.T) {
 			r.Survey(b, Recording{})
 		}
 		for _, q := range list {
-			r.SurveyRequest(0, q, 0)
+			surveyRequest(r, 0, q, 0)
 		}
 		r.Start()
 		for _, b := range batches {

@@ -11,8 +11,9 @@ import (
 )
 
 // cells is the energy of all GPUs together over time, in the cells of a grid that
-// every window's ends are bounds of: what a window's cells hold is the sum of the
-// devices' E(end)-E(start), to the microjoule.
+// every phase's ends are bounds of: what a phase's cells hold is the sum of the
+// devices' E(end)-E(start), to the microjoule. The same holds for the windows that
+// follow from its load. Other windows leave no trace in them.
 type cells struct {
 	grid    *attribute.Grid
 	energy  []int64 // microjoules
@@ -111,6 +112,8 @@ func (c *cells) means(from, to trace.Time) []float64 {
 type filler struct {
 	cells  *cells
 	fix    fix
+	edges  []trace.Time // where it follows the curve between knots, in order
+	next   int          // the first of them that was not come to
 	open   bool
 	at     trace.Time
 	energy int64
@@ -127,6 +130,19 @@ func (f *filler) to(at trace.Time, energy, covered int64) {
 		f.cells.add(f.at, at, energy-f.energy)
 	}
 	f.open, f.at, f.energy = true, at, energy
+}
+
+// edge continues the curve to an edge between two knots, where it is one to follow.
+func (f *filler) edge(e *edge) {
+	if f == nil {
+		return
+	}
+	for f.next < len(f.edges) && f.edges[f.next] < e.at {
+		f.next++
+	}
+	if f.next < len(f.edges) && f.edges[f.next] == e.at {
+		f.to(e.at, e.energy, e.covered)
+	}
 }
 
 // cut ends a segment.

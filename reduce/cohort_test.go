@@ -204,7 +204,7 @@ func TestThrottlingByReason(t *testing.T) {
 }
 
 func TestTrackBetweenEdges(t *testing.T) {
-	tr := newTrack([]trace.Time{1 * sec, 3 * sec, 5 * sec, 60 * sec})
+	tr := newTrack([]trace.Time{1 * sec, 3 * sec, 5 * sec, 60 * sec}, true)
 	for _, r := range []struct{ at, v float64 }{{0, 10}, {2, 30}, {4, 10}, {50, 1000}} {
 		tr.read(trace.Time(r.at*1e9), r.v)
 	}

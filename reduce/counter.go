@@ -17,16 +17,16 @@ type counter struct {
 	maxWatts float64       // what the device cannot draw
 
 	have       bool
-	started    trace.Time // just before the last reading was taken
-	mid        trace.Time // the last reading's instant
-	last       float64    // joules
-	moved      trace.Time // the reading that saw the last change; at first the first reading
-	total      int64      // E at the last reading, microjoules; meaningful in a segment that has a knot
-	lowNext    int        // first edge without a lower bound
-	highNext   int        // first edge without an upper bound
-	phase      tickPhase  // of the updates, where they are regular
-	update     trace.Time // the last update's instant, as far as known
-	lastBefore []trace.Opt[float64]
+	started    trace.Time           // just before the last reading was taken
+	mid        trace.Time           // the last reading's instant
+	last       float64              // joules
+	moved      trace.Time           // the reading that saw the last change; at first the first reading
+	total      int64                // E at the last reading, microjoules; meaningful in a segment that has a knot
+	lowNext    int                  // first edge without a lower bound
+	highNext   int                  // first edge without an upper bound
+	phase      tickPhase            // of the updates, where they are regular
+	update     trace.Time           // the last update's instant, as far as known
+	lastBefore []trace.Opt[float64] // at each edge; nil is not wanted
 
 	resets, jumps, gaps, disordered int64
 }
@@ -34,8 +34,7 @@ type counter struct {
 func newCounter(instants []trace.Time, s *survey) *counter {
 	c := &counter{
 		curve: newCurve(instants, false), period: s.updatePeriod(), regular: s.periodSeen(), maxGap: s.maxGap(), maxWatts: s.maxWatts(),
-		phase:      tickPhase{period: s.updatePeriod()},
-		lastBefore: make([]trace.Opt[float64], len(instants)),
+		phase: tickPhase{period: s.updatePeriod()},
 	}
 	c.curve.slow = !c.regular
 	return c
@@ -128,7 +127,9 @@ func (c *counter) passEdges(t trace.Time) {
 		if !c.have {
 			continue
 		}
-		c.lastBefore[c.lowNext] = trace.Some(c.last)
+		if c.lastBefore != nil {
+			c.lastBefore[c.lowNext] = trace.Some(c.last)
+		}
 		if c.curve.n > 0 {
 			edges[c.lowNext].bounds.low, edges[c.lowNext].bounds.hasLow = c.total, true
 		}

@@ -127,7 +127,7 @@ func (c *curve) span(a, b knot, before, after *knot) {
 		e.energy = c.between(a, b, before, after, e.at)
 		e.covered = c.covered + int64(e.at-a.at)
 		e.sigma = c.sigmaAt(a, b, before, after, e.at)
-		c.fill.to(e.at, e.energy, e.covered)
+		c.fill.edge(e)
 	}
 	c.covered += int64(b.at - a.at)
 	c.fill.to(b.at, b.total, c.covered)

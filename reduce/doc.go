@@ -72,9 +72,10 @@
 //     10 ms, 1 s at steps: 91 %.
 //   - Instant fields that see all of the time: 93 to 98.8 %.
 //
-// A load whose pauses always last one second, or two, cannot be told from a device at
-// rest, whose average covers twice the time: the deconvolved average is then off by 1 to
-// 2 % of the energy, which is not stated.
+// A load whose average always stands for one second looks like a device at rest, whose
+// average covers twice the time. What comes next tells them apart: by how much one
+// update rises (updates.go). Pulses that are far higher than the highest average can
+// be taken for the wrong one all the same, which is not stated.
 //
 // Loads that repeat as often as such a sensor is updated cannot be measured with it:
 // the warning is "aliased". Where an average is beside it that says something else,
@@ -101,11 +102,12 @@
 //
 // Besides the phases there are their parts that follow from the load (ramp, steady,
 // drain: steady.go), slices of equal length, and windows that were asked for. All are
-// computed in the same way. What the GPUs draw at rest, and the net energy, come from
-// the idle phases next to a phase (idle.go). The power of all GPUs over time lies in
-// cells of 10 ms (cells.go) whose sums are the windows' energies, to the microjoule;
-// package attribute splits them over the requests, package peers recomputes what other
-// tools would have published.
+// computed in the same way, slices one by one when the report is written. What the
+// GPUs draw at rest, and the net energy, come from the idle phases next to a phase
+// (idle.go). The power of all GPUs over time lies in cells of 10 ms (cells.go) whose sums
+// are the energies of the phases and of those parts, to the microjoule; slices and
+// windows that were asked for only look at them. Package attribute splits them over the
+// requests, package peers recomputes what other tools would have published.
 //
 // # Which devices
 //
@@ -119,7 +121,10 @@
 //
 // A Reducer reads telemetry twice and requests twice: Survey and SurveyRequest see all
 // of it once, to choose methods, periods and windows; then Start; then Telemetry, then
-// Request see everything again; then Report. Its memory does not grow with the length of
-// the telemetry but by some 200 bytes for each cell of 10 ms in the phases, which get
-// longer before there are two million.
+// Request see everything again; then Report. Where there is both, WeighRequest and
+// RequestEnergy split the energy: most of the work, which Splitters share. Its memory
+// does not grow with the length of the telemetry but by some 220 bytes for each cell of
+// 10 ms in the phases, which get longer before there are two million, and of each
+// Splitter 80 bytes; and by some 300 bytes for each device in each slice, of which a
+// gigabyte at most is kept.
 package reduce

@@ -54,7 +54,7 @@ func (s *series) window(from, to trace.Time) deviceEnergy {
 	if s.source == SourceCounter {
 		d.enclosure = enclosure(a, b)
 	}
-	if s.counter != nil {
+	if s.counter != nil && s.counter.lastBefore != nil {
 		d.last = s.counter.lastDifference(from, to)
 	}
 	if o, ok := s.estimate(s.other(), from, to); ok && d.whole {

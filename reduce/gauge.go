@@ -132,7 +132,7 @@ func newPowerGauge(instants []trace.Time, sensor Sensor, poll time.Duration, top
 		}
 	case sensor.Kind == SensorAverage:
 		g.kind, g.reach = gaugeAverage, averageReach
-		g.points.span = sensor.Span + sensor.Period
+		g.points.span, g.points.top = sensor.Span+sensor.Period, top
 		if sensor.Rest > sensor.Period {
 			g.points.rest = sensor.Rest
 		}
@@ -290,7 +290,7 @@ func (g *powerGauge) send() {
 		for ; c.next < len(c.edges) && c.edges[c.next].at < b.at; c.next++ {
 			e := &c.edges[c.next]
 			g.between(g.sent, e)
-			c.fill.to(e.at, e.energy, e.covered)
+			c.fill.edge(e)
 		}
 		c.energy += b.grown
 		c.covered += int64(b.at - a.at)

@@ -171,14 +171,19 @@ func TestGaugesAgainstTruth(t *testing.T) {
 }
 
 // A plateau that lasts as long as a device at rest goes without updates is told
-// from one by what comes after it.
+// from one by what comes after it, unless a load came back within a period before the
+// device at rest was updated.
 func TestGaugeOfAPlateauLikeRest(t *testing.T) {
 	t.Parallel()
 	for _, rest := range []bool{false, true} {
 		l := &load{}
 		l.step(trace.Time(-10*time.Second), 100)
 		l.step(5*sec+30*ms, 250)
-		l.step(7*sec+110*ms, 450) // the average is as it was until 7.2 s: since 6.2 s
+		back := 7*sec + 110*ms
+		if rest {
+			back -= 200 * ms
+		}
+		l.step(back, 450) // the average is as it was until 7.2 s: since 6.2 s
 		until := 12 * sec
 		var at []trace.Time
 		for u := -4 * sec; u < until; u += 100 * ms {

@@ -94,14 +94,40 @@ func reduceFrom(t *testing.T, from Recording, spans []Span, hasLog bool, opt Opt
 			}
 		}
 	}
-	each(r.SurveyRequest)
+	each(func(phase int, q *trace.Request, offset time.Duration) { surveyRequest(r, phase, q, offset) })
 	r.Start()
 	for _, b := range batches {
 		r.Telemetry(b, from)
 	}
-	each(func(phase int, q *trace.Request, offset time.Duration) { r.Request(phase, q, offset) })
-	rep := r.Report()
+	each(func(phase int, q *trace.Request, offset time.Duration) { takeRequest(r, phase, q, offset) })
+	rep := whole(r.Report())
 	checkFinite(t, rep)
+	return rep
+}
+
+// surveyRequest and takeRequest do all that is done with a request in a pass.
+func surveyRequest(r *Reducer, phase int, q *trace.Request, offset time.Duration) {
+	r.SurveyRequest(phase, q, offset)
+	r.WeighRequest(q, offset)
+}
+
+func takeRequest(r *Reducer, phase int, q *trace.Request, offset time.Duration) trace.Opt[RequestEnergy] {
+	energy := r.RequestEnergy(q, offset)
+	r.Request(phase, q, offset, energy)
+	return energy
+}
+
+// whole makes the slices of a report windows, as in its document.
+func whole(rep *Report) *Report {
+	for i := range rep.Phases {
+		ph := &rep.Phases[i]
+		if ph.Slices != nil {
+			for slice := range ph.Slices {
+				ph.Windows = append(ph.Windows, *slice)
+			}
+			ph.Slices = nil
+		}
+	}
 	return rep
 }
 

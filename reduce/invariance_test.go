@@ -51,13 +51,13 @@ func (m *movedRun) report(shift time.Duration, order []int) *Report {
 			}
 		}
 	}
-	each(func(phase int, q *trace.Request) { r.SurveyRequest(phase, q, shift) })
+	each(func(phase int, q *trace.Request) { surveyRequest(r, phase, q, shift) })
 	r.Start()
 	for _, b := range m.batches {
 		r.Telemetry(b, from)
 	}
-	each(func(phase int, q *trace.Request) { r.Request(phase, q, shift) })
-	return r.Report()
+	each(func(phase int, q *trace.Request) { takeRequest(r, phase, q, shift) })
+	return whole(r.Report())
 }
 
 func drawRun(t *rapid.T) *movedRun {

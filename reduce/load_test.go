@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,9 +35,9 @@ func TestActivityGrid(t *testing.T) {
 	a := newActivity(10*sec, 10*sec+250*ms)
 	q := succeeded("p", 0, 9*sec, 10*sec+50*ms, 1, 7)
 	q.Done = 20 * sec // after its last token
-	a.add(q, 0)
+	a.add(q, nil, 0)
 	short := succeeded("p", 10*ms, 20*ms, 30*ms, 1, 7)
-	a.add(short, 10*time.Second)
+	a.add(short, nil, 10*time.Second)
 	a.settle()
 	c := a.concurrency()
 	if len(c) != 3 || math.Abs(c[0]-1.2) > 1e-12 || c[1] != 1 || c[2] != 1 {
@@ -55,11 +56,10 @@ func TestArrivalsAreWhole(t *testing.T) {
 	for i, kind := range []trace.ChunkKind{trace.ChunkRole, trace.ChunkContent, trace.ChunkReasoning, trace.ChunkTool, trace.ChunkUsage} {
 		q.Chunks = append(q.Chunks, trace.Chunk{At: trace.Time(i) * sec, Kind: kind})
 	}
-	var sum int64
-	var shares []int64
-	arrivals(q, func(_ trace.Time, n int64) { sum += n; shares = append(shares, n) })
-	if sum != 10*microtokens || len(shares) != 3 || shares[0] != 3_333_333 {
-		t.Errorf("%v", shares)
+	a := activityOf(0, 5*sec, time.Second)
+	a.add(q, q.Outputs(), 0)
+	if want := []int64{0, 3_333_333, 3_333_333, 3_333_334, 0}; !slices.Equal(a.tokens, want) {
+		t.Errorf("%v, want %v", a.tokens, want)
 	}
 }
 
@@ -262,7 +262,7 @@ func TestArrived(t *testing.T) {
 	const behind = 100 * time.Second
 	run := func(q *trace.Request) *phase {
 		ph := &phase{Span: Span{Start: 110 * sec, End: trace.Some(120 * sec)}}
-		ph.arrived(q, behind)
+		ph.arrived(q, q.Outputs(), behind)
 		return ph
 	}
 	check := func(name string, ph *phase, input, output, square float64, noInput, noOutput int64) {

@@ -46,12 +46,11 @@ func (ph *phase) inputTokens() float64  { return float64(ph.input) / microtokens
 func (ph *phase) outputTokens() float64 { return float64(ph.output) / microtokens }
 
 // Request takes one request that ended, of the phase with that index, in the second
-// pass over the log, and returns what it had of the energy; unknown where the energy is
-// not known. offset moves its times to the common clock.
-func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (energy trace.Opt[RequestEnergy]) {
+// pass over the log, in the order of the log, with its energy as RequestEnergy returned
+// it. offset moves its times to the common clock.
+func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, energy trace.Opt[RequestEnergy]) {
 	r.settle()
-	if r.split != nil {
-		energy = trace.Some(r.split.Request(q, offset))
+	if energy.OK {
 		r.phases[phase].spent(q, energy.V)
 	}
 	own := r.phases[phase]
@@ -59,10 +58,11 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (en
 	r.tools.request(own, q)
 	r.tools.arrived(own, q, offset)
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
+	outputs := q.Outputs()
 	for ph := range r.timeline.overlapping(sent, done) {
 		ph.busy += max(0, int64(min(done, ph.End.V)-max(sent, ph.Start)))
 		if ph.window {
-			ph.arrived(q, offset)
+			ph.arrived(q, outputs, offset)
 			if sent >= ph.Start && sent < ph.End.V {
 				ph.take(q, r.opt.SLO)
 				r.tools.request(ph, q)
@@ -71,10 +71,9 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration) (en
 		}
 		ph.crossing(q, offset, ph == own)
 		if ph.arrivals {
-			ph.arrived(q, offset)
+			ph.arrived(q, outputs, offset)
 		}
 	}
-	return energy
 }
 
 // spent notes the energy of a request of the phase's own, all of it known.
@@ -175,9 +174,9 @@ func (ph *phase) crossing(q *trace.Request, offset time.Duration, own bool) {
 
 // arrived adds the share of the request's tokens that arrived in the phase,
 // however the request ended: of
-// the output by the times of its events, each with an equal share, else spread
+// the output by the times of its events that brought some, each with an equal share, else spread
 // evenly from the first token to the last; of the input all, at the first token.
-func (ph *phase) arrived(q *trace.Request, offset time.Duration) {
+func (ph *phase) arrived(q *trace.Request, outputs []trace.Chunk, offset time.Duration) {
 	end := ph.End.V
 	within := func(t trace.Time) bool { t = t.Add(offset); return t >= ph.Start && t < end }
 	if !q.FirstToken.OK && !q.LastToken.OK {
@@ -201,13 +200,11 @@ func (ph *phase) arrived(q *trace.Request, offset time.Duration) {
 		}
 		return
 	}
-	inside, events := int64(0), int64(0)
-	for _, c := range q.Chunks {
-		if c.Kind.Output() {
-			events++
-			if within(c.At) {
-				inside++
-			}
+	inside, events := int64(0), int64(len(outputs))
+	from, until := ph.Start.Add(-offset), end.Add(-offset)
+	for i := range outputs {
+		if at := outputs[i].At; at >= from && at < until {
+			inside++
 		}
 	}
 	grain := float64(n)

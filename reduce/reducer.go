@@ -24,19 +24,22 @@ type Span struct {
 }
 
 // A Reducer computes a report in two passes over the telemetry and two over the
-// requests, as the package comment says. It is not safe for concurrent use.
+// requests, as the package comment says. It is not safe for concurrent use; see
+// Splitter.
 type Reducer struct {
 	clock     trace.Clock
 	opt       Options
 	sensors   SensorTable
 	hasLog    bool
+	started   bool
 	settled   bool
 	phases    []*phase
-	windows   []*phase  // those of kind window, and the windows of all phases
-	head      *phase    // of the recording, at rest; nil is not asked for
-	timeline  timeline  // phases and windows, for requests
-	load      *activity // of the whole run; nil without a log, or for a very long one
-	edges     []trace.Time
+	windows   []*phase              // those of kind window, and the windows of all phases
+	head      *phase                // of the recording, at rest; nil is not asked for
+	timeline  timeline              // phases and windows, for requests
+	load      *activity             // of the whole run; nil without a log, or for a very long one
+	edges     []trace.Time          // the ends of all windows, and of what may become one
+	followed  []trace.Time          // where cells follow the curves: what is not asked for, and what clocks may make of it
 	grid      *attribute.Grid       // of cells and split
 	cells     *cells                // nil without GPUs
 	split     *attribute.Attributor // nil where there is nothing to split
@@ -134,8 +137,10 @@ func (r *Reducer) lookup(b *sample.Batch) {
 }
 
 // SurveyRequest takes one request that ended, of the phase with that index, in
-// the first pass over the log. offset moves its times to the common clock.
+// the first pass over the log, in the order of the log; see also WeighRequest. offset
+// moves its times to the common clock.
 func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duration) {
+	r.targets[q.Target] = true
 	ph := r.phases[phase]
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
 	// A phase that its requests outlast was not drained, whatever its plan says:
@@ -149,15 +154,15 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 			}
 		}
 	}
+	outputs := q.Outputs()
 	for other := range r.timeline.overlapping(sent, done) {
 		if other.activity != nil {
-			other.activity.add(q, offset)
+			other.activity.add(q, outputs, offset)
 		}
 	}
 	if r.load != nil {
-		r.load.add(q, offset)
+		r.load.add(q, outputs, offset)
 	}
-	r.surveyAttribution(q, offset)
 	if len(r.tools.names) > 0 {
 		r.tools.surveyRequest(ph, q, offset)
 	}
@@ -171,11 +176,16 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 }
 
 // Start ends the first passes: it chooses the source and method of each device,
-// and all windows but the steady ones.
-func (r *Reducer) Start() {
+// and all windows but the steady ones. It refuses slices that would take too much
+// memory, with a [SlicesError], and then there is no second pass.
+func (r *Reducer) Start() error {
+	r.started = true
 	r.choose()
 	if !r.hasLog {
 		r.recording()
+	}
+	if err := r.tooMany(); err != nil {
+		return err
 	}
 	r.headAtRest()
 	for _, ph := range r.phases {
@@ -191,7 +201,8 @@ func (r *Reducer) Start() {
 		r.cut()
 		r.grid = attribute.NewGrid(r.gridEdges(), attribute.DefaultStep)
 	}
-	r.edges = r.instants()
+	r.edges = inOrder(append(r.ends(true), r.bounds()...))
+	r.followed = inOrder(slices.Concat(r.ends(false), r.bounds(), shifted(r.ends(false), r.spreads()...)))
 	if len(r.gpus) > 0 {
 		r.cells = newCells(r.grid)
 	}
@@ -201,13 +212,21 @@ func (r *Reducer) Start() {
 	r.share()
 	r.warnCalibrations()
 	r.tools.start(r)
+	return nil
 }
 
 // start makes the curves of one series.
 func (r *Reducer) start(s *series) {
-	instants := r.edges
+	instants := slices.Concat(r.edges, r.followed)
+	if s.spread > 0 {
+		instants = append(instants, shifted(r.ends(true), s.spread)...)
+	}
+	instants = inOrder(instants)
 	if s.survey.hasCounter() {
 		s.counter = newCounter(instants, &s.survey)
+		if r.opt.Truth != nil {
+			s.counter.lastBefore = make([]trace.Opt[float64], len(instants))
+		}
 		s.fixes[0] = r.calibration(s, sample.EnergyJoules)
 	}
 	if gauge, ok := s.survey.gauge(); ok {
@@ -223,7 +242,7 @@ func (r *Reducer) start(s *series) {
 		}
 	}
 	if c, f := s.curve(s.source); c != nil && s.survey.device.Scope == sample.ScopeGPU {
-		c.fill = &filler{cells: r.cells, fix: f.fix}
+		c.fill = &filler{cells: r.cells, fix: f.fix, edges: r.followed}
 		r.cells.devices++
 	}
 }
@@ -278,11 +297,13 @@ func (r *Reducer) covered() (from, to trace.Time, ok bool) {
 	return from, to, ok && to > from
 }
 
-// cut makes the slices of the phases, and the windows that were asked for.
+// cut makes the slices of the phases, and the windows that were asked for. Slices that
+// Start will refuse are not made.
 func (r *Reducer) cut() {
+	slices := r.tooMany() == nil
 	for _, ph := range r.phases {
 		end, ok := ph.End.Get()
-		if !ok || r.opt.Every <= 0 {
+		if !ok || r.opt.Every <= 0 || !slices {
 			continue
 		}
 		for start := ph.Start; start < end; start = start.Add(r.opt.Every) {
@@ -302,38 +323,66 @@ func (r *Reducer) cut() {
 	}
 }
 
-// instants returns the ends of all windows, of those that may become windows, and
-// those ends moved by what the clocks may be wrong, in order, each once.
-func (r *Reducer) instants() []trace.Time {
-	var list []trace.Time
-	for _, ph := range slices.Concat(r.phases, r.windows) {
-		list = append(list, ph.Start)
-		if end, ok := ph.End.Get(); ok {
-			list = append(list, end)
-		}
-	}
-	if r.head != nil {
-		list = append(list, r.head.Start, r.head.End.V)
-	}
-	var spreads []time.Duration
-	for _, s := range slices.Concat(r.gpus, r.others) {
-		if s.spread > 0 && !slices.Contains(spreads, s.spread) {
-			spreads = append(spreads, s.spread)
-		}
-	}
-	ends := list
-	for _, spread := range spreads {
-		for _, t := range ends {
-			for _, d := range shifts(spread) {
-				list = append(list, t.Add(d))
+// ends returns the ends of windows and of what may become one before the requests come
+// again; of those that were asked for and of slices only if they are wanted.
+func (r *Reducer) ends(asked bool) (list []trace.Time) {
+	add := func(windows ...*phase) {
+		for _, w := range windows {
+			list = append(list, w.Start)
+			if end, ok := w.End.Get(); ok {
+				list = append(list, end)
 			}
 		}
 	}
+	for _, ph := range r.phases {
+		if asked || !ph.window {
+			add(ph)
+		}
+		add(ph.windows...)
+		if asked {
+			add(ph.slices...)
+		}
+	}
+	if r.head != nil {
+		add(r.head)
+	}
+	return list
+}
+
+// bounds returns the instants between which steady windows are looked for.
+func (r *Reducer) bounds() (list []trace.Time) {
 	for _, ph := range r.phases {
 		if ph.activity != nil && ph.Kind == string(trace.Measure) {
 			list = append(list, ph.activity.bounds()...)
 		}
 	}
+	return list
+}
+
+// spreads returns by how much clocks may be wrong, each once.
+func (r *Reducer) spreads() (list []time.Duration) {
+	for _, s := range slices.Concat(r.gpus, r.others) {
+		if s.spread > 0 && !slices.Contains(list, s.spread) {
+			list = append(list, s.spread)
+		}
+	}
+	return list
+}
+
+// shifted returns instants moved by what clocks may be wrong.
+func shifted(instants []trace.Time, spreads ...time.Duration) (list []trace.Time) {
+	for _, spread := range spreads {
+		for _, d := range shifts(spread) {
+			for _, t := range instants {
+				list = append(list, t.Add(d))
+			}
+		}
+	}
+	return list
+}
+
+// inOrder sorts instants, and leaves each once.
+func inOrder(list []trace.Time) []trace.Time {
 	slices.Sort(list)
 	return slices.Compact(list)
 }
@@ -399,7 +448,8 @@ func (r *Reducer) settle() {
 	r.settleAttribution()
 }
 
-// Report ends the second passes.
+// Report ends the second passes. The slices of its phases are made when they are asked
+// for: the Reducer takes nothing more from then on.
 func (r *Reducer) Report() *Report {
 	r.settle()
 	rep := &Report{Schema: Schema, Inputs: []Input{}, Phases: []Phase{}, Attribution: r.attribution()}

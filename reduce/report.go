@@ -1,6 +1,7 @@
 package reduce
 
 import (
+	"iter"
 	"slices"
 
 	"wattrace/trace"
@@ -109,7 +110,26 @@ type Phase struct {
 	PerDevice       []PerDevice       `json:"per_device"`
 	Roles           []Role            `json:"roles,omitempty"` // of the topology
 	Others          []OtherTool       `json:"other_tools,omitempty"`
-	Windows         []Phase           `json:"windows"`
+	// Windows are the parts of the phase that follow from its load, and of a document its
+	// slices after them.
+	Windows []Phase `json:"windows"`
+	// Slices yields the slices in order, each made when it is come to: with what is said
+	// of every device they take many times the memory that they are made from. nil is none.
+	Slices iter.Seq[*Phase] `json:"-"`
+}
+
+// All yields the windows of a phase and then its slices. What it yields is the caller's.
+func (ph *Phase) All() iter.Seq[*Phase] {
+	return func(yield func(*Phase) bool) {
+		for i := range ph.Windows {
+			if w := ph.Windows[i]; !yield(&w) {
+				return
+			}
+		}
+		if ph.Slices != nil {
+			ph.Slices(yield)
+		}
+	}
 }
 
 // Requests counts the requests that were sent in a phase, by how they ended.

@@ -126,7 +126,7 @@ func TestActivityCells(t *testing.T) {
 	list := closedLoop("p", 5, 5*sec+137*ms, 20*sec, 1733*time.Millisecond, 7)
 	a := newActivity(6*sec, 17*sec+50*ms)
 	for _, q := range list {
-		a.add(q, 0)
+		a.add(q, q.Outputs(), 0)
 	}
 	a.settle()
 	for i := range a.busy {
@@ -143,5 +143,39 @@ func TestActivityCells(t *testing.T) {
 		if a.busy[i] != busy || a.tokens[i] != tokens {
 			t.Fatalf("cell %d: busy %d, want %d; tokens %d, want %d", i, a.busy[i], busy, a.tokens[i], tokens)
 		}
+	}
+}
+
+// arrivals defines what activity adds up: it calls one for each event of a request that brought output, with an
+// equal share of the output tokens each; where the log does not hold the events,
+// all are taken to come at the last one. Shares are whole microtokens, and add up to
+// the request's tokens.
+func arrivals(q *trace.Request, one func(at trace.Time, microtokens int64)) {
+	n, ok := q.OutputTokens.Get()
+	if !ok || !q.LastToken.OK {
+		return
+	}
+	events := int64(0)
+	for _, c := range q.Chunks {
+		if c.Kind.Output() {
+			events++
+		}
+	}
+	if events == 0 {
+		one(q.LastToken.V, n*microtokens)
+		return
+	}
+	// Shares are the differences of n*microtokens*k/events, rounded down.
+	each, left, carry := n*microtokens/events, n*microtokens%events, int64(0)
+	for _, c := range q.Chunks {
+		if !c.Kind.Output() {
+			continue
+		}
+		share := each
+		if carry += left; carry >= events {
+			carry -= events
+			share++
+		}
+		one(c.At, share)
 	}
 }

@@ -293,7 +293,7 @@ func TestFillerLeavesOutWhatIsCut(t *testing.T) {
 }
 
 func TestTrackOfSteps(t *testing.T) {
-	tr := newTrack([]trace.Time{2 * sec, 4 * sec, 6 * sec, 20 * sec, 40 * sec})
+	tr := newTrack([]trace.Time{2 * sec, 4 * sec, 6 * sec, 20 * sec, 40 * sec}, true)
 	for _, r := range []struct{ at, v float64 }{{0, 10}, {2, 30}, {1, 999}, {2, 999}, {4, 10}, {5, 100}, {25, 1}, {30, 1}, {31, 3}} {
 		tr.read(trace.Time(r.at*1e9), r.v)
 	}
@@ -314,7 +314,7 @@ func TestTrackOfSteps(t *testing.T) {
 			t.Errorf("%v to %v: %v %v %v, want %+v", c.from, c.to, mean, top, ok, c)
 		}
 	}
-	tr = newTrack([]trace.Time{10 * sec, 30 * sec, 100 * sec})
+	tr = newTrack([]trace.Time{10 * sec, 30 * sec, 100 * sec}, true)
 	for _, at := range []float64{0, 15, 20, 30} {
 		v := 1.0
 		if at == 0 {
@@ -326,7 +326,7 @@ func TestTrackOfSteps(t *testing.T) {
 	if mean, top, ok := tr.mean(10*sec, 30*sec); !ok || mean != 1 || top != 1 {
 		t.Errorf("what was before a gap counts after it: %v %v %v", mean, top, ok)
 	}
-	tr = newTrack([]trace.Time{sec, 10 * sec})
+	tr = newTrack([]trace.Time{sec, 10 * sec}, true)
 	tr.read(0, 5)
 	tr.read(8*sec, 5)
 	tr.end()

@@ -18,7 +18,7 @@ type track struct {
 	next  int          // the first edge that is not reached yet
 	sum   []float64    // integral up to each edge, in the gauge's unit times seconds
 	known []int64      // nanoseconds of it that readings cover
-	top   []float64    // highest value between the edge before and this one; NaN is unknown
+	top   []float64    // highest value between the edge before and this one; NaN is unknown; nil is not wanted
 
 	have bool
 	at   trace.Time
@@ -31,9 +31,13 @@ type track struct {
 // trackGap is the longest time between two readings that a straight line spans.
 const trackGap = 10 * time.Second
 
-func newTrack(edges []trace.Time) *track {
+func newTrack(edges []trace.Time, top bool) *track {
 	n := len(edges)
-	return &track{edges: edges, sum: make([]float64, n), known: make([]int64, n), top: make([]float64, n), high: math.NaN()}
+	t := &track{edges: edges, sum: make([]float64, n), known: make([]int64, n), high: math.NaN()}
+	if top {
+		t.top = make([]float64, n)
+	}
+	return t
 }
 
 // read takes a reading; those not in order of time are passed over.
@@ -52,7 +56,9 @@ func (t *track) read(at trace.Time, v float64) {
 			t.known[i] += int64(edge - t.at)
 			t.high = higher(t.high, there)
 		}
-		t.top[i] = t.high
+		if t.top != nil {
+			t.top[i] = t.high
+		}
 		t.high = math.NaN()
 		if edge := t.edges[i]; joined && edge > t.at {
 			w := float64(edge-t.at) / float64(at-t.at)
@@ -77,13 +83,16 @@ func higher(a, b float64) float64 {
 // end reaches the edges that are left.
 func (t *track) end() {
 	for ; t.next < len(t.edges); t.next++ {
-		t.sum[t.next], t.known[t.next], t.top[t.next] = t.area, t.time, t.high
+		t.sum[t.next], t.known[t.next] = t.area, t.time
+		if t.top != nil {
+			t.top[t.next] = t.high
+		}
 		t.high = math.NaN()
 	}
 }
 
-// mean returns the time-weighted mean and the highest value between two edges, and
-// false where readings cover less than half of it.
+// mean returns the time-weighted mean and the highest value between two edges, where that
+// is wanted, and false where readings cover less than half of it.
 func (t *track) mean(from, to trace.Time) (mean, top float64, ok bool) {
 	i, _ := slices.BinarySearch(t.edges, from)
 	j, _ := slices.BinarySearch(t.edges, to)
@@ -92,10 +101,12 @@ func (t *track) mean(from, to trace.Time) (mean, top float64, ok bool) {
 		return 0, 0, false
 	}
 	top = math.NaN()
-	for _, v := range t.top[i+1 : j+1] {
-		top = higher(top, v)
+	if t.top != nil {
+		for _, v := range t.top[i+1 : j+1] {
+			top = higher(top, v)
+		}
 	}
-	return (t.sum[j] - t.sum[i]) / (float64(known) / 1e9), top, !math.IsNaN(top)
+	return (t.sum[j] - t.sum[i]) / (float64(known) / 1e9), top, t.top == nil || !math.IsNaN(top)
 }
 
 // reasons are NVML's clock event reasons that hold clocks down, by bit: nvml.h 13.
@@ -115,7 +126,7 @@ const reasonBits = 11 // that are followed
 type reasonTrack struct {
 	edges []trace.Time
 	next  int
-	held  [][reasonBits + 1]int64 // nanoseconds up to each edge; the last one: of any that holds clocks down
+	held  [reasonBits + 1][]int64 // nanoseconds up to each edge; the last one: of any that holds clocks down; nil is never so far
 	known []int64
 
 	have bool
@@ -126,7 +137,7 @@ type reasonTrack struct {
 }
 
 func newReasonTrack(edges []trace.Time) *reasonTrack {
-	return &reasonTrack{edges: edges, held: make([][reasonBits + 1]int64, len(edges)), known: make([]int64, len(edges))}
+	return &reasonTrack{edges: edges, known: make([]int64, len(edges))}
 }
 
 func (t *reasonTrack) read(at trace.Time, mask uint64) {
@@ -149,7 +160,15 @@ func (t *reasonTrack) reach(at trace.Time, joined bool) {
 		if edge := t.edges[t.next]; joined && edge > t.at {
 			t.move(edge)
 		}
-		t.held[t.next], t.known[t.next] = t.sums, t.time
+		t.known[t.next] = t.time
+		for k, held := range t.sums {
+			if held > 0 && t.held[k] == nil {
+				t.held[k] = make([]int64, len(t.edges))
+			}
+			if t.held[k] != nil {
+				t.held[k][t.next] = held
+			}
+		}
 	}
 }
 
@@ -181,8 +200,10 @@ func (t *reasonTrack) seconds(from, to trace.Time) (held [reasonBits + 1]float64
 	if 2*known < int64(to-from) || known == 0 {
 		return held, false
 	}
-	for k := range held {
-		held[k] = float64(t.held[j][k]-t.held[i][k]) / 1e9
+	for k, until := range t.held {
+		if until != nil {
+			held[k] = float64(until[j]-until[i]) / 1e9
+		}
 	}
 	return held, true
 }
@@ -223,7 +244,7 @@ func (s *slow) read(b *sample.Batch, i int, at trace.Time, edges []trace.Time) {
 			v = c.Float[i]
 		}
 		if s.gauges[g.id] == nil {
-			s.gauges[g.id] = newTrack(edges)
+			s.gauges[g.id] = newTrack(edges, g.top != "")
 		}
 		s.gauges[g.id].read(at, v)
 	}

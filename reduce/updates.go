@@ -26,10 +26,13 @@ import (
 // A device at rest may update its averaged field only once every rest, when two
 // changes are that far apart, or a multiple of it where the device was at rest
 // before. No other updates are believed in between, but they are not ruled out
-// either, for a plateau may end by chance after that time: they are doubtful.
+// either, for a plateau may end by chance after that time: they are doubtful. A load that
+// pauses until its average has stood for a rest ends it by chance as well, but then
+// the value rises by no more than an ordinary update can (see loaded).
 type changePoints struct {
 	period time.Duration // Tu
 	rest   time.Duration // period at rest; 0 is the same as always
+	top    float64       // highest reading, watts
 	span   time.Duration // how far back an average reaches at most, when not at rest
 	emit   func(Tick)
 
@@ -51,6 +54,7 @@ const (
 	restSlack = 0.002 // by which time at rest may differ from what it should be, as a share
 	restOdds  = 2     // how many other plateaus there may be for each one of a rest's length
 	maxRests  = 3     // updates at rest between two changes, the second one's included
+	riseSlack = 1.25  // by which a load may be above the highest average
 	slowRest  = 4     // polls slower than this part of rest do not show it
 )
 
@@ -121,7 +125,7 @@ func (c *changePoints) goOn(t trace.Time) {
 // change puts the update that the polls around an instant saw, and those
 // between it and the last one.
 func (c *changePoints) change(middle trace.Time, around time.Duration, watts float64) {
-	n, start := c.rests(middle, around), c.updated
+	n, start := c.rests(middle, around, watts), c.updated
 	at, stamp := middle, evenly(around)
 	if n == 0 {
 		c.phase.period = c.period
@@ -153,7 +157,7 @@ func (c *changePoints) fill(t trace.Time, kind TickKind) {
 
 // rests returns how many updates of a device at rest there are between two
 // changes, the second one's included; 0 if it was not at rest.
-func (c *changePoints) rests(middle trace.Time, around time.Duration) int {
+func (c *changePoints) rests(middle trace.Time, around time.Duration, watts float64) int {
 	if c.rest <= 0 || c.plateau || around > c.rest/slowRest {
 		return 0
 	}
@@ -165,6 +169,9 @@ func (c *changePoints) rests(middle trace.Time, around time.Duration) int {
 		off := middle.Sub(c.changed) - (n+1)*c.rest
 		slack := time.Duration(float64((n+1)*c.rest)*restSlack) + (around+c.around)/2
 		if off.Abs() <= slack {
+			if !c.atRest && c.loaded(watts) {
+				break
+			}
 			if c.likeRest() {
 				return int(n + 1)
 			}
@@ -177,10 +184,19 @@ func (c *changePoints) rests(middle trace.Time, around time.Duration) int {
 	return 0
 }
 
+// loaded reports whether a value after a plateau is what one ordinary update can make
+// of it when a load comes back: a rise by no more than the share that a period has of
+// the average. A device at rest has the load in up to half of its average by then, and
+// while that still forgets a load the value falls.
+func (c *changePoints) loaded(watts float64) bool {
+	rise := watts - c.watts
+	return rise > 0 && rise*float64(c.span) <= riseSlack*(c.top-c.watts)*float64(c.period)
+}
+
 // likeRest counts a plateau that is as long as a rest, and reports whether it is one.
 // A load that comes and goes makes such plateaus by chance, now and then among
-// others; a device at rest makes hardly any other ones. (A load whose pauses always
-// last as long as a rest cannot be told from one.)
+// others; a device at rest makes hardly any other ones. (A pulse far above the highest
+// average that comes back as regularly is taken for one.)
 func (c *changePoints) likeRest() bool {
 	c.rested++
 	return c.restless <= c.rested*restOdds

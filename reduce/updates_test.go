@@ -113,6 +113,43 @@ func TestChangePoints(t *testing.T) {
 	}
 }
 
+// A value that has stood for a second is a device's at rest, unless a load that came back
+// within the last update makes just such a rise of it.
+func TestChangePointsAfterAPause(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for _, test := range []struct {
+		from, to float64
+		rest     bool
+	}{
+		{70, 71, false}, {70, 105, false}, {70, 110, true}, {70, 200, true}, // of at most 400 W, 36 W come with an update
+		{70, 69.5, true}, {70, 60, true}, {395, 399, true}, // nothing rises so far above
+	} {
+		doubtful := 0
+		c := changePoints{
+			period: 100 * ms, rest: time.Second, span: 1150 * ms, top: 400,
+			emit: func(t Tick) {
+				if t.Kind == TickDoubtful {
+					doubtful++
+				}
+			},
+		}
+		for at := time.Duration(0); at < 1300*ms; at += 10 * ms {
+			watts := 300.
+			if at >= 205*ms {
+				watts = test.from
+			}
+			if at >= 1200*ms {
+				watts = test.to
+			}
+			c.read(trace.Time(at), watts)
+		}
+		if rest := doubtful > 0; rest != test.rest {
+			t.Errorf("%v W after a second of %v W: at rest %v", test.to, test.from, rest)
+		}
+	}
+}
+
 // The updates before the first reading are there to begin averages.
 func TestChangePointsBegin(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,9 @@
 package trace
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Outcome says how a request ended.
 type Outcome string
@@ -138,3 +141,22 @@ func (r *Request) E2E() (time.Duration, bool) {
 
 // Lateness returns sent - scheduled: the client's own delay.
 func (r *Request) Lateness() time.Duration { return r.Sent.Sub(r.Scheduled) }
+
+// Outputs returns the events that carry output, in order. They are a part of Chunks where
+// no others are between them, as is usual, and then cost nothing.
+func (r *Request) Outputs() []Chunk {
+	first, last := 0, len(r.Chunks)
+	for first < last && !r.Chunks[first].Kind.Output() {
+		first++
+	}
+	for first < last && !r.Chunks[last-1].Kind.Output() {
+		last--
+	}
+	list := r.Chunks[first:last:last]
+	for i := range list {
+		if !list[i].Kind.Output() {
+			return slices.DeleteFunc(slices.Clone(list), func(c Chunk) bool { return !c.Kind.Output() })
+		}
+	}
+	return list
+}

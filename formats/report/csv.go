@@ -26,8 +26,8 @@ func WriteCSV(w io.Writer, r *reduce.Report) error {
 	for i := range r.Phases {
 		ph := &r.Phases[i]
 		csvPhase(c, ph.Name, "", ph)
-		for j := range ph.Windows {
-			csvPhase(c, ph.Name, ph.Windows[j].Name, &ph.Windows[j])
+		for window := range ph.All() {
+			csvPhase(c, ph.Name, window.Name, window)
 		}
 	}
 	c.Flush()

@@ -111,6 +111,46 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestSlicesAreWindows: slices that are made on the way give the bytes of windows, and
+// are written before the next one is made.
+func TestSlicesAreWindows(t *testing.T) {
+	t.Parallel()
+	const n = 300
+	for name, write := range map[string]func(io.Writer, *reduce.Report) error{
+		"json": WriteJSON, "csv": WriteCSV, "text": WriteText, "markdown": WriteMarkdown,
+	} {
+		var want, got bytes.Buffer
+		r := example()
+		ph := &r.Phases[0]
+		slice := ph.Windows[0]
+		for range n {
+			ph.Windows = append(ph.Windows, slice)
+		}
+		if err := write(&want, r); err != nil {
+			t.Fatal(err)
+		}
+		r = example()
+		r.Phases[0].Slices = func(yield func(*reduce.Phase) bool) {
+			for i := range n {
+				if (name == "json" || name == "csv") && i == n-1 && got.Len() < want.Len()/2 {
+					t.Errorf("%s: %d of %d bytes are written when the last slice is made", name, got.Len(), want.Len())
+				}
+				w := slice
+				if !yield(&w) {
+					t.Errorf("%s: not all slices are wanted", name)
+					return
+				}
+			}
+		}
+		if err := write(&got, r); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.String(), got.String()); diff != "" {
+			t.Errorf("%s (-windows +slices):\n%s", name, diff)
+		}
+	}
+}
+
 func TestJSONReadsBack(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer

@@ -242,14 +242,16 @@ func throttledBy(ph *reduce.Phase) string {
 // writeWindows writes the windows of a phase, a line each.
 func writeWindows(b *printer, ph *reduce.Phase) {
 	t := newTable(3, 4, 5, 6, 7, 8, 9)
-	energy, watts := columnScale(ph.Windows, reduce.TotalGPUEnergy), columnScale(ph.Windows, reduce.AverageGPUPower)
+	rates := []string{reduce.RequestThroughput, reduce.OutputTokenThroughput, reduce.OutputTokensPerJoule}
+	windows := lines(ph, append(rates, reduce.TotalGPUEnergy, reduce.AverageGPUPower))
+	energy, watts := columnScale(windows, reduce.TotalGPUEnergy), columnScale(windows, reduce.AverageGPUPower)
 	t.AppendHeader(table.Row{"window", "start", "seconds", energy.title("energy"), "", watts.title("average"), "requests/s", "tokens/s", "tokens/J"})
-	for i := range ph.Windows {
-		w := &ph.Windows[i]
+	for i := range windows {
+		w := &windows[i]
 		row := table.Row{inLine(w.Name), w.Start, decimal(*w.DurationSeconds, 3)}
 		row = append(row, energy.cells(w.Metrics[reduce.TotalGPUEnergy])...)
 		row = append(row, watts.cells(w.Metrics[reduce.AverageGPUPower])[0])
-		for _, tag := range []string{reduce.RequestThroughput, reduce.OutputTokenThroughput, reduce.OutputTokensPerJoule} {
+		for _, tag := range rates {
 			if m, ok := w.Metrics[tag]; ok && m.Number != nil {
 				row = append(row, significant(m.Value, 4))
 			} else {
@@ -259,6 +261,20 @@ func writeWindows(b *printer, ph *reduce.Phase) {
 		t.AppendRow(row)
 	}
 	render(b, t)
+}
+
+// lines returns the windows of a phase with no more than a line says of them.
+func lines(ph *reduce.Phase, tags []string) (list []reduce.Phase) {
+	for w := range ph.All() {
+		line := reduce.Phase{Name: w.Name, Start: w.Start, DurationSeconds: w.DurationSeconds, Metrics: map[string]reduce.Metric{}}
+		for _, tag := range tags {
+			if m, ok := w.Metrics[tag]; ok {
+				line.Metrics[tag] = m
+			}
+		}
+		list = append(list, line)
+	}
+	return list
 }
 
 // scale is the one unit of a column.

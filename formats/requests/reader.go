@@ -24,6 +24,7 @@ type Reader struct {
 	name       string
 	p          parser
 	targets    int // of the current run
+	runs       int
 	open       bool
 	incomplete int
 	usage      []byte // a buffer that waits for the next usage object
@@ -39,6 +40,9 @@ func NewReader(r io.Reader, name string) *Reader {
 // that is being read counts once the next one has begun or Read has returned
 // io.EOF.
 func (r *Reader) Incomplete() int { return r.incomplete }
+
+// Runs returns how many logs have begun in what was read so far.
+func (r *Reader) Runs() int { return r.runs }
 
 // Read reads the next line of a known type into rec; lines of other types are
 // skipped. Slices of rec are reused: they are valid until the next Read into the
@@ -117,6 +121,7 @@ func (r *Reader) parse(line []byte, rec *Record) (known bool, err error) {
 	case TypeRun:
 		r.ends()
 		r.open, r.targets = true, len(rec.Run.Targets)
+		r.runs++
 	case TypeClose:
 		r.open = false
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"math"
+	"math/rand/v2"
 	"os"
 	"regexp"
 	"strconv"
@@ -459,3 +461,53 @@ func TestWriterErrors(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// TestMicros: numbers of every length, with and without space around them, whole arrays
+// of one length too, are read as strconv reads them.
+func TestMicros(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	const most = int64(math.MaxInt64/1000) / 64 // so that 64 of them are an instant
+	powers := []int64{1, 10, 100, 1000, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e12, most}
+	gaps := []string{",", ",", ",", ",", ",", " ,", ", ", "\t,\t ", ",\t"}
+	for round := range 2000 {
+		var text strings.Builder
+		var want []trace.Chunk
+		at := int64(0)
+		for i := range 1 + rng.IntN(64) {
+			d := rng.Int64N(powers[rng.IntN(len(powers))])
+			if n := int64(round % 9); round < 900 {
+				d = powers[n] + rng.Int64N(9*powers[n])
+			}
+			at += d
+			if i > 0 {
+				text.WriteString(gaps[rng.IntN(len(gaps))])
+			}
+			text.WriteString(strconv.FormatInt(d, 10))
+			want = append(want, trace.Chunk{At: trace.Time(at)})
+		}
+		array := "[" + text.String() + "]"
+		var p parser
+		p.reset([]byte(array))
+		got := p.micros(nil)
+		p.end()
+		if diff := cmp.Diff(want, got); p.err != nil || diff != "" {
+			t.Fatalf("%s: %v\n%s", array, p.err, diff)
+		}
+	}
+	for _, bad := range []string{
+		"[]", "[,1,2,3,4]", "[1,,2,3,4,5]", "[1,2,3,4,5,]", "[01,2,3,4,5,6]", "[1,00,2,3,4,5]", "[1,-2,3,4,5,6]", "[1,2.5,3,4,5,6]",
+		"[1,2e3,3,4,5,6]", "[1,12345x,3,4,5]", "[1,/0,3,4,5,6]", "[1,1:,3,4,5,6]", "[1,\xb1,3,4,5,6]", "[1,2,3,4,5,6", "[9999999999999999999,1,2,3]",
+	} {
+		var p parser
+		p.reset([]byte(bad))
+		if p.micros(nil); p.err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+	var p parser
+	p.reset([]byte("[9223372036854775000,9223372036854775000,1]"))
+	if got := p.micros(nil); p.err == nil && got[2].At <= trace.Time(mostMicros) {
+		t.Error("an instant out of range passes for one")
+	}
+}

@@ -21,6 +21,10 @@ type Options struct {
 	// began, and false where that is not known. nil reads queue_time_ms of the
 	// usage object.
 	Queue func(q *trace.Request) (time.Duration, bool)
+	// Marks are instants within the grid at which Sum may be asked besides its edges.
+	// They cut no cell, so that nothing else depends on them: of a cell that one falls
+	// into, each side has what its share of the time is.
+	Marks []trace.Time
 }
 
 // DefaultPrefillRate is of the order of a model of some ten to seventy billion
@@ -38,7 +42,7 @@ const (
 )
 
 // An Attributor splits the energy of a run over its requests, in two passes, as
-// the package comment says. It is not safe for concurrent use.
+// the package comment says. It is not safe for concurrent use, but may be forked.
 type Attributor struct {
 	grid       *Grid
 	resolution time.Duration
@@ -49,18 +53,22 @@ type Attributor struct {
 	weights []row  // per cell, of all requests; until Energy
 	known   []bool // per cell; nil is all
 	rates   []rates
-	parts   []part // per stretch of the grid
+	before  []elapsed    // per cell, and at the end of the grid
+	marks   []trace.Time // in order
+	starts  []int        // the first cells of parts, in order
+	parts   []part
 	fit     Fit
 	prompts [2]int64 // prompt tokens to be computed: of requests that are not streamed, and of all
 
-	bounds []trace.Time // of the cells of the request at hand
-	rows   []row
+	weight weight // of the request at hand
 }
 
 // New makes an Attributor for the cells of a grid.
 func New(grid *Grid, opt Options) *Attributor {
 	a := &Attributor{grid: grid, resolution: opt.Resolution, rate: opt.PrefillRate, queue: opt.Queue,
-		weights: make([]row, grid.Len()), parts: make([]part, len(grid.stretches))}
+		weights: make([]row, grid.Len()), marks: slices.Sorted(slices.Values(opt.Marks))}
+	a.starts = a.cut()
+	a.parts = make([]part, len(a.starts))
 	if a.resolution <= 0 {
 		a.resolution = 100 * time.Millisecond
 	}
@@ -78,16 +86,57 @@ func New(grid *Grid, opt Options) *Attributor {
 // any order, before Energy.
 func (a *Attributor) Survey(q *trace.Request, offset time.Duration) {
 	l := a.life(q, offset)
-	first, rows := a.weigh(q, &l, offset)
 	a.prompts[1] += l.uncached
-	if !l.streamed {
-		a.prompts[0] += l.uncached
-	}
-	for i := range rows {
-		w := &a.weights[first+i]
-		for c, v := range rows[i] {
-			w[c] += v
+	w := a.weigh(&l, offset)
+	sums := a.weights[w.first:]
+	for i := range w.prompt {
+		for c, v := range w.prefill(i, &l) {
+			sums[i][c] += v
 		}
+	}
+	for i, made := range w.output {
+		sum := &sums[i]
+		sum[output] += made.tokens
+		sum[context] += made.context
+		sum[decode] += w.within(i, l.first, l.end)
+	}
+	if l.streamed {
+		return
+	}
+	a.prompts[0] += l.uncached
+	for i, made := range w.output {
+		sums[i][unpacedOutput] += made.tokens
+		sums[i][unpacedDecode] += w.within(i, l.first, l.end)
+	}
+}
+
+// Fork returns an Attributor for some of the requests of a pass: a and its forks may be
+// used at the same time. What a fork took counts once it is joined, in the same pass; no
+// result depends on which took what.
+func (a *Attributor) Fork() *Attributor {
+	f := *a
+	f.weight, f.parts = weight{}, nil
+	if a.weights != nil {
+		f.weights, f.prompts = make([]row, len(a.weights)), [2]int64{}
+	} else {
+		f.parts = make([]part, len(a.parts))
+	}
+	return &f
+}
+
+// Join adds what a fork of a took.
+func (a *Attributor) Join(f *Attributor) {
+	if f.weights != nil { // else they are those of all
+		a.prompts[0] += f.prompts[0]
+		a.prompts[1] += f.prompts[1]
+	}
+	for k := range f.weights {
+		for c, v := range f.weights[k] {
+			a.weights[k][c] += v
+		}
+	}
+	for s := range f.parts {
+		a.parts[s].add(&f.parts[s], 1)
 	}
 }
 
@@ -107,20 +156,19 @@ const (
 // tokens. It is a power of two and was chosen on simulated servers.
 const outputWorth = 16
 
-// part sums up a stretch of the grid.
-type part struct {
-	total, idle, unknown int64               // microjoules, microjoules, nanoseconds
-	shared               [estimates][2]int64 // microjoules of requests' prefill and decode stages
-	unstaged             [estimates][2]int64 // of those, of requests whose stages are not known
-	brief                [estimates][2]int64 // of those, of stages that the sensor does not resolve
-}
-
 // rates are the microjoules per unit of weight in a cell.
 type rates struct {
 	time, tokens, tokensLate float64
 	fit, fitLate             float64 // per predicted microjoule
 	each, eachLate           float64 // per nanosecond of a request that is served
 	fallback                 fallback
+}
+
+// elapsed is what one request that is in flight from the first cell on has until a
+// cell, all of it by time.
+type elapsed struct {
+	energy int64 // microjoules, whole ones in each cell
+	known  int64 // nanoseconds
 }
 
 // fallback is the estimates, as bits, that place no work in a cell in which
@@ -156,6 +204,15 @@ func (a *Attributor) Energy(total []int64, known []bool, idleWatts trace.Opt[flo
 			a.pool(active, from, k)
 		}
 	}
+	a.before = make([]elapsed, len(active)+1)
+	for k := range active {
+		e := a.before[k]
+		if a.knows(k) {
+			e.energy += floor(a.length(k), a.rates[k].time)
+			e.known += a.length(k)
+		}
+		a.before[k+1] = e
+	}
 	a.weights = nil
 }
 
@@ -182,12 +239,12 @@ func (a *Attributor) runs() (list [][2]int) {
 	return list
 }
 
-// split sums up the stretches and returns the active energy of the cells.
+// split sums up the parts and returns the active energy of the cells.
 func (a *Attributor) split(total []int64, idleWatts trace.Opt[float64]) []int64 {
 	active := make([]int64, len(total))
-	for s := range a.grid.stretches {
-		p := &a.parts[s]
-		for k := a.grid.stretches[s].first; k < a.grid.after(s); k++ {
+	for i := range a.parts {
+		p := &a.parts[i]
+		for k := a.starts[i]; k < a.after(i); k++ {
 			length := a.grid.Bound(k + 1).Sub(a.grid.Bound(k))
 			if !a.knows(k) {
 				p.unknown += int64(length)
@@ -271,29 +328,6 @@ func (a *Attributor) Mode() Mode {
 		return ModeFitted
 	}
 	return ModeTokens
-}
-
-// add adds what a request gets of a cell, by estimate and stage, in whole
-// microjoules.
-func (a *Attributor) add(k int, w *row, sum *[estimates][2]int64) {
-	r := &a.rates[k]
-	sum[byTime][0] += floor(w[flight], r.time)
-	sum[byTime][1] += floor(w[decode], r.time)
-	sum[byTokens][0] += floor(w[prompt], r.tokens)
-	sum[byTokens][1] += floor(outputWorth*w[output], r.tokens)
-	sum[byTokensLate][0] += floor(w[latePrompt], r.tokensLate)
-	sum[byTokensLate][1] += floor(outputWorth*w[output], r.tokensLate)
-	a.fit.early.add(&sum[byFit], w[prompt], w[prefill], w, r.fit, r.each)
-	a.fit.late.add(&sum[byFitLate], w[latePrompt], w[latePrefill], w, r.fitLate, r.eachLate)
-	if r.fallback == 0 {
-		return
-	}
-	for e := byTokens; e < estimates; e++ {
-		if r.fallback>>e&1 == 1 {
-			sum[e][0] += floor(w[flight], r.time)
-			sum[e][1] += floor(w[decode], r.time)
-		}
-	}
 }
 
 func floor(weight int64, rate float64) int64 { return int64(float64(weight) * rate) }

@@ -29,11 +29,12 @@ type run struct {
 	known    []bool
 	idle     trace.Opt[float64]
 	sees     time.Duration // what the sensor resolves; 0 is the default
+	marks    []trace.Time
 }
 
 // both runs both passes, the second in the given order.
 func (r *run) both(offset time.Duration, order []int) (*Attributor, []Share) {
-	a := New(NewGrid(r.edges, r.step), Options{Resolution: r.sees})
+	a := New(NewGrid(r.edges, r.step), Options{Resolution: r.sees, Marks: r.marks})
 	for _, i := range order {
 		a.Survey(r.requests[i], offset)
 	}
@@ -153,6 +154,73 @@ func TestEnergyIsConservedToTheMicrojoule(t *testing.T) {
 		}
 		if d := cmp.Diff(got, sum); d != "" {
 			t.Fatalf("windows do not add up:\n%s", d)
+		}
+	})
+}
+
+// Marks change nothing but where sums can be asked for, and the sums between them add
+// up, with no part that is less than nothing.
+func TestMarksLeaveNoTrace(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		r := drawRun(t)
+		plain, want := r.both(0, r.inOrder())
+		for _, at := range rapid.SliceOfN(rapid.Int64Range(-int64(sec), int64(21*sec)), 1, 40).Draw(t, "marks") {
+			r.marks = append(r.marks, trace.Time(at))
+		}
+		a, got := r.both(0, r.inOrder())
+		if d := cmp.Diff(want, got); d != "" || a.Fit() != plain.Fit() {
+			t.Fatal(d)
+		}
+		from, to := r.edges[0], r.edges[len(r.edges)-1]
+		inside := []trace.Time{from}
+		for _, at := range slices.Sorted(slices.Values(append(r.marks, r.edges...))) {
+			if at >= from && at <= to {
+				inside = append(inside, at)
+			} else if _, ok := a.Sum(min(at, from), max(at, to)); ok {
+				t.Fatalf("a sum until %d, which is out of the grid", at)
+			}
+		}
+		sums := func(p Totals) [6]int64 {
+			return [6]int64{p.Total, p.Idle, p.Requests, int64(p.Unknown), p.Prefill.Energy, p.Decode.Energy}
+		}
+		var sum [6]int64
+		for i := 1; i < len(inside); i++ {
+			p, ok := a.Sum(inside[i-1], inside[i])
+			if !ok || p.Idle+p.Requests+p.Unattributed != p.Total {
+				t.Fatalf("%+v, %v", p, ok)
+			}
+			for k, v := range sums(p) {
+				if v < 0 {
+					t.Fatalf("less than nothing: %+v", p)
+				}
+				sum[k] += v
+			}
+		}
+		whole, _ := plain.Sum(from, to)
+		if sum != sums(whole) {
+			t.Fatalf("%v in parts, %v as a whole", sum, sums(whole))
+		}
+		// An instant within a cell divides it by time.
+		for _, at := range r.marks {
+			k, ok := a.grid.Cell(at)
+			if !ok {
+				continue
+			}
+			p, _ := a.Sum(from, at)
+			least, most := int64(0), int64(0)
+			for c := range k {
+				if a.knows(c) {
+					least += r.total[c]
+				}
+			}
+			if a.knows(k) {
+				most = r.total[k]
+			}
+			share := float64(most) * float64(at-a.grid.Bound(k)) / float64(a.length(k))
+			if d := float64(p.Total-least) - share; d > 1 || d < -1 {
+				t.Fatalf("%d of a cell's %d, want %v", p.Total-least, most, share)
+			}
 		}
 	})
 }
@@ -561,11 +629,11 @@ func TestStepsAreCountedFromStreams(t *testing.T) {
 		w    row
 		want float64
 	}{
-		{"one stream", row{output: 40, decode: 100, pacedOutput: 40, pacedDecode: 100}, 40},
-		{"two streams", row{output: 80, decode: 200, pacedOutput: 80, pacedDecode: 200}, 40},
-		{"one that is not streamed beside it", row{output: 45, decode: 200, pacedOutput: 40, pacedDecode: 100}, 40},
-		{"none that is streamed", row{output: 30, decode: 200}, 15},
-		{"for half of the cell", row{output: 20, decode: 50, pacedOutput: 20, pacedDecode: 50}, 20},
+		{"one stream", row{output: 40, decode: 100}, 40},
+		{"two streams", row{output: 80, decode: 200}, 40},
+		{"one that is not streamed beside it", row{output: 45, decode: 200, unpacedOutput: 5, unpacedDecode: 100}, 40},
+		{"none that is streamed", row{output: 30, decode: 200, unpacedOutput: 30, unpacedDecode: 200}, 15},
+		{"for half of the cell", row{output: 20, decode: 50}, 20},
 	} {
 		if got, _ := steps(&c.w, 100, false); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

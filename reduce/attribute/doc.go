@@ -5,7 +5,7 @@
 // # What is split
 //
 // Time is cut into cells of 10 ms and at the edges of phases and windows
-// ([Grid]). The energy dE of a cell is what the devices draw at rest, I =
+// ([Grid]); instants that cut none can be named besides ([Options].Marks). The energy dE of a cell is what the devices draw at rest, I =
 // min(dE, idle watts x length), and the rest A, the active energy. I is nobody's.
 // A is shared by the requests that weigh something there, together for the cells
 // that the sensor does not see apart (100 ms of a counter); by time, where a mode
@@ -117,6 +117,6 @@
 // # How to use it
 //
 // Two passes over the log: Survey every request; Energy once; Request every
-// request, which returns its [Share]; then Sum for any window between edges.
-// Memory is some 160 bytes a cell, and nothing per request.
+// request, which returns its [Share]; then Sum for any window between edges or marks.
+// Memory is some 200 bytes a cell, 80 more in each fork, and nothing per request.
 package attribute

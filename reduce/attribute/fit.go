@@ -50,7 +50,7 @@ func steps(w *row, length int64, late bool) (n float64, sum int64) {
 	if late {
 		sum = w[decode] + w[latePrefill]
 	}
-	made, took := w[pacedOutput], w[pacedDecode]
+	made, took := w[output]-w[unpacedOutput], w[decode]-w[unpacedDecode]
 	if took == 0 {
 		made, took = w[output], w[decode]
 	}
@@ -79,12 +79,15 @@ func (m *model) predict(w *row, length int64, late bool) float64 {
 	return sum
 }
 
-// add adds a request's energy in a cell, in whole microjoules, to that of its
-// prefill and its decode stage.
-func (m *model) add(sum *[2]int64, tokens, prefill int64, w *row, scale, each float64) {
-	d := float64(m[perOutput]*float64(w[output])) + float64(m[perContext]*float64(w[context]))
-	sum[0] += int64(float64(m[perPrompt]*float64(tokens)*scale) + float64(float64(prefill)*each))
-	sum[1] += int64(float64(d*scale) + float64(float64(w[decode])*each))
+// prefill and decode return a request's energy of a stage in a cell, in whole
+// microjoules.
+func (m *model) prefill(tokens, time int64, scale, each float64) int64 {
+	return int64(float64(m[perPrompt]*float64(tokens)*scale) + float64(float64(time)*each))
+}
+
+func (m *model) decode(made amount, time int64, scale, each float64) int64 {
+	d := float64(m[perOutput]*float64(made.tokens)) + float64(m[perContext]*float64(made.context))
+	return int64(float64(d*scale) + float64(float64(time)*each))
 }
 
 // When a fit is refused.

@@ -12,18 +12,17 @@ import (
 // well below what a sensor resolves and about the length of a decode step.
 const DefaultStep = 10 * time.Millisecond
 
-// maxCells bounds the memory of a grid, at about 150 bytes a cell with its
+// maxCells bounds the memory of a grid, at about 200 bytes a cell with its
 // Attributor: at the default step, five and a half hours.
 const maxCells = 2_000_000
 
 // A Grid cuts time into cells: at every edge, and between two edges every step
 // from the earlier one, so that the last cell of such a stretch may be shorter.
-// Cells are half-open. A Grid remembers where it was asked last: it is not safe
-// for concurrent use.
+// Cells are half-open. It does not change, and is safe for concurrent use.
 type Grid struct {
 	step      time.Duration
 	stretches []stretch // in order, without holes
-	last      int       // the stretch that was asked for last
+	bounds    []trace.Time
 }
 
 // stretch is the time between two edges.
@@ -55,6 +54,12 @@ func NewGrid(edges []trace.Time, step time.Duration) *Grid {
 		s := stretch{sorted[i-1], sorted[i], cells}
 		g.stretches = append(g.stretches, s)
 		cells += int((s.end.Sub(s.start) + step - 1) / step)
+		for at := s.start; at < s.end; at = at.Add(step) {
+			g.bounds = append(g.bounds, at)
+		}
+	}
+	if cells > 0 {
+		g.bounds = append(g.bounds, sorted[len(sorted)-1])
 	}
 	return g
 }
@@ -64,10 +69,7 @@ func (g *Grid) Step() time.Duration { return g.step }
 
 // Len returns the number of cells.
 func (g *Grid) Len() int {
-	if len(g.stretches) == 0 {
-		return 0
-	}
-	return g.after(len(g.stretches) - 1)
+	return max(len(g.bounds)-1, 0)
 }
 
 // after returns the number of the cell after a stretch's last.
@@ -78,32 +80,7 @@ func (g *Grid) after(s int) int {
 
 // Bound returns the start of cell i, and for i = Len() the end of the last one.
 // It panics on any other i, and on every i of a grid without cells.
-func (g *Grid) Bound(i int) trace.Time {
-	s := &g.stretches[g.stretchOf(i)]
-	return min(s.start.Add(time.Duration(i-s.first)*g.step), s.end)
-}
-
-// appendBounds appends the bounds from one to another, both included.
-func (g *Grid) appendBounds(b []trace.Time, from, to int) []trace.Time {
-	for from < to {
-		i := g.stretchOf(from)
-		s := g.stretches[i]
-		at := s.start.Add(time.Duration(from-s.first) * g.step)
-		for end := min(to, g.after(i)); from < end; from++ {
-			b = append(b, at)
-			at = at.Add(g.step)
-		}
-	}
-	return append(b, g.Bound(to))
-}
-
-// stretchOf returns the stretch of a cell; of Len(), the last one.
-func (g *Grid) stretchOf(cell int) int {
-	if s := g.stretches[g.last]; cell < s.first || cell >= g.after(g.last) {
-		g.last = sort.Search(len(g.stretches), func(j int) bool { return g.stretches[j].first > cell }) - 1
-	}
-	return g.last
-}
+func (g *Grid) Bound(i int) trace.Time { return g.bounds[i] }
 
 // Cell returns the cell that t is in, and false where there is none.
 func (g *Grid) Cell(t trace.Time) (int, bool) {
@@ -111,11 +88,7 @@ func (g *Grid) Cell(t trace.Time) (int, bool) {
 	if n == 0 || t < g.stretches[0].start || t >= g.stretches[n-1].end {
 		return 0, false
 	}
-	s := &g.stretches[g.last]
-	if t < s.start || t >= s.end {
-		g.last = sort.Search(n, func(j int) bool { return g.stretches[j].start > t }) - 1
-		s = &g.stretches[g.last]
-	}
+	s := &g.stretches[sort.Search(n, func(j int) bool { return g.stretches[j].start > t })-1]
 	return s.first + int(t.Sub(s.start)/g.step), true
 }
 

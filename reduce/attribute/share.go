@@ -35,32 +35,114 @@ type Share struct {
 // Sum. It must see the requests that Survey saw, each once, in any order.
 func (a *Attributor) Request(q *trace.Request, offset time.Duration) Share {
 	l := a.life(q, offset)
-	first, rows := a.weigh(q, &l, offset)
-	var sum [estimates][2]int64
-	known, brief := int64(0), a.brief(&l)
-	for i := 0; i < len(rows); {
-		s := a.grid.stretchOf(first + i)
-		before := sum
-		for end := min(a.grid.after(s)-first, len(rows)); i < end; i++ {
-			if a.knows(first + i) {
-				known += rows[i][flight] + rows[i][decode]
-			}
-			a.add(first+i, &rows[i], &sum)
+	w := a.weigh(&l, offset)
+	var sum stages
+	for i, s := 0, a.partOf(w.first); i < len(w.output); s++ {
+		end := min(a.after(s)-w.first, len(w.output))
+		var got stages
+		a.prefilled(w, &l, i, min(end, len(w.prompt)), &got)
+		a.decoded(w, &l, i, end, &got)
+		sum.add(&got)
+		a.parts[s].book(&got, a.headline(), l.streamed, a.brief(&l))
+		i = end
+	}
+	return a.share(&l, &sum, a.elapsed(w, 0, len(w.output), l.sent, l.end).known)
+}
+
+// book adds what a request got of a part.
+func (p *part) book(got *stages, headline estimate, streamed bool, brief [3]bool) {
+	p.shared.add(got)
+	for stage, v := range got[headline] {
+		if !streamed {
+			p.unstaged[stage] += v
 		}
-		for e := range sum {
-			for stage := range sum[e] {
-				got := sum[e][stage] - before[e][stage]
-				a.parts[s].shared[e][stage] += got
-				if !l.streamed {
-					a.parts[s].unstaged[e][stage] += got
-				}
-				if brief[stage] {
-					a.parts[s].brief[e][stage] += got
-				}
-			}
+		if brief[stage] {
+			p.brief[stage] += v
 		}
 	}
-	return a.share(&l, &sum, known)
+}
+
+func (s *stages) add(other *stages) {
+	for e := range s {
+		s[e][0] += other[e][0]
+		s[e][1] += other[e][1]
+	}
+}
+
+// elapsed returns what a request that is in flight in [start, end) has by time in
+// cells [i, j) of its own.
+func (a *Attributor) elapsed(w *weight, i, j int, start, end trace.Time) (sum elapsed) {
+	part := func(i int) {
+		if k := w.first + i; a.knows(k) {
+			in := w.within(i, start, end)
+			sum.energy += floor(in, a.rates[k].time)
+			sum.known += in
+		}
+	}
+	for ; i < j && w.bounds[i] < start; i++ {
+		part(i)
+	}
+	for ; i < j && w.bounds[j] > end; j-- {
+		part(j - 1)
+	}
+	if i < j {
+		from, to := a.before[w.first+i], a.before[w.first+j]
+		sum.energy += to.energy - from.energy
+		sum.known += to.known - from.known
+	}
+	return sum
+}
+
+// prefilled adds what a request's prefill gets of cells [i, j) of its own by the
+// estimates that count.
+func (a *Attributor) prefilled(w *weight, l *life, i, j int, got *stages) {
+	for ; i < j; i++ {
+		r := &a.rates[w.first+i]
+		v := w.prefill(i, l)
+		byTimeAlone := floor(v[flight], r.time)
+		got[byTime][0] += byTimeAlone
+		got[byTokens][0] += floor(v[prompt], r.tokens)
+		got[byTokensLate][0] += floor(v[latePrompt], r.tokensLate)
+		got[byFit][0] += a.fit.early.prefill(v[prompt], v[prefill], r.fit, r.each)
+		got[byFitLate][0] += a.fit.late.prefill(v[latePrompt], v[latePrefill], r.fitLate, r.eachLate)
+		r.fallback.add(got, 0, byTimeAlone)
+	}
+}
+
+// decoded is prefilled for the decode stage, of which there are a hundred cells for each
+// of the other: those estimates are left out that nothing is made of, see spread.
+func (a *Attributor) decoded(w *weight, l *life, i, j int, got *stages) {
+	got[byTime][1] += a.elapsed(w, i, j, l.first, l.end).energy
+	rates := a.rates[w.first:]
+	var tokens, tokensLate, fit, fitLate int64
+	fitted := a.fit.Refused == ""
+	for ; i < j; i++ {
+		r, made := &rates[i], w.output[i]
+		tokensLate += floor(outputWorth*made.tokens, r.tokensLate)
+		if fitted {
+			time := w.within(i, l.first, l.end)
+			fit += a.fit.early.decode(made, time, r.fit, r.each)
+			fitLate += a.fit.late.decode(made, time, r.fitLate, r.eachLate)
+		} else {
+			tokens += floor(outputWorth*made.tokens, r.tokens)
+		}
+		if r.fallback != 0 {
+			r.fallback.add(got, 1, floor(w.within(i, l.first, l.end), r.time))
+		}
+	}
+	got[byTokens][1] += tokens
+	got[byTokensLate][1] += tokensLate
+	got[byFit][1] += fit
+	got[byFitLate][1] += fitLate
+}
+
+// add adds what a stage has by time to the estimates that place no work in its cell.
+func (f fallback) add(got *stages, stage int, microjoules int64) {
+	for e := byTokens; e < estimates; e++ {
+		if f>>e&1 == 1 {
+			got[e][stage] += microjoules
+		}
+	}
 }
 
 // brief reports of a request's prefill, its decode and all of it whether it is
@@ -70,7 +152,7 @@ func (a *Attributor) brief(l *life) [3]bool {
 }
 
 // share makes a Share of the sums of a request.
-func (a *Attributor) share(l *life, sum *[estimates][2]int64, known int64) Share {
+func (a *Attributor) share(l *life, sum *stages, known int64) Share {
 	prefill, decode, all := a.bounded(sum, a.brief(l))
 	if !l.streamed {
 		a.unstreamed(&prefill, &decode, &all)
@@ -161,7 +243,7 @@ func (s *Stage) widen(by float64) {
 // bounded returns the headline energies of sums by estimate and stage, with
 // bounds; modelled says of the prefill, the decode and all whether the sensor does
 // not resolve them.
-func (a *Attributor) bounded(sum *[estimates][2]int64, modelled [3]bool) (prefill, decode, all Stage) {
+func (a *Attributor) bounded(sum *stages, modelled [3]bool) (prefill, decode, all Stage) {
 	prefill = a.spread(func(e estimate) int64 { return sum[e][0] })
 	decode = a.spread(func(e estimate) int64 { return sum[e][1] })
 	all = a.spread(func(e estimate) int64 { return sum[e][0] + sum[e][1] })
@@ -241,10 +323,13 @@ func (a *Attributor) unstage(prefill, decode *Stage, unknown [2]int64) {
 // Totals is the energy of a window, in microjoules: Idle + Prefill.Energy +
 // Decode.Energy + Unattributed = Total, exactly.
 type Totals struct {
-	Total        int64
-	Idle         int64         // drawn at rest, or as much of it as there was
-	Requests     int64         // of requests, by the headline mode
-	Unattributed int64         // active, with no request there; and what is lost by whole microjoules
+	Total    int64
+	Idle     int64 // drawn at rest, or as much of it as there was
+	Requests int64 // of requests, by the headline mode
+	// Unattributed is active, with no request there, and what is lost by whole
+	// microjoules. A window that cuts cells which share their energy may have less of
+	// that than its requests, and then it is negative.
+	Unattributed int64
 	Unknown      time.Duration // of which the energy is not known
 	// Prefill and Decode are the stages of the requests, whenever these began.
 	Prefill, Decode Stage
@@ -252,37 +337,35 @@ type Totals struct {
 
 // Sum returns what Request booked in [from, to), once it has seen all requests.
 // Sums of windows that meet add up exactly. It reports false where one of the
-// two is not an edge of the grid.
+// two is neither an edge of the grid nor a mark within it.
 func (a *Attributor) Sum(from, to trace.Time) (Totals, bool) {
-	i, ok := a.grid.edge(from)
-	j, ok2 := a.grid.edge(to)
-	if !ok || !ok2 {
+	i, ok := a.place(from)
+	j, ok2 := a.place(to)
+	if !ok || !ok2 || from > to {
 		return Totals{}, false
 	}
-	var t Totals
-	var sum, unstaged, brief [estimates][2]int64
-	for ; i < j; i++ {
-		p := &a.parts[i]
-		t.Total += p.total
-		t.Idle += p.idle
-		t.Unknown += time.Duration(p.unknown)
-		for e := range sum {
-			for stage := range sum[e] {
-				sum[e][stage] += p.shared[e][stage]
-				unstaged[e][stage] += p.unstaged[e][stage]
-				brief[e][stage] += p.brief[e][stage]
-			}
-		}
+	var p part
+	for k := i.part; k < j.part; k++ {
+		p.add(&a.parts[k], 1)
 	}
+	if j.within > 0 {
+		share := a.parts[j.part].share(j)
+		p.add(&share, 1)
+	}
+	if i.within > 0 {
+		share := a.parts[i.part].share(i)
+		p.add(&share, -1)
+	}
+	t := Totals{Total: p.total, Idle: p.idle, Unknown: time.Duration(p.unknown)}
 	var all Stage
-	t.Prefill, t.Decode, all = a.bounded(&sum, [3]bool{})
+	t.Prefill, t.Decode, all = a.bounded(&p.shared, [3]bool{})
 	t.Requests = all.Energy
 	for i, st := range []*Stage{&t.Prefill, &t.Decode} {
-		more := brief[a.headline()][i]
+		more := p.brief[i]
 		st.Modelled = more > st.Energy/2
 		st.Low, st.High = max(st.Low-int64(float64(more)*modelledWidth), 0), st.High+int64(float64(more)*modelledWidth)
 	}
-	a.unstage(&t.Prefill, &t.Decode, unstaged[a.headline()])
+	a.unstage(&t.Prefill, &t.Decode, p.unstaged)
 	t.Unattributed = t.Total - t.Idle - t.Requests
 	return t, true
 }

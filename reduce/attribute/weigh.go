@@ -20,20 +20,20 @@ const lateBase = 20 * time.Millisecond
 
 // The columns of weights that are gathered per cell.
 const (
-	flight      = iota // nanoseconds from sent to the first token
-	prompt             // prompt tokens that were not cached, spread over all of the prefill stage
-	prefill            // nanoseconds of the prefill stage
-	latePrompt         // prompt tokens, as late as they may have been computed
-	latePrefill        // nanoseconds that this takes
-	output             // output tokens
-	context            // output tokens, times the tokens in their cache
-	decode             // nanoseconds of the decode stage
-	pacedOutput        // output tokens of requests that are streamed: of others is not known when
-	pacedDecode        // nanoseconds of their decode stage
+	flight        = iota // nanoseconds from sent to the first token
+	prompt               // prompt tokens that were not cached, spread over all of the prefill stage
+	prefill              // nanoseconds of the prefill stage
+	latePrompt           // prompt tokens, as late as they may have been computed
+	latePrefill          // nanoseconds that this takes
+	output               // output tokens
+	context              // output tokens, times the tokens in their cache
+	decode               // nanoseconds of the decode stage
+	unpacedOutput        // output tokens of requests that are not streamed: of those is not known when
+	unpacedDecode        // nanoseconds of their decode stage
 	columns
 )
 
-// row is what a request, or all of them, weighs in a cell.
+// row is what requests weigh in a cell.
 type row [columns]int64
 
 // life is what is known of when and on what a server worked for a request, on
@@ -43,14 +43,14 @@ type life struct {
 	early        trace.Time // where the prefill ends, if it ran from start
 	late         trace.Time // where it begins and ends at the other extreme
 	lateEnd      trace.Time
-	first, end   trace.Time // first token; last output or the end
-	streamed     bool       // first is known
-	queue        bool       // start is known
-	input        int64      // tokens of the prompt, those in the cache too
-	uncached     int64      // of those, to be computed
-	output       int64      // tokens of the answer
-	events       int64      // that brought them
-	refused      bool       // the server did not work on it
+	first, end   trace.Time    // first token; last output or the end
+	streamed     bool          // first is known
+	queue        bool          // start is known
+	input        int64         // tokens of the prompt, those in the cache too
+	uncached     int64         // of those, to be computed
+	output       int64         // tokens of the answer
+	outputs      []trace.Chunk // that brought them
+	refused      bool          // the server did not work on it
 	unknownCache bool
 	unknownInput bool
 }
@@ -60,14 +60,10 @@ type life struct {
 func (a *Attributor) life(q *trace.Request, offset time.Duration) life {
 	l := life{sent: q.Sent.Add(offset)}
 	l.end = max(q.LastToken.Or(q.Done).Add(offset), l.sent)
-	for i := range q.Chunks {
-		if q.Chunks[i].Kind.Output() {
-			l.events++
-		}
-	}
+	l.outputs = q.Outputs()
 	l.tokens(q)
 	// One event with a whole answer says nothing of when it was made.
-	l.streamed = q.FirstToken.OK && (l.events != 1 || l.output <= 1)
+	l.streamed = q.FirstToken.OK && (len(l.outputs) != 1 || l.output <= 1)
 	l.first = l.end
 	if l.streamed {
 		l.first = min(max(q.FirstToken.V.Add(offset), l.sent), l.end)
@@ -98,7 +94,7 @@ func (l *life) place(takes time.Duration) {
 
 // tokens fills in the counts of tokens.
 func (l *life) tokens(q *trace.Request) {
-	l.output = min(max(q.OutputTokens.Or(l.events), 0), maxTokens)
+	l.output = min(max(q.OutputTokens.Or(int64(len(l.outputs))), 0), maxTokens)
 	if l.refused = refused(q); l.refused {
 		return
 	}
@@ -122,135 +118,134 @@ func refused(q *trace.Request) bool {
 	return q.Status.V != 200
 }
 
-// weigh returns what a request weighs in the cells from the first one on. The
-// rows are valid until the next call. One that the server refused weighs nothing
-// in any mode, however long that took.
-func (a *Attributor) weigh(q *trace.Request, l *life, offset time.Duration) (first int, rows []row) {
+// An amount is tokens that were worked on in a cell, in units, and for output also
+// those times the tokens in their cache.
+type amount struct{ tokens, context int64 }
+
+// weight is what a request weighs in the cells that it touches. What is only a time in
+// a cell follows from the request's life.
+type weight struct {
+	first       int          // cell
+	bounds      []trace.Time // of the cells, one more than there are
+	prompt      []amount     // of the cells until the prompt is done
+	latePrompt  []amount     // likewise, as late as may be
+	output      []amount     // of all cells
+	at          int          // where the last amount ended, from first
+	latePrefill trace.Time   // since when
+}
+
+// stages are microjoules by estimate and stage.
+type stages [estimates][2]int64
+
+// weigh returns what a request weighs, which is valid until the next call. One that
+// the server refused weighs nothing in any mode, however long that took.
+func (a *Attributor) weigh(l *life, offset time.Duration) *weight {
+	w := &a.weight
 	n := a.grid.Len()
 	if l.refused || n == 0 || l.end < a.grid.Bound(0) || l.sent >= a.grid.Bound(n) {
-		return 0, nil
+		w.first, w.prompt, w.latePrompt, w.output = 0, w.prompt[:0], w.latePrompt[:0], w.output[:0]
+		return w
+	}
+	w.first = 0
+	if k, ok := a.grid.Cell(l.sent); ok {
+		w.first = k
 	}
 	last := n - 1
 	if k, ok := a.grid.Cell(l.end); ok {
 		last = k
 	}
-	if k, ok := a.grid.Cell(l.sent); ok {
-		first = k
+	cells, prefilled := last+1-w.first, 1
+	w.bounds = a.grid.bounds[w.first : last+2]
+	for done := max(l.first, l.early, l.lateEnd); prefilled < cells && w.bounds[prefilled] <= done; {
+		prefilled++
 	}
-	a.bounds, a.rows = a.bounds[:0], a.rows[:0]
-	a.bounds = a.grid.appendBounds(a.bounds, first, last+1)
-	a.rows = slices.Grow(a.rows, last+1-first)[:last+1-first]
-	clear(a.rows)
-	s := spreader{bounds: a.bounds, rows: a.rows, paced: l.streamed}
-	s.span(flight, l.sent, l.first)
-	s.span(prefill, l.start, l.first)
-	s.span(latePrefill, min(l.late, l.first), l.first)
-	s.tokens(prompt, l.start, l.early, l.uncached*tokenUnit)
-	s.tokens(latePrompt, l.late, l.lateEnd, l.uncached*tokenUnit)
-	s.span(decode, l.first, l.end)
-	if s.paced {
-		s.span(pacedDecode, l.first, l.end)
-	}
-	s.outputs(q, l, offset)
-	return first, a.rows
+	w.prompt, w.latePrompt, w.output = zeros(w.prompt, prefilled), zeros(w.latePrompt, prefilled), zeros(w.output, cells)
+	w.latePrefill = min(l.late, l.first)
+	w.at = 0
+	w.spread(w.prompt, l.start, l.early, l.uncached*tokenUnit, 0)
+	w.spread(w.latePrompt, l.late, l.lateEnd, l.uncached*tokenUnit, 0)
+	w.outputs(l, offset)
+	return w
 }
 
-// spreader spreads amounts over the cells of one request.
-type spreader struct {
-	bounds []trace.Time // one more than rows
-	rows   []row
-	at     int  // the cell of the last amount
-	paced  bool // when output tokens were made is known
+// zeros returns n amounts of nothing, in the memory of list where it is enough.
+func zeros(list []amount, n int) []amount {
+	list = slices.Grow(list[:0], n)[:n]
+	clear(list)
+	return list
+}
+
+// within returns the nanoseconds of [from, to) that are in cell i.
+func (w *weight) within(i int, from, to trace.Time) int64 {
+	return max(int64(min(to, w.bounds[i+1])-max(from, w.bounds[i])), 0)
+}
+
+// prefill returns the row of cell i without what was decoded.
+func (w *weight) prefill(i int, l *life) row {
+	return row{
+		flight: w.within(i, l.sent, l.first), prompt: w.prompt[i].tokens, prefill: w.within(i, l.start, l.first),
+		latePrompt: w.latePrompt[i].tokens, latePrefill: w.within(i, w.latePrefill, l.first),
+	}
 }
 
 // seek moves to the cell that t is in, or the last one before it.
-func (s *spreader) seek(t trace.Time) {
-	for s.at > 0 && t < s.bounds[s.at] {
-		s.at--
+func (w *weight) seek(t trace.Time) {
+	for w.at > 0 && t < w.bounds[w.at] {
+		w.at--
 	}
-	for s.at+1 < len(s.rows) && t >= s.bounds[s.at+1] {
-		s.at++
-	}
-}
-
-// span adds the nanoseconds of [from, to) to a column.
-func (s *spreader) span(column int, from, to trace.Time) {
-	s.seek(from)
-	for k := s.at; k < len(s.rows) && s.bounds[k] < to; k++ {
-		s.rows[k][column] += max(int64(min(to, s.bounds[k+1])-max(from, s.bounds[k])), 0)
+	for w.at+2 < len(w.bounds) && t >= w.bounds[w.at+1] {
+		w.at++
 	}
 }
 
-// tokens spreads an amount evenly over [from, to), and puts it into one cell
-// where the two are one instant. What lies outside the grid is lost.
-func (s *spreader) tokens(column int, from, to trace.Time, amount int64) {
-	s.spread(from, to, amount, func(w *row, part int64) { w[column] += part })
-}
-
-// spread hands out the parts of an amount.
-func (s *spreader) spread(from, to trace.Time, amount int64, add func(w *row, part int64)) {
-	if amount <= 0 || to < s.bounds[0] || from >= s.bounds[len(s.rows)] {
+// spread spreads units of tokens, that were made over a cache of so many, evenly over
+// [from, to), and puts them into one cell where the two are one instant. What lies
+// outside the grid is lost. cells reach at least as far as to.
+func (w *weight) spread(cells []amount, from, to trace.Time, units, cache int64) {
+	if units <= 0 || to < w.bounds[0] || from >= w.bounds[len(w.bounds)-1] {
 		return
 	}
-	s.seek(from)
-	if to < s.bounds[s.at+1] && from >= s.bounds[s.at] {
-		add(&s.rows[s.at], amount)
-		return
+	w.seek(from)
+	k, before := w.at, int64(0)
+	whole, span := float64(units), float64(to-from)
+	if from < w.bounds[k] {
+		before = int64(whole * (float64(w.bounds[k]-from) / span))
 	}
-	whole, span := float64(amount), float64(to-from)
-	before := int64(0)
-	if from < s.bounds[s.at] {
-		before = int64(whole * (float64(s.bounds[s.at]-from) / span))
-	}
-	for k := s.at; k < len(s.rows) && s.bounds[k] < to; k++ {
-		next := amount
-		if end := s.bounds[k+1]; end < to {
-			next = int64(whole * (float64(end-from) / span))
+	for ; k < len(cells); k++ {
+		end, upTo := w.bounds[k+1], units
+		if end < to {
+			upTo = int64(whole * (float64(end-from) / span))
 		}
-		add(&s.rows[k], next-before)
-		before = next
+		part := upTo - before
+		cells[k].tokens += part
+		cells[k].context += part * cache / contextUnit
+		if end >= to {
+			break
+		}
+		before = upTo
 	}
+	w.at = min(k, len(w.bounds)-2)
 }
 
 // outputs spreads the output tokens: each event brings an equal share, made
 // since the event before. The step that ends a prefill makes a token, so that one
 // of the first event's is no work of its own.
-func (s *spreader) outputs(q *trace.Request, l *life, offset time.Duration) {
+func (w *weight) outputs(l *life, offset time.Duration) {
 	whole := l.output * tokenUnit
 	switch {
 	case !l.streamed:
-		s.made(l.start, l.end, whole, l.input+l.output/2)
+		w.spread(w.output, l.start, l.end, whole, l.input+l.output/2)
 		return
-	case l.events == 0:
-		s.made(l.first, l.end, max(whole-tokenUnit, 0), l.input+l.output/2)
+	case len(l.outputs) == 0:
+		w.spread(w.output, l.first, l.end, max(whole-tokenUnit, 0), l.input+l.output/2)
 		return
 	}
-	prev, done, i := l.first, int64(0), int64(0)
-	for c := range q.Chunks {
-		if !q.Chunks[c].Kind.Output() {
-			continue
-		}
-		i++
-		upTo := whole / l.events * i
-		made := l.input + done/tokenUnit
-		if i == 1 {
-			s.made(l.late, l.first, max(upTo-tokenUnit, 0), made)
-		} else {
-			at := min(max(q.Chunks[c].At.Add(offset), prev), l.end)
-			s.made(prev, at, upTo-done, made)
-			prev = at
-		}
-		done = upTo
+	each := whole / int64(len(l.outputs))
+	w.spread(w.output, l.late, l.first, max(each-tokenUnit, 0), l.input)
+	prev := l.first
+	for i, c := range l.outputs[1:] {
+		at := min(max(c.At.Add(offset), prev), l.end)
+		w.spread(w.output, prev, at, each, l.input+int64(i+1)*each/tokenUnit)
+		prev = at
 	}
-}
-
-// made adds output tokens, in units, that were made over a cache of so many.
-func (s *spreader) made(from, to trace.Time, units, cache int64) {
-	s.spread(from, to, units, func(w *row, part int64) {
-		w[output] += part
-		w[context] += part * cache / contextUnit
-		if s.paced {
-			w[pacedOutput] += part
-		}
-	})
 }

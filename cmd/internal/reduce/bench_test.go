@@ -3,6 +3,7 @@ package reduce
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -107,20 +108,33 @@ func BenchmarkReduceRows(b *testing.B) {
 			const devices = 8
 			path := filepath.Join(b.TempDir(), "power.arrows")
 			rows := writeRecording(b, path, devices, 0, time.Duration(n/devices)*20*time.Millisecond)
-			runtime.GC()
-			stop, peak := make(chan struct{}), make(chan uint64)
-			go watchHeap(stop, peak)
-			for b.Loop() {
-				var out, errs bytes.Buffer
-				if code := Main(b.Context(), []string{"--format", "json", path}, nil, &out, &errs); code != 0 {
-					b.Fatal(code, errs.String())
-				}
-			}
-			close(stop)
-			b.ReportMetric(float64(<-peak)/(1<<20), "peak-MiB")
+			reducePeak(b, "--format", "json", path)
 			b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 		})
 	}
+}
+
+// BenchmarkReduceSlices cuts ten minutes of a rack into slices that are as short as a
+// counter's updates, and says how much memory that took at most.
+func BenchmarkReduceSlices(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "power.arrows")
+	writeRecording(b, path, 72, 0, 10*time.Minute)
+	reducePeak(b, "--format", "json", "--every", "100ms", path)
+}
+
+// reducePeak runs reduce, and reports the most memory that its heap took.
+func reducePeak(b *testing.B, args ...string) {
+	runtime.GC()
+	stop, peak := make(chan struct{}), make(chan uint64)
+	go watchHeap(stop, peak)
+	for b.Loop() {
+		var errs bytes.Buffer
+		if code := Main(b.Context(), args, nil, io.Discard, &errs); code != 0 {
+			b.Fatal(code, errs.String())
+		}
+	}
+	close(stop)
+	b.ReportMetric(float64(<-peak)/(1<<20), "peak-MiB")
 }
 
 // watchHeap sends the most bytes of live and dead objects on the heap, looked at

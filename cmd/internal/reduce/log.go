@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"sync"
 	"time"
 
 	"wattrace/formats"
 	"wattrace/formats/energies"
 	"wattrace/formats/requests"
+	"wattrace/reduce"
 	"wattrace/sample"
 	"wattrace/trace"
 )
@@ -23,112 +26,215 @@ type logFile struct {
 	interrupted bool
 }
 
-// eachRecord reads a log to its end. A last line that was cut off ends it, as
-// killing the client does.
-func eachRecord(l *logFile, skipRequests bool, use func(*requests.Record) error) error {
+// surveyLines passes the lines of a log on that are no requests.
+func (l *logFile) surveyLines(use func(*requests.Record) error) error {
 	r, err := l.in.Reader()
 	if err != nil {
 		return err
 	}
 	reader := requests.NewReader(r, l.in.Name())
-	reader.SkipRequests = skipRequests
-	ahead := parseAhead(reader)
-	defer ahead.stop()
+	reader.SkipRequests = true
+	var rec requests.Record
+	for {
+		if err := reader.Read(&rec); err != nil {
+			return l.ended(err, reader.Incomplete())
+		}
+		if err := use(&rec); err != nil {
+			return err
+		}
+	}
+}
+
+// ended takes the error that a log ends with, and how many logs had no close line by
+// then. A last line that was cut off ends it, as killing the client does.
+func (l *logFile) ended(err error, incomplete int) error {
+	switch {
+	case err == io.EOF:
+	case errors.Is(err, requests.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
+		incomplete = max(incomplete, 1)
+	default:
+		return err
+	}
+	l.incomplete = incomplete
+	return nil
+}
+
+// share is what a request has of the energy; unknown where that is not known, or not
+// asked for.
+type share = trace.Opt[reduce.RequestEnergy]
+
+// splitFunc does with a request what a Splitter has to do in a pass.
+type splitFunc func(s *reduce.Splitter, q *trace.Request, offset time.Duration) share
+
+// eachRecord passes all lines of a log on, in order. Before that, all requests have been
+// given to split, in any order and several at a time, and what it returned comes along.
+func (l *logFile) eachRecord(r *reduce.Reducer, split splitFunc, use func(*requests.Record, share) error) error {
+	in, err := l.in.Reader()
+	if err != nil {
+		return err
+	}
+	var splitters []*reduce.Splitter
+	for range min(runtime.GOMAXPROCS(0), maxWorkers) {
+		splitters = append(splitters, r.Splitter())
+	}
+	ahead := l.readAhead(requests.NewReader(in, l.in.Name()), splitters, split)
+	defer func() {
+		ahead.stop()
+		for _, s := range splitters {
+			r.Join(s)
+		}
+	}()
 	for block := range ahead.blocks {
+		<-block.done
 		for i := range block.n {
-			if err := use(&block.records[i]); err != nil {
+			if err := use(&block.records[i], block.shares[i]); err != nil {
 				return err
 			}
 		}
-		switch err := block.err; {
-		case err == io.EOF, errors.Is(err, requests.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
-			l.incomplete = block.incomplete
-			if err != io.EOF {
-				l.incomplete = max(l.incomplete, 1)
-			}
-			return nil
-		case err != nil:
-			return err
+		if block.err != io.EOF {
+			return l.ended(block.err, block.incomplete)
+		}
+		if block.last {
+			return l.ended(io.EOF, block.incomplete)
 		}
 		ahead.free <- block
 	}
 	return nil
 }
 
-// A parsingAhead parses the next lines of a log while some are reduced.
-type parsingAhead struct {
-	blocks chan *logBlock
-	free   chan *logBlock
+// A logAhead reads the next parts of a log, and splits its energy, while one is reduced.
+type logAhead struct {
+	blocks  chan *logBlock // in the order of the log
+	work    chan *logBlock
+	free    chan *logBlock
+	workers sync.WaitGroup
 }
 
-// logBlock is some lines, and the error that came after them.
+// logBlock is a part of a log, and the error that came after it; io.EOF is none.
 type logBlock struct {
-	records    [64]requests.Record
+	part       requests.Reader
+	offset     time.Duration // of its run
+	records    []requests.Record
+	shares     []share
 	n          int
 	err        error
-	incomplete int // logs without a close line, at the end
+	last       bool
+	incomplete int           // logs without a close line, at the end
+	done       chan struct{} // gets one when the block is as said
 }
 
-// parseAhead begins to read. It ends with the first error, or when it is stopped.
-func parseAhead(r *requests.Reader) *parsingAhead {
-	const few = 3
-	a := &parsingAhead{blocks: make(chan *logBlock, few), free: make(chan *logBlock, few)}
-	for range few {
-		a.free <- new(logBlock)
+// maxWorkers bounds the memory: a Splitter each, and the requests of a part or two.
+const maxWorkers = 4
+
+// readAhead begins to read. It ends with the log, or when it is stopped.
+func (l *logFile) readAhead(r *requests.Reader, splitters []*reduce.Splitter, split splitFunc) *logAhead {
+	blocks := len(splitters) + 2
+	a := &logAhead{blocks: make(chan *logBlock, blocks), work: make(chan *logBlock, blocks), free: make(chan *logBlock, blocks)}
+	for range blocks {
+		a.free <- &logBlock{done: make(chan struct{}, 1)}
+	}
+	for _, s := range splitters {
+		a.workers.Go(func() {
+			for b := range a.work {
+				b.parse(s, split)
+				b.done <- struct{}{}
+			}
+		})
 	}
 	go func() {
 		defer close(a.blocks)
+		defer close(a.work)
 		for b := range a.free {
-			b.n, b.err = 0, nil
-			for b.n < len(b.records) && b.err == nil {
-				if b.err = r.Read(&b.records[b.n]); b.err == nil {
-					b.n++
-				}
+			err := r.Part(&b.part)
+			b.n, b.err, b.last, b.incomplete = 0, io.EOF, err != nil, r.Incomplete()
+			if run := r.Runs() - 1; run >= 0 && run < len(l.runs) {
+				b.offset = l.runs[run].joint.Offset
 			}
-			b.incomplete = r.Incomplete()
 			a.blocks <- b
-			if b.err != nil {
+			if b.last {
+				b.err = err
+				b.done <- struct{}{}
 				return
 			}
+			a.work <- b
 		}
 	}()
 	return a
 }
 
-// stop ends the reading, and returns when the reader is no longer used.
-func (a *parsingAhead) stop() {
-	close(a.free)
-	for range a.blocks {
+// parse reads the lines of a block.
+func (b *logBlock) parse(s *reduce.Splitter, split splitFunc) {
+	for b.n = 0; ; b.n++ {
+		if b.n == len(b.records) {
+			b.records = append(b.records, requests.Record{})
+			b.shares = append(b.shares, share{})
+		}
+		rec := &b.records[b.n]
+		if b.err = b.part.Read(rec); b.err != nil {
+			return
+		}
+		b.shares[b.n] = share{}
+		if rec.Type == requests.TypeRequest {
+			b.shares[b.n] = split(s, &rec.Request, b.offset)
+		}
 	}
 }
 
-// readLog passes the requests of a log on, and those that did not end, and
-// checks that the log agrees with itself.
-func (s *job) readLog(l *logFile, ended func(run, phase int, q *trace.Request, offset time.Duration), unended func(phase int)) error {
-	p := &logPass{ended: ended, lost: unended, log: l, run: -1, pending: map[int64]int{}}
-	err := eachRecord(l, false, p.take)
-	p.unended()
-	return err
+// stop ends the reading, and returns when the log is no longer used.
+func (a *logAhead) stop() {
+	close(a.free)
+	for range a.blocks {
+	}
+	a.workers.Wait()
+}
+
+// surveyRequests passes the requests on for the first time.
+func (s *job) surveyRequests(l *logFile) error {
+	p := newPass(l)
+	p.ended = func(_, phase int, q *trace.Request, offset time.Duration, _ share) {
+		s.r.SurveyRequest(phase, q, offset)
+	}
+	p.lost = func(int) {}
+	return p.read(s.r, func(s *reduce.Splitter, q *trace.Request, offset time.Duration) share {
+		s.WeighRequest(q, offset)
+		return share{}
+	})
+}
+
+// readRequests passes the requests on for the second time, and those that did not end.
+func (s *job) readRequests(l *logFile) error {
+	p := newPass(l)
+	p.ended, p.lost = s.request, s.r.Unended
+	return p.read(s.r, (*reduce.Splitter).RequestEnergy)
 }
 
 // request takes a request in the second pass.
-func (s *job) request(run, phase int, q *trace.Request, offset time.Duration) {
-	energy, ok := s.r.Request(phase, q, offset).Get()
-	if s.energies != nil && ok {
+func (s *job) request(run, phase int, q *trace.Request, offset time.Duration, its share) {
+	s.r.Request(phase, q, offset, its)
+	if energy, ok := its.Get(); ok && s.energies != nil {
 		s.energies.Request(&energies.Request{
 			Run: run, Seq: q.Seq, Line: q.Line, Conversation: q.Conversation, Turn: q.Turn, Phase: q.Phase, Outcome: q.Outcome, Energy: energy,
 		})
 	}
 }
 
-// logPass is a pass over the requests of a log.
+// logPass is a pass over the requests of a log, which checks that the log agrees with
+// itself.
 type logPass struct {
-	ended   func(run, phase int, q *trace.Request, offset time.Duration)
+	ended   func(run, phase int, q *trace.Request, offset time.Duration, its share)
 	lost    func(phase int)
 	log     *logFile
 	run     int
 	pending map[int64]int // phase of each request that was sent and has not ended
 	count   requests.Close
+}
+
+func newPass(l *logFile) *logPass { return &logPass{log: l, run: -1, pending: map[int64]int{}} }
+
+func (p *logPass) read(r *reduce.Reducer, split splitFunc) error {
+	err := p.log.eachRecord(r, split, p.take)
+	p.unended()
+	return err
 }
 
 // unended counts the requests of the run that were sent and have not ended.
@@ -148,7 +254,7 @@ func (p *logPass) phase(rec *requests.Record, name string) (int, error) {
 	return ph.span, nil
 }
 
-func (p *logPass) take(rec *requests.Record) error {
+func (p *logPass) take(rec *requests.Record, its share) error {
 	switch rec.Type {
 	case requests.TypeRun:
 		p.run++
@@ -164,7 +270,7 @@ func (p *logPass) take(rec *requests.Record) error {
 		p.pending[rec.Sent.Seq] = phase
 		p.count.Sent++
 	case requests.TypeRequest:
-		return p.request(rec)
+		return p.request(rec, its)
 	case requests.TypeClose:
 		c := rec.Close
 		c.At, c.Clean = 0, false
@@ -177,7 +283,7 @@ func (p *logPass) take(rec *requests.Record) error {
 	return nil
 }
 
-func (p *logPass) request(rec *requests.Record) error {
+func (p *logPass) request(rec *requests.Record, its share) error {
 	q := &rec.Request
 	if q.FirstToken.OK && q.FirstToken.V < q.Sent || q.LastToken.OK && q.LastToken.V < q.Sent || q.Done < q.Sent {
 		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("a token, or the end, comes before the request was sent")}
@@ -199,6 +305,6 @@ func (p *logPass) request(rec *requests.Record) error {
 		p.count.Cancelled++
 	}
 	r := p.log.runs[p.run]
-	p.ended(r.number, phase, q, r.joint.Offset)
+	p.ended(r.number, phase, q, r.joint.Offset, its)
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
@@ -63,6 +62,9 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	if err := s.headTelemetry(spans); err != nil {
 		return nil, err
 	}
+	for _, in := range s.inputs {
+		in.HashAhead()
+	}
 	ro := opt.reduce
 	for _, w := range opt.windows {
 		ro.Windows = append(ro.Windows, w.span(s.common.Clock))
@@ -82,18 +84,23 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 		}
 	}
 	for _, l := range s.logs {
-		if err := s.readLog(l, func(_, phase int, q *trace.Request, offset time.Duration) { s.r.SurveyRequest(phase, q, offset) }, func(int) {}); err != nil {
+		if err := s.surveyRequests(l); err != nil {
 			return nil, err
 		}
 	}
-	s.r.Start()
+	if err := s.r.Start(); err != nil {
+		if e := (*reduce.SlicesError)(nil); errors.As(err, &e) {
+			err = cli.Hint(err, "--every %v fits, and so do single parts of the time as --window", e.Least)
+		}
+		return nil, err
+	}
 	for _, t := range s.tele {
 		if err := s.readTelemetry(t, s.r.Telemetry); err != nil {
 			return nil, err
 		}
 	}
 	for _, l := range s.logs {
-		if err := s.readLog(l, s.request, s.r.Unended); err != nil {
+		if err := s.readRequests(l); err != nil {
 			return nil, err
 		}
 	}

@@ -40,7 +40,7 @@ type runPhase struct {
 func (s *job) surveyLogs() ([]reduce.Span, error) {
 	seen := map[trace.Clock]string{} // the files of the runs: no two have one anchor
 	for _, l := range s.logs {
-		err := eachRecord(l, true, func(rec *requests.Record) error {
+		err := l.surveyLines(func(rec *requests.Record) error {
 			if rec.Type == requests.TypeRun {
 				if before, twice := seen[rec.Run.Clock]; twice {
 					return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("this run was read before, in %s: the same log twice", before)}

@@ -1,6 +1,11 @@
 package reduce
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
 
 func TestParseWindow(t *testing.T) {
 	t.Parallel()
@@ -18,5 +23,23 @@ func TestParseWindow(t *testing.T) {
 		if got, err := parseWindow(bad); err == nil {
 			t.Errorf("%q gives %+v", bad, got)
 		}
+	}
+}
+
+// TestTooManySlices: slices that do not fit in memory are refused, with a length that fits.
+func TestTooManySlices(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "day.jsonl")
+	log := `{"type":"run","schema":"wattrace.requests/1","producer":"test","clock":{"host":"h","boot_nanos":"1","monotonic_nanos":"1","unix_nanos":"1795776075231399740","spread_nanos":290},"trace":{"path":"t","sha256":"9f86","turns":1},"targets":["http://x"],"plan":{"schema":"wattrace.plan/1","phases":[{"name":"day","kind":"measure","concurrency":1,"requests":1}]}}
+{"type":"phase","phase":"day","kind":"measure","event":"start","at_nanos":0,"concurrency":1}
+{"type":"phase","phase":"day","kind":"measure","event":"end","at_nanos":86400000000000}
+{"type":"close","at_nanos":86400000000000,"sent":0,"succeeded":0,"failed":0,"cancelled":0,"clean":true}
+`
+	if err := os.WriteFile(path, []byte(log), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := runMain(t, "--every", "10ms", path)
+	if code == 0 || stdout != "" || !strings.Contains(stderr, "8640000 slices of 10ms would take 15.6 GB") || !strings.Contains(stderr, "hint: --every 160ms fits") {
+		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
