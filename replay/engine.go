@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,19 +16,24 @@ import (
 type Options struct {
 	Turns    []trace.Turn // payloads must stay as they are until Run has returned
 	Plan     trace.Plan
-	Targets  []Target  // conversations go to them in turn
+	Targets  []Target
+	Balance  Balance   // how requests are shared among the targets; "" is RoundRobin
 	Overlays []Overlay // applied to each body, in order
-	Client   ClientOptions
-	Clock    *trace.SteadyClock // stamps everything; nil starts one
+	// CacheSalt gives each body a "cache_salt" of its own, made of this seed and
+	// the request's Seq, so that no server finds its prefix in a cache.
+	CacheSalt trace.Opt[int64]
+	Client    ClientOptions
+	Clock     *trace.SteadyClock // stamps everything; nil starts one
 }
 
 // Engine replays a trace once. Its methods may be called from any goroutine.
 type Engine struct {
-	opt    Options
-	layout *layout
-	clock  *trace.SteadyClock
-	client *Client
-	ran    atomic.Bool
+	opt     Options
+	layout  *layout
+	clock   *trace.SteadyClock
+	client  *Client
+	balance balancer
+	ran     atomic.Bool
 
 	phase     atomic.Pointer[phaseRun] // the one that sends, or sent last
 	sent      atomic.Int64
@@ -61,8 +67,29 @@ func New(opt Options) (*Engine, error) {
 	if e.clock == nil {
 		e.clock = trace.NewSteadyClock()
 	}
-	e.client = NewClient(e.clock, opt.Client)
+	var err error
+	if e.balance, err = newBalancer(opt.Balance, len(opt.Targets)); err != nil {
+		return nil, err
+	}
+	if e.client, err = NewClient(e.clock, opt.Client); err != nil {
+		return nil, err
+	}
 	return e, nil
+}
+
+// Preconnect opens n connections, to the targets in turn, for the first requests
+// of Run to take; those that the server has closed by then are made anew.
+func (e *Engine) Preconnect(ctx context.Context, n int) error {
+	return e.client.Preconnect(ctx, e.opt.Targets, n)
+}
+
+// KernelClockLost says when the wall clock was found to have been set, if it
+// was: from then on the client stamps what arrives, and not the kernel.
+func (e *Engine) KernelClockLost() trace.Opt[trace.Time] {
+	if e.client.kernel == nil {
+		return trace.Opt[trace.Time]{}
+	}
+	return known(&e.client.kernel.lost)
 }
 
 // Clock returns the clock that stamps the run.

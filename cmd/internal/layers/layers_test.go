@@ -39,7 +39,7 @@ var rules = []rule{
 	{packages: "reduce/attribute", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/peers", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
-	{packages: "replay", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}},
+	{packages: "replay", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext", "github.com/zeebo/xxh3"}},
 	{packages: "replay/simserver", wattrace: []string{"trace"}, others: []string{"github.com/go-json-experiment/json/jsontext"}},
 	{packages: "replay/replaytest", wattrace: []string{"trace", "replay"}},
 
