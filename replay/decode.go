@@ -217,7 +217,6 @@ func (d *decoder) top(f *found) error {
 			object, _, err = d.string()
 		case "type":
 			r.kind, _, err = d.string()
-			flat.Type = string(r.kind)
 		case "delta":
 			r.delta, r.deltaAt, err = d.string()
 		case "response":
@@ -247,6 +246,7 @@ func (d *decoder) top(f *found) error {
 	r.settle(f, string(object) == "response")
 	if string(object) == "error" || string(r.kind) == "error" {
 		if !f.failed {
+			flat.Type = string(r.kind)
 			f.fault = flat
 		}
 		f.failed = true
