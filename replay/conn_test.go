@@ -75,35 +75,26 @@ func TestHashIsThatOfXXHSum(t *testing.T) {
 func TestPreconnect(t *testing.T) {
 	t.Parallel()
 	server := replaytest.Listen(t)
-	e := engine(t, server.URL, ClientOptions{}, 4, slices.Repeat([]trace.Turn{faulty("", true)}, 12)...)
-	if err := e.Preconnect(t.Context(), 4); err != nil {
+	e := engine(t, server.URL, ClientOptions{}, 1, slices.Repeat([]trace.Turn{faulty("", true)}, 5)...)
+	e.opt.Preconnect = 4
+	if err := e.Preconnect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	began := e.clock.Now()
-	for server.Connections() < 4 { // they are accepted by themselves
-		time.Sleep(time.Millisecond)
-	}
 	s := &story{}
 	if _, err := e.Run(t.Context(), nil, s); err != nil {
 		t.Fatal(err)
 	}
-	if n := server.Connections(); n != 4 {
-		t.Errorf("%d connections", n)
+	if e.client.dialer.opened.Load() != 4 {
+		t.Errorf("%d connections", e.client.dialer.opened.Load())
 	}
-	fresh := 0
-	for _, q := range s.requests {
-		if q.Outcome != trace.Succeeded || q.Conn.V > 3 || !q.ConnIdle.OK {
+	for i, q := range s.requests {
+		if q.Outcome != trace.Succeeded || q.Conn.V > 3 || !q.ConnIdle.OK || q.ConnReused != trace.Some(i > 0) || q.Conn != s.requests[0].Conn {
 			t.Errorf("%+v", q)
 		}
-		if q.ConnReused == trace.Some(false) {
-			fresh++
-			if !q.ConnectEnd.OK || q.ConnectEnd.V > began {
-				t.Errorf("connected at %v, after %v", q.ConnectEnd.V, began)
-			}
-		}
 	}
-	if fresh == 0 || fresh > 4 {
-		t.Errorf("%d requests were the first of their connection", fresh)
+	if q := s.requests[0]; !q.ConnectEnd.OK || q.ConnectEnd.V > began || q.ConnIdle.V <= 0 {
+		t.Errorf("connected at %v, after %v: %+v", q.ConnectEnd.V, began, q)
 	}
 }
 
@@ -117,7 +108,7 @@ func TestPreconnectedButClosed(t *testing.T) {
 	server := replaytest.Listen(t)
 	server.CloseFirst(3)
 	e := engine(t, server.URL, ClientOptions{}, 1, faulty("", true), faulty("", true))
-	if err := e.Preconnect(t.Context(), 3); err != nil {
+	if err := e.client.Preconnect(t.Context(), e.opt.Targets, 3); err != nil {
 		t.Fatal(err)
 	}
 	to := e.opt.Targets[0].endpoint()
@@ -140,13 +131,13 @@ func TestPreconnectedButClosed(t *testing.T) {
 func TestPreconnectFails(t *testing.T) {
 	t.Parallel()
 	e := engine(t, replaytest.Refused(t), ClientOptions{}, 1, faulty("", true))
-	if err := e.Preconnect(t.Context(), 3); err == nil || err.Error()[:48] != "3 of 3 connections could not be opened ahead: di" {
+	if err := e.client.Preconnect(t.Context(), e.opt.Targets, 3); err == nil || err.Error()[:48] != "3 of 3 connections could not be opened ahead: di" {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
 	cancel(gone)
-	if err := e.Preconnect(ctx, 3); err != gone {
+	if err := e.client.Preconnect(ctx, e.opt.Targets, 3); err != gone {
 		t.Errorf("%v", err)
 	}
 }
@@ -234,7 +225,7 @@ func TestPreconnectOverTLS(t *testing.T) {
 	t.Parallel()
 	url, pool, names := tlsServer(t)
 	e := engine(t, url, ClientOptions{TLS: &tls.Config{RootCAs: pool}}, 1, faulty("", true), faulty("", true))
-	if err := e.Preconnect(t.Context(), 1); err != nil {
+	if err := e.client.Preconnect(t.Context(), e.opt.Targets, 1); err != nil {
 		t.Fatal(err)
 	}
 	s := &story{}

@@ -21,9 +21,10 @@ type Options struct {
 	Overlays []Overlay // applied to each body, in order
 	// CacheSalt gives each body a "cache_salt" of its own, made of this seed and
 	// the request's Seq, so that no server finds its prefix in a cache.
-	CacheSalt trace.Opt[int64]
-	Client    ClientOptions
-	Clock     *trace.SteadyClock // stamps everything; nil starts one
+	CacheSalt  trace.Opt[int64]
+	Preconnect int // connections that Engine.Preconnect opens
+	Client     ClientOptions
+	Clock      *trace.SteadyClock // stamps everything; nil starts one
 }
 
 // Engine replays a trace once. Its methods may be called from any goroutine.
@@ -77,10 +78,11 @@ func New(opt Options) (*Engine, error) {
 	return e, nil
 }
 
-// Preconnect opens n connections, to the targets in turn, for the first requests
-// of Run to take; those that the server has closed by then are made anew.
-func (e *Engine) Preconnect(ctx context.Context, n int) error {
-	return e.client.Preconnect(ctx, e.opt.Targets, n)
+// Preconnect opens the connections that are to be opened ahead, to the targets in
+// turn, for the first requests of Run to take. Those that the server has closed by
+// then are made anew.
+func (e *Engine) Preconnect(ctx context.Context) error {
+	return e.client.Preconnect(ctx, e.opt.Targets, e.opt.Preconnect)
 }
 
 // KernelClockLost says when the wall clock was found to have been set, if it

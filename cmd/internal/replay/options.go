@@ -37,6 +37,9 @@ func (o *options) engineOptions(isSet func(string) bool) (opt replay.Options, er
 		return opt, cli.Usagef("--timeout is negative")
 	}
 	opt.Client.Timeout, opt.Client.ServerMessages = o.timeout, o.serverMessages
+	if err := o.clientOptions.apply(&opt, isSet); err != nil {
+		return opt, err
+	}
 	opt.Plan, err = o.plan(isSet)
 	return opt, err
 }

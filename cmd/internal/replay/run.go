@@ -35,6 +35,9 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	if err != nil {
 		return err
 	}
+	if err := engine.Preconnect(ctx); err != nil {
+		return err
+	}
 	out, err := env.Output(cli.OutputOptions{Log: true})
 	if err != nil {
 		return err
@@ -105,6 +108,9 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 		return logError(out, err)
 	}
 	env.Summaryf("%s", summary(&res))
+	if at, ok := engine.KernelClockLost().Get(); ok {
+		env.Printf("warning: the wall clock was set during the run: from %.3f s on replay has stamped what arrived, and not the kernel", at.Seconds())
+	}
 	return verdict(&res, opt)
 }
 
@@ -118,6 +124,7 @@ func header(engine *replay.Engine, opt *replay.Options, t *trace.Trace) requests
 		Producer: cli.Producer(), Clock: engine.Clock().Clock(), Plan: opt.Plan,
 		Trace: requests.TraceInfo{Path: t.Path, SHA256: t.SHA256, Turns: int64(len(t.Turns))},
 	}
+	head.ChunkClock, head.Connections = connections(opt)
 	for _, target := range opt.Targets {
 		head.Targets = append(head.Targets, target.String())
 	}
