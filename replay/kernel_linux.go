@@ -188,7 +188,7 @@ func (r *kernelReader) recvmsg(fd uintptr) bool {
 		r.msg.SetIovlen(1)
 		r.msg.SetControllen(len(r.control))
 		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.msg)), 0)
-		if errors.Is(errno, unix.EINTR) {
+		if errno == unix.EINTR {
 			continue
 		}
 		if errno == unix.EAGAIN {
