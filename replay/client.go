@@ -175,6 +175,9 @@ func (x *exchange) connection(r *trace.Request) {
 		r.ConnectStart, r.ConnectEnd = trace.Some(c.connectStart), trace.Some(c.connectEnd)
 	}
 	r.Wrote, r.FirstByte = known(&x.stamps.wrote), known(&x.stamps.firstByte)
+	if lag := x.stamps.lag.Load(); lag != never {
+		r.ReadLag = trace.Some(time.Duration(lag))
+	}
 	r.OwnChunkStamps = x.client.kernel != nil && x.stamps.own.Load()
 }
 

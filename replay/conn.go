@@ -52,6 +52,7 @@ type stamps struct {
 	firstByte atomic.Int64 // the first Read with bytes returned
 	lastRead  atomic.Int64 // the last one did
 	ended     atomic.Bool  // a Read failed: the connection is over
+	lag       atomic.Int64 // the longest that what had come waited for a Read, in ns; never where the client stamps
 	own       atomic.Bool  // a Read was stamped by the client, where the kernel should have
 }
 
@@ -63,6 +64,7 @@ func newStamps() *stamps {
 	s.wrote.Store(never)
 	s.firstByte.Store(never)
 	s.lastRead.Store(never)
+	s.lag.Store(never)
 	return s
 }
 
@@ -104,9 +106,12 @@ func newStampConn(conn net.Conn, now func() trace.Time) *stampConn {
 // Read implements net.Conn.
 func (c *stampConn) Read(b []byte) (n int, err error) {
 	var at trace.Time
-	own := false
+	lag, own := int64(never), false
 	if c.kernel != nil {
-		n, at, own, err = c.kernel.read(b)
+		var read trace.Time
+		if n, at, read, own, err = c.kernel.read(b); !own {
+			lag = int64(read - at)
+		}
 	} else if n, err = c.Conn.Read(b); n > 0 {
 		at = c.now()
 	}
@@ -118,6 +123,7 @@ func (c *stampConn) Read(b []byte) (n int, err error) {
 		if own {
 			s.own.Store(true)
 		}
+		s.lag.Store(max(s.lag.Load(), lag)) // only one goroutine reads
 		s.lastRead.Store(int64(at))
 		s.firstByte.CompareAndSwap(never, int64(at))
 	}

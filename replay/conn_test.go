@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -214,8 +215,12 @@ func TestTLS(t *testing.T) {
 				t.Errorf("%s: %+v", test.name, q)
 			}
 		}
-		// An address is no name (RFC 6066, section 3).
-		if got := names(); !slices.Equal(got, []string{"", "", "example.com", "other.test", "other.test"}) {
+		// An address is no name (RFC 6066, section 3); a host of the URL is.
+		byName := strings.Replace(url, "127.0.0.1", "localhost", 1)
+		if q := over(t, byName, ClientOptions{TLS: &tls.Config{InsecureSkipVerify: true}}, 1, faulty("", true))[0]; q.Outcome != trace.Succeeded {
+			t.Errorf("%+v", q.Error)
+		}
+		if got := names(); !slices.Equal(got, []string{"", "", "example.com", "other.test", "other.test", "localhost"}) {
 			t.Errorf("called %q", got)
 		}
 	}

@@ -88,19 +88,19 @@ func (k *kernelClock) close() {
 	}
 }
 
-// stamp returns when a packet came that was read just now; own says that it is
-// the client's stamp. wall is the kernel's, 0 for none.
-func (k *kernelClock) stamp(wall int64, now time.Time) (at trace.Time, own bool) {
-	read := k.clock.At(now)
+// stamp returns when a packet came that was read now; own says that it is the
+// client's stamp. wall is the kernel's, 0 for none.
+func (k *kernelClock) stamp(wall int64, now time.Time) (at, read trace.Time, own bool) {
+	read = k.clock.At(now)
 	if wall == 0 || k.lost.Load() != never {
-		return read, true
+		return read, read, true
 	}
 	at = trace.Time(wall - k.offset)
 	moved := time.Duration(now.UnixNano() - int64(read) - k.offset)
 	if (moved.Abs() > suspicious || at.Sub(read) > suspicious) && k.stepped(k.clock.Snapshot()) {
-		return read, true
+		return read, read, true
 	}
-	return min(at, read), false
+	return min(at, read), read, false
 }
 
 // stepped reports whether the wall clock was set, by a reading of the clocks.
@@ -155,10 +155,11 @@ func newKernelReader(conn net.Conn, clock *kernelClock) (*kernelReader, error) {
 	return r, nil
 }
 
-func (r *kernelReader) read(b []byte) (n int, at trace.Time, own bool, err error) {
+// read is Read, and says when the last of the bytes came and when they were read.
+func (r *kernelReader) read(b []byte) (n int, at, read trace.Time, own bool, err error) {
 	if len(b) == 0 {
 		n, err = r.conn.Read(b)
-		return n, 0, true, err
+		return n, 0, 0, true, err
 	}
 	r.iov.Base = &b[0]
 	r.iov.SetLen(len(b))
@@ -167,17 +168,17 @@ func (r *kernelReader) read(b []byte) (n int, at trace.Time, own bool, err error
 	r.iov.Base = nil
 	switch {
 	case err != nil: // closed, or a deadline
-		return 0, 0, true, err
+		return 0, 0, 0, true, err
 	case r.errno != 0:
-		return 0, 0, true, &net.OpError{
+		return 0, 0, 0, true, &net.OpError{
 			Op: "read", Net: "tcp", Source: r.conn.LocalAddr(), Addr: r.conn.RemoteAddr(),
 			Err: os.NewSyscallError("recvmsg", r.errno),
 		}
 	case r.n == 0:
-		return 0, 0, true, io.EOF
+		return 0, 0, 0, true, io.EOF
 	}
-	at, own = r.clock.stamp(r.arrival(), now)
-	return r.n, at, own, nil
+	at, read, own = r.clock.stamp(r.arrival(), now)
+	return r.n, at, read, own, nil
 }
 
 // recvmsg receives once; it returns false to be called again when there is

@@ -67,6 +67,9 @@ func TestKernelStamps(t *testing.T) {
 		if at > read || at < sent.Add(-2*time.Microsecond) { // the reading of the offset
 			t.Fatalf("sent at %d, stamped at %d, read at %d", sent, at, read)
 		}
+		if lag := time.Duration(s.lag.Load()); lag < 0 || lag > read.Sub(at) {
+			t.Fatalf("read %v late, but %v passed until after the reading", lag, read.Sub(at))
+		}
 		after, before = append(after, at.Sub(sent)), append(before, read.Sub(at))
 	}
 	if own > 3 {
@@ -125,15 +128,15 @@ func TestWallClockIsSet(t *testing.T) {
 		defer k.close()
 		now := time.Now()
 		arrived := now.UnixNano() - 5000
-		if at, own := k.stamp(arrived, now); own || k.clock.At(now).Sub(at) < 4*time.Microsecond || k.clock.At(now).Sub(at) > 6*time.Microsecond {
+		if at, read, own := k.stamp(arrived, now); own || read != k.clock.At(now) || k.clock.At(now).Sub(at) < 4*time.Microsecond || k.clock.At(now).Sub(at) > 6*time.Microsecond {
 			t.Errorf("%v before, own %v", k.clock.At(now).Sub(at), own)
 		}
-		if _, own := k.stamp(0, now); !own || k.lost.Load() != never {
+		if _, _, own := k.stamp(0, now); !own || k.lost.Load() != never {
 			t.Error("no stamp is taken for a step of the clock")
 		}
 		k.offset -= int64(step) // as if the clock had been set by it since
 		for range 2 {
-			if at, own := k.stamp(now.UnixNano()-5000, now); !own || at != k.clock.At(now) || k.lost.Load() == never {
+			if at, _, own := k.stamp(now.UnixNano()-5000, now); !own || at != k.clock.At(now) || k.lost.Load() == never {
 				t.Errorf("step of %v: own %v", step, own)
 			}
 			k.offset += int64(step) // it stays so
@@ -190,6 +193,9 @@ func TestRunGoesOnAfterAStep(t *testing.T) {
 			checkOrder(t, &q)
 			if q.Outcome != trace.Succeeded {
 				t.Errorf("%+v", q)
+			}
+			if step != 0 && q.ReadLag.OK || step == 0 && !q.OwnChunkStamps && (!q.ReadLag.OK || q.ReadLag.V < 0) {
+				t.Errorf("read late by %v", q.ReadLag)
 			}
 			if q.OwnChunkStamps {
 				own++

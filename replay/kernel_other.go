@@ -24,6 +24,6 @@ type kernelReader struct{}
 
 func newKernelReader(net.Conn, *kernelClock) (*kernelReader, error) { return nil, errNoKernelStamps }
 
-func (r *kernelReader) read([]byte) (n int, at trace.Time, own bool, err error) {
-	return 0, 0, true, errNoKernelStamps
+func (r *kernelReader) read([]byte) (n int, at, read trace.Time, own bool, err error) {
+	return 0, 0, 0, true, errNoKernelStamps
 }

@@ -116,6 +116,7 @@ type Request struct {
 	ConnIdle       Opt[time.Duration] // how long the connection had been waiting, kept or opened ahead
 	ConnectStart   Opt[Time]          // the connection's dial began; unknown unless this request is its first
 	ConnectEnd     Opt[Time]          // the connection stood, TLS included
+	ReadLag        Opt[time.Duration] // how late the client read the answer, at worst; known where the kernel stamps
 	BodyBytes      Opt[int64]         // length of the body as it was sent
 	BodyHash       Opt[uint64]        // XXH3-64 of the body as it was sent, seed 0
 	CacheSalt      string             // the cache_salt that was put into the body; "" is none

@@ -73,6 +73,7 @@ func (d *draw) request() trace.Request {
 	q.Conn, q.BodyBytes = opt(d, d.count), opt(d, d.count)
 	q.ConnReused = opt(d, func() bool { return d.byte()%2 == 0 })
 	q.ConnIdle = opt(d, func() time.Duration { return time.Duration(d.count()) })
+	q.ReadLag = opt(d, func() time.Duration { return time.Duration(d.count()) })
 	q.ConnectStart, q.ConnectEnd = opt(d, d.time), opt(d, d.time)
 	q.BodyHash = opt(d, func() uint64 { return uint64(d.int64()) })
 	q.CacheSalt, q.ResponseID, q.OwnChunkStamps = d.text(), d.text(), d.byte()%2 == 1

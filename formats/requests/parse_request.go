@@ -37,6 +37,7 @@ const (
 	kConnIdle
 	kConnect
 	kConnected
+	kReadLag
 	kBodyBytes
 	kBodyHash
 	kSalt
@@ -59,7 +60,7 @@ var requestKeys = []string{
 	kExpectedInput: "expected_input_tokens", kExpectedOutput: "expected_output_tokens",
 	kConn: "conn", kReused: "conn_reused", kConnIdle: "conn_idle_nanos",
 	kConnect: "connect_nanos", kConnected: "connected_nanos",
-	kBodyBytes: "body_bytes", kBodyHash: "body_xxh3", kSalt: "cache_salt",
+	kReadLag: "read_lag_nanos", kBodyBytes: "body_bytes", kBodyHash: "body_xxh3", kSalt: "cache_salt",
 	kResponse: "response_id", kChunkClock: "chunk_clock", kMetrics: "server_metrics",
 	kUsage: "usage", kKinds: "chunk_kinds", kMicros: "chunk_micros",
 }
@@ -139,6 +140,8 @@ func (r *Reader) request(q *trace.Request) {
 			q.ConnectStart = trace.Some(p.instant(what))
 		case kConnected:
 			q.ConnectEnd = trace.Some(p.instant(what))
+		case kReadLag:
+			q.ReadLag = trace.Some(time.Duration(p.integer(what, 0, maxInstant)))
 		case kBodyBytes:
 			q.BodyBytes = trace.Some(p.integer(what, 0, max53))
 		case kBodyHash:

@@ -55,7 +55,7 @@ func exampleLog() []Record {
 			InputTokens: trace.Some(int64(812)), OutputTokens: trace.Some(int64(128)), TokenSource: trace.FromUsage,
 			ExpectedInput: trace.Some(int64(812)), ExpectedOutput: trace.Some(int64(128)),
 			Conn: trace.Some(int64(3)), ConnReused: trace.Some(true), ConnIdle: trace.Some(1_200_000 * time.Nanosecond),
-			BodyBytes: trace.Some(int64(4210)), BodyHash: trace.Some(uint64(0x0f9c3de1a7b24c58)), CacheSalt: "8c1f0a6e52d94b37",
+			ReadLag: trace.Some(310_000 * time.Nanosecond), BodyBytes: trace.Some(int64(4210)), BodyHash: trace.Some(uint64(0x0f9c3de1a7b24c58)), CacheSalt: "8c1f0a6e52d94b37",
 			ResponseID: "chatcmpl-71", OwnChunkStamps: true,
 			ServerMetrics: []byte(`{"metrics":{"queue_time_ms":0.5}}`),
 			Usage:         []byte(`{"prompt_tokens":812,"completion_tokens":128}`),

@@ -214,7 +214,8 @@ func connection(b []byte, r *trace.Request) []byte {
 	b = optBoolean(b, "conn_reused", r.ConnReused)
 	b = optInteger(b, "conn_idle_nanos", r.ConnIdle)
 	b = optInteger(b, "connect_nanos", r.ConnectStart)
-	return optInteger(b, "connected_nanos", r.ConnectEnd)
+	b = optInteger(b, "connected_nanos", r.ConnectEnd)
+	return optInteger(b, "read_lag_nanos", r.ReadLag)
 }
 
 func moments(b []byte, r *trace.Request) []byte {

@@ -88,7 +88,7 @@ func check(_ context.Context, env *cli.Env, o *options, isSet func(string) bool)
 		return err
 	}
 	if c.Refused > 0 {
-		return cli.Incompletef("%s would refuse %d of %d requests", server, c.Refused, c.Requests)
+		return cli.Incompletef("%s would refuse %d of %d requests", server, c.Refused, c.Lines)
 	}
 	return nil
 }
@@ -153,7 +153,6 @@ type checked struct {
 	Expected      expected       `json:"expected_tokens"`
 	Times         *times         `json:"trace_times,omitempty"`
 	Phases        []phaseLoad    `json:"phases"`
-	Requests      int            `json:"-"` // lines, for the message
 	Seconds       *float64       `json:"plan_seconds,omitempty"`
 	PeakRate      *float64       `json:"peak_requests_per_second,omitempty"`
 	Dialect       string         `json:"dialect,omitempty"`
@@ -202,7 +201,7 @@ type refusal struct {
 // examine looks at every body as it would be sent.
 func examine(t *trace.Trace, opt *replay.Options, server dialect.Dialect) (*checked, error) {
 	c := &checked{
-		Trace: t.Path, SHA256: t.SHA256, Lines: len(t.Turns), Requests: len(t.Turns),
+		Trace: t.Path, SHA256: t.SHA256, Lines: len(t.Turns),
 		Endpoints: map[string]int{}, Models: map[string]int{}, Dialect: string(server),
 	}
 	turns := map[string]int{}
