@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,13 +16,18 @@ import (
 type Options struct {
 	Turns    []trace.Turn // payloads must stay as they are until Run has returned
 	Plan     trace.Plan
-	Targets  []Target  // conversations go to them in turn
+	Targets  []Target
+	Balance  Balance   // how requests are shared among the targets; "" is RoundRobin
 	Overlays []Overlay // applied to each body, in order
-	Client   ClientOptions
-	Clock    *trace.SteadyClock // stamps everything; nil starts one
-	Shard    Shard              // which part of the run this client is
-	StartAt  time.Time          // when the first phase begins, by the wall clock; zero is at once
-	Sleeper  Sleeper            // waits for what is due in an open loop; nil has Go's timers. Each phase's arrivals lock it once
+	// CacheSalt gives each body a "cache_salt" of its own, made of this seed and
+	// the request's Seq, so that no server finds its prefix in a cache.
+	CacheSalt  trace.Opt[int64]
+	Preconnect int // connections that Engine.Preconnect opens
+	Client     ClientOptions
+	Clock      *trace.SteadyClock // stamps everything; nil starts one
+	Shard      Shard              // which part of the run this client is
+	StartAt    time.Time          // when the first phase begins, by the wall clock; zero is at once
+	Sleeper    Sleeper            // waits for what is due in an open loop; nil has Go's timers. Each phase's arrivals lock it once
 }
 
 // Engine replays a trace once. Its methods may be called from any goroutine.
@@ -31,6 +37,7 @@ type Engine struct {
 	schedules []*Schedule // of the plan's phases; nil of idle ones
 	clock     *trace.SteadyClock
 	client    *Client
+	balance   balancer
 	ran       atomic.Bool
 
 	phase     atomic.Pointer[phaseRun] // the one that sends, or sent last
@@ -74,8 +81,30 @@ func New(opt Options) (*Engine, error) {
 	if err := e.plan(); err != nil {
 		return nil, err
 	}
-	e.client = NewClient(e.clock, opt.Client)
+	var err error
+	if e.balance, err = newBalancer(opt.Balance, len(opt.Targets)); err != nil {
+		return nil, err
+	}
+	if e.client, err = NewClient(e.clock, opt.Client); err != nil {
+		return nil, err
+	}
 	return e, nil
+}
+
+// Preconnect opens the connections that are to be opened ahead, to the targets in
+// turn, for the first requests of Run to take. Those that the server has closed by
+// then are made anew.
+func (e *Engine) Preconnect(ctx context.Context) error {
+	return e.client.Preconnect(ctx, e.opt.Targets, e.opt.Preconnect)
+}
+
+// KernelClockLost says when the wall clock was found to have been set, if it
+// was: from then on the client stamps what arrives, and not the kernel.
+func (e *Engine) KernelClockLost() trace.Opt[trace.Time] {
+	if e.client.kernel == nil {
+		return trace.Opt[trace.Time]{}
+	}
+	return known(&e.client.kernel.lost)
 }
 
 // plan makes the schedules of the phases, all before the first begins.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http/httptrace"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -66,6 +67,14 @@ func kinds(q *trace.Request) string {
 }
 
 const good = "r1c3f1u1d1"
+
+// kernelToo is whether the kernel stamps: not, and where it can it does.
+func kernelToo() []bool {
+	if runtime.GOOS == "linux" {
+		return []bool{false, true}
+	}
+	return []bool{false}
+}
 
 // checkOrder checks that the instants of a request are in the order in which
 // they must have happened.
@@ -145,42 +154,44 @@ func TestFaults(t *testing.T) {
 		"carriage_returns":    {"", "", 200, good, usage},
 		"open_after_done":     {"", "", 200, good, usage},
 	} {
-		t.Run(fault, func(t *testing.T) {
-			t.Parallel()
-			server := replaytest.Listen(t)
-			got := over(t, server.URL, ClientOptions{}, 3, faulty(fault, true), faulty("", true), faulty("", true), faulty("", true), faulty("", true))
-			q := got[0]
-			checkOrder(t, &q)
-			if q.Error.Class == trace.ErrStale && q.Error.Message != "" {
-				q.Error.Class = trace.ErrReset // it got a connection that another had opened
-			}
-			if q.Error.Class != want.class || (q.Outcome == trace.Succeeded) != (want.class == "") {
-				t.Errorf("%s, class %q (%s)", q.Outcome, q.Error.Class, q.Error.Message)
-			}
-			if want.message != "" && q.Error.Message != want.message || strings.Contains(q.Error.Message, "xyzzy") {
-				t.Errorf("message %q", q.Error.Message)
-			}
-			if q.Status.Or(0) != want.status {
-				t.Errorf("status %v", q.Status)
-			}
-			if fault != "reset_mid_stream" && kinds(&q) != want.kinds {
-				t.Errorf("chunks %s", kinds(&q))
-			}
-			if s := fmt.Sprint(q.OutputTokens.V, " ", q.TokenSource); fault != "reset_mid_stream" && (q.OutputTokens.OK || want.tokens != "") && s != want.tokens {
-				t.Errorf("tokens %s, not %s", s, want.tokens)
-			}
-			if n := server.Requests(fault); n != 1 {
-				t.Errorf("the server saw %d requests", n)
-			}
-			for _, q := range got[1:] {
-				if checkOrder(t, &q); q.Outcome != trace.Succeeded || kinds(&q) != good || q.FinishReason != "stop" || !q.Wrote.OK || !q.FirstByte.OK {
-					t.Errorf("another stream suffered: %+v", q)
+		for _, kernel := range kernelToo() {
+			t.Run(fmt.Sprintf("%s,kernel=%v", fault, kernel), func(t *testing.T) {
+				t.Parallel()
+				server := replaytest.Listen(t)
+				got := over(t, server.URL, ClientOptions{KernelTimestamps: kernel}, 3, faulty(fault, true), faulty("", true), faulty("", true), faulty("", true), faulty("", true))
+				q := got[0]
+				checkOrder(t, &q)
+				if q.Error.Class == trace.ErrStale && q.Error.Message != "" {
+					q.Error.Class = trace.ErrReset // it got a connection that another had opened
 				}
-			}
-			if n := server.Requests(""); n != 4 {
-				t.Errorf("the server saw %d of 4 good requests", n)
-			}
-		})
+				if q.Error.Class != want.class || (q.Outcome == trace.Succeeded) != (want.class == "") {
+					t.Errorf("%s, class %q (%s)", q.Outcome, q.Error.Class, q.Error.Message)
+				}
+				if want.message != "" && q.Error.Message != want.message || strings.Contains(q.Error.Message, "xyzzy") {
+					t.Errorf("message %q", q.Error.Message)
+				}
+				if q.Status.Or(0) != want.status {
+					t.Errorf("status %v", q.Status)
+				}
+				if fault != "reset_mid_stream" && kinds(&q) != want.kinds {
+					t.Errorf("chunks %s", kinds(&q))
+				}
+				if s := fmt.Sprint(q.OutputTokens.V, " ", q.TokenSource); fault != "reset_mid_stream" && (q.OutputTokens.OK || want.tokens != "") && s != want.tokens {
+					t.Errorf("tokens %s, not %s", s, want.tokens)
+				}
+				if n := server.Requests(fault); n != 1 {
+					t.Errorf("the server saw %d requests", n)
+				}
+				for _, q := range got[1:] {
+					if checkOrder(t, &q); q.Outcome != trace.Succeeded || kinds(&q) != good || q.FinishReason != "stop" || !q.Wrote.OK || !q.FirstByte.OK {
+						t.Errorf("another stream suffered: %+v", q)
+					}
+				}
+				if n := server.Requests(""); n != 4 {
+					t.Errorf("the server saw %d of 4 good requests", n)
+				}
+			})
+		}
 	}
 }
 
@@ -384,7 +395,10 @@ func TestLargeBodies(t *testing.T) {
 func TestBodyIsLetGo(t *testing.T) {
 	t.Parallel()
 	server := replaytest.Listen(t)
-	client := NewClient(trace.NewSteadyClock(), ClientOptions{})
+	client, err := NewClient(trace.NewSteadyClock(), ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer client.Close()
 	x := newExchange(client)
 	var free atomic.Bool
@@ -539,7 +553,11 @@ func TestClassesOfErrors(t *testing.T) {
 		{dial("connect", syscall.EHOSTUNREACH), trace.ErrConnect},
 		{&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}}, trace.ErrDNS},
 	} {
-		x := newExchange(NewClient(trace.NewSteadyClock(), ClientOptions{}))
+		client, err := NewClient(trace.NewSteadyClock(), ClientOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := newExchange(client)
 		var q trace.Request
 		x.refused(t.Context(), test.err, &q)
 		if q.Error.Class != test.want || q.Outcome != trace.Failed {

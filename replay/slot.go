@@ -154,11 +154,12 @@ func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, way
 	q := r.newRequest()
 	q.Seq, q.Line, q.Phase, q.Slot = seq, int64(item.Turn)+1, p.plan.Name, slot
 	q.Conversation, q.Turn = turn.Conversation, turn.Index
-	q.Target = int(item.Conversation % int64(len(r.opt.Targets)))
+	q.Target = r.balance.pick(item.Conversation, conversationName(turn.Conversation, q.Line))
+	defer r.balance.done(q.Target)
 	q.Scheduled = item.Due
 	q.ExpectedInput, q.ExpectedOutput = turn.Timing.InputTokens, turn.Timing.OutputTokens
 
-	body, err := applyAll(r.opt.Overlays, turn.Payload, &x.buffers)
+	body, err := r.body(turn.Payload, q, &x.buffers)
 	if err != nil { // a trace is checked before it is sent, so it cannot be
 		q.Sent = r.clock.Now()
 		q.Outcome, q.Done = trace.Failed, q.Sent

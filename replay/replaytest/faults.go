@@ -16,6 +16,10 @@ const (
 	Usage  = `{"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
 	Done   = `[DONE]`
 
+	// Measured is Usage with what vLLM says of the request, and a text that it
+	// does not say.
+	Measured = `{"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10},"metrics":{"queue_time_ms":0.5,"prompt":"the xyzzy"}}`
+
 	Whole = `{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":" a a a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
 
 	// Fault is an error event that quotes the prompt, as some servers do.
@@ -35,8 +39,9 @@ func stream(a *Answer, events ...string) {
 
 // Faults are the answers, by the names that requests give.
 var Faults = map[string]func(a *Answer){
-	"":      func(a *Answer) { stream(a, Role, Token, Token, Token, Finish, Usage, Done) },
-	"whole": func(a *Answer) { a.Status(200, "OK", json, Whole) },
+	"":         func(a *Answer) { stream(a, Role, Token, Token, Token, Finish, Usage, Done) },
+	"measured": func(a *Answer) { stream(a, Role, Token, Token, Token, Finish, Measured, Done) },
+	"whole":    func(a *Answer) { a.Status(200, "OK", json, Whole) },
 
 	// The connection.
 	"reset_before_answer": func(a *Answer) { a.ReadBody(); a.Reset() },

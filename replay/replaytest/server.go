@@ -19,6 +19,7 @@ type Server struct {
 	mu          sync.Mutex
 	requests    map[string]int // by fault
 	connections int
+	closeFirst  int // connections that are closed as soon as they are accepted
 	open        map[net.Conn]bool
 	closed      context.Context
 	wait        sync.WaitGroup
@@ -96,6 +97,21 @@ func (s *Server) track(conn net.Conn) bool {
 	return true
 }
 
+// CloseFirst makes the server close the next n connections at once.
+func (s *Server) CloseFirst(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFirst = n
+}
+
+// farewell reports whether a connection is to be closed at once.
+func (s *Server) farewell() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFirst--
+	return s.closeFirst >= 0
+}
+
 // Requests returns how many requests with a fault it has seen; "" are the good.
 func (s *Server) Requests(fault string) int {
 	s.mu.Lock()
@@ -114,6 +130,9 @@ var faultKey = regexp.MustCompile(`"fault": ?"([a-z0-9_]*)"`)
 
 // serve answers the requests of one connection, one after another.
 func (s *Server) serve(conn net.Conn) {
+	if s.farewell() {
+		return
+	}
 	in := bufio.NewReader(conn)
 	for {
 		req, err := http.ReadRequest(in)

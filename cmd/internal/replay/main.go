@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -19,6 +20,7 @@ compressed or not), a directory of conversations, or "-", standard input.
 
   replay --url http://127.0.0.1:8000 --concurrency 16 -o requests.jsonl trace.jsonl
   replay --url http://127.0.0.1:8000 --phases plan.yaml -o requests.jsonl trace.jsonl
+  replay --check --dialect trtllm --concurrency 16 trace.jsonl
 
 The load is a closed loop of --concurrency slots, an open loop at a --rate, the
 trace's own times (--trace-times), or --users. A plan file has all of it for several
@@ -53,6 +55,8 @@ type options struct {
 	timing           string
 	keyFile          string
 	serverMessages   bool
+	clientOptions
+	checkOptions
 }
 
 // defaultTimeout is generous: a long answer of a busy server takes minutes, and a
@@ -68,7 +72,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Args:   "TRACE|DIR|-",
 		Manual: manual,
 		Output: true,
-		Flags: []ucli.Flag{
+		Flags: slices.Concat([]ucli.Flag{
 			&ucli.StringSliceFlag{Name: "url", Usage: "base `URL` of the server; several take turns; else $WATTRACE_URL"},
 			&ucli.IntFlag{Name: "concurrency", Usage: "keep `N` requests in flight", Value: 1, Destination: &o.concurrency},
 			&ucli.Int64Flag{Name: "requests", Usage: "stop after `N`; the whole trace once when not given", Destination: &o.requests},
@@ -109,9 +113,13 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "timing", Usage: "side `FILE` of the trace; TRACE" + trace.TimingSuffix + " if there is one", Destination: &o.timing},
 			&ucli.StringFlag{Name: "api-key-file", Usage: "take the API key from `FILE`; else $WATTRACE_API_KEY", Destination: &o.keyFile},
 			&ucli.BoolFlag{Name: "server-messages", Usage: "log servers' error messages too; they may quote prompts", Destination: &o.serverMessages},
-		},
+		}, o.clientOptions.flags(), o.checkOptions.flags()),
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			o.url, o.set, o.header = c.StringSlice("url"), c.StringSlice("set"), c.StringSlice("header")
+			o.sources = c.StringSlice("source-address")
+			if o.check {
+				return check(ctx, env, &o, c.IsSet)
+			}
 			return run(ctx, env, &o, c.IsSet)
 		},
 	}, args, stdin, stdout, stderr)

@@ -44,6 +44,9 @@ func (o *options) engineOptions(isSet func(string) bool) (opt replay.Options, er
 	if opt.StartAt, err = parseStart(o.startAt, time.Now()); err != nil {
 		return opt, err
 	}
+	if err := o.clientOptions.apply(&opt, isSet); err != nil {
+		return opt, err
+	}
 	opt.Plan, err = o.plan(isSet)
 	return opt, err
 }

@@ -37,6 +37,9 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	if err != nil {
 		return err
 	}
+	if err := engine.Preconnect(ctx); err != nil {
+		return err
+	}
 	out, err := env.Output(cli.OutputOptions{Log: true})
 	if err != nil {
 		return err
@@ -107,6 +110,9 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 		return logError(out, err)
 	}
 	env.Summaryf("%s", summary(&res))
+	if at, ok := engine.KernelClockLost().Get(); ok {
+		env.Printf("warning: the wall clock was set during the run: from %.3f s on replay has stamped what arrived, and not the kernel", at.Seconds())
+	}
 	return verdict(&res, opt)
 }
 
@@ -121,6 +127,7 @@ func header(engine *replay.Engine, opt *replay.Options, t *trace.Trace) requests
 		Shard: requests.Shard{Index: opt.Shard.Index, Count: opt.Shard.Count},
 		Trace: requests.TraceInfo{Path: t.Path, SHA256: t.SHA256, Turns: int64(len(t.Turns))},
 	}
+	head.ChunkClock, head.Connections = connections(opt)
 	for _, target := range opt.Targets {
 		head.Targets = append(head.Targets, target.String())
 	}
