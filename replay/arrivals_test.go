@@ -300,3 +300,33 @@ func TestOrders(t *testing.T) {
 		t.Errorf("repeated: %v", got)
 	}
 }
+
+func TestForecast(t *testing.T) {
+	t.Parallel()
+	plan := trace.Plan{Phases: []trace.Phase{
+		rate(4, trace.Load{Arrival: trace.Constant}),
+		{Name: "c", Kind: trace.Measure, Concurrency: 1},
+		{Name: "t", Kind: trace.Measure, Load: trace.Load{FromTrace: true}},
+	}}
+	plan.Phases[0].Duration = 2 * time.Second
+	turns := talks("a0 a1 b0")
+	for i, at := range []float64{1, 1, 1.5} {
+		turns[i].Timing.AtSeconds = trace.Some(at)
+	}
+	for number, want := range map[int]Forecast{
+		1: {Conversations: 8, Requests: 12, Last: 1750 * time.Millisecond, Peak: 4},
+		3: {Conversations: 2, Requests: 3, Last: 1500 * time.Millisecond, Peak: 2},
+	} {
+		got, ok, err := ForecastPhase(turns, &plan, number)
+		if diff := cmp.Diff(want, got); !ok || err != nil || diff != "" {
+			t.Errorf("phase %d: %v, %v %s", number, ok, err, diff)
+		}
+	}
+	if _, ok, _ := ForecastPhase(turns, &plan, 2); ok {
+		t.Error("a closed loop has a forecast")
+	}
+	turns[0].Timing = trace.Timing{}
+	if _, _, err := ForecastPhase(turns, &plan, 3); err == nil {
+		t.Error("a trace without times has a forecast")
+	}
+}

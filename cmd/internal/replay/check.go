@@ -186,6 +186,7 @@ type times struct {
 type phaseLoad struct {
 	Name        string   `json:"name"`
 	Kind        string   `json:"kind"`
+	Load        string   `json:"load,omitempty"` // trace.LoadKind
 	Concurrency int      `json:"concurrency,omitempty"`
 	Requests    *int64   `json:"requests,omitempty"` // not known where time ends the phase
 	Seconds     *float64 `json:"seconds,omitempty"`  // not known where the server's speed decides
@@ -254,8 +255,7 @@ func examine(t *trace.Trace, opt *replay.Options, server dialect.Dialect) (*chec
 	slices.SortFunc(c.Refusals, func(a, b refusal) int {
 		return cmp.Or(cmp.Compare(b.Lines, a.Lines), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Why, b.Why))
 	})
-	c.plan(opt)
-	return c, nil
+	return c, c.plan(opt)
 }
 
 // sent returns a body as it would be sent.
@@ -341,13 +341,26 @@ func timesOf(turns []trace.Turn) *times {
 
 // plan says how long the load is. In a closed loop the server decides how fast
 // it goes, so that there is no rate to foretell.
-func (c *checked) plan(opt *replay.Options) {
+func (c *checked) plan(opt *replay.Options) error {
 	total, known := 0.0, true
 	for i := range opt.Plan.Phases {
 		ph := &opt.Plan.Phases[i]
-		p := phaseLoad{Name: ph.Name, Kind: string(ph.Kind), Concurrency: ph.Concurrency}
+		p := phaseLoad{Name: ph.Name, Kind: string(ph.Kind), Load: string(ph.LoadKind()), Concurrency: max(ph.Concurrency, ph.Users)}
 		seconds := ph.Duration.Seconds()
+		f, open, err := replay.ForecastPhase(opt.Turns, &opt.Plan, i+1)
+		if err != nil {
+			return err
+		}
 		switch {
+		case open:
+			last, peak := f.Last.Seconds(), float64(f.Peak)
+			p.Requests, p.Seconds = &f.Requests, &last
+			if ph.Duration > 0 {
+				p.Seconds = &seconds
+			}
+			if c.PeakRate == nil || *c.PeakRate < peak {
+				c.PeakRate = &peak
+			}
 		case ph.Kind == trace.Idle:
 			n := int64(0)
 			p.Requests, p.Seconds = &n, &seconds
@@ -369,6 +382,7 @@ func (c *checked) plan(opt *replay.Options) {
 	if known {
 		c.Seconds = &total
 	}
+	return nil
 }
 
 func (c *checked) json(w io.Writer) error {
@@ -405,7 +419,7 @@ func (c *checked) text(w io.Writer) error {
 		row("load", "as long as the server takes")
 	}
 	if c.PeakRate != nil {
-		row("peak rate", "%.3g requests/s", *c.PeakRate)
+		row("peak rate", "%.0f conversations begin within a second", *c.PeakRate)
 	} else {
 		row("peak rate", "closed loop: as fast as the server answers")
 	}
@@ -463,6 +477,14 @@ func tokens(n int64, lines, of int) string {
 // String says what a phase is, as the summary shows it.
 func (p phaseLoad) String() string {
 	s := p.Name + ", " + p.Kind
+	switch trace.LoadKind(p.Load) {
+	case trace.OpenLoop:
+		s += ", open loop"
+	case trace.TraceTimes:
+		s += ", the trace's times"
+	case trace.UserLoop:
+		s += ", users"
+	}
 	if p.Concurrency > 0 {
 		s += fmt.Sprintf(", concurrency %d", p.Concurrency)
 	}

@@ -171,7 +171,7 @@ func TestCheckOfARun(t *testing.T) {
 		Endpoints: map[string]int{"/v1/chat/completions": 4, "/v1/completions": 1}, Models: map[string]int{"m": 5},
 		Streamed: 3, BodyBytes: got.BodyBytes, Expected: expected{Input: 20, InputLines: 2},
 		Times:   &times{Lines: 3, Seconds: 1.6, PeakRate: 2},
-		Phases:  []phaseLoad{{Name: "profiling", Kind: "measure", Concurrency: 1, Seconds: seconds(90)}, {Name: "idle_after", Kind: "idle", Requests: &none, Seconds: seconds(2)}},
+		Phases:  []phaseLoad{{Name: "profiling", Kind: "measure", Load: "closed", Concurrency: 1, Seconds: seconds(90)}, {Name: "idle_after", Kind: "idle", Requests: &none, Seconds: seconds(2)}},
 		Seconds: seconds(92),
 	}, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
