@@ -89,8 +89,10 @@ func (ph *Phase) validate() error {
 		return nil
 	case ph.Kind != Warmup && ph.Kind != Measure && ph.Kind != Cooldown:
 		return fmt.Errorf("unknown kind %q (idle, warmup, measure, cooldown)", ph.Kind)
-	case ph.Concurrency > MaxConcurrency || ph.Users > MaxConcurrency:
-		return fmt.Errorf("concurrency and users must be at most %d", MaxConcurrency)
+	case ph.Concurrency > MaxConcurrency:
+		return fmt.Errorf("concurrency must be at most %d", MaxConcurrency)
+	case ph.Users > MaxConcurrency:
+		return fmt.Errorf("users must be at most %d", MaxConcurrency)
 	case ph.FirstLine > 1 && (ph.Order == Shuffle || ph.Order == Random):
 		return fmt.Errorf("first_line means nothing in the order %q", ph.Order)
 	}

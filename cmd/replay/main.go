@@ -32,7 +32,7 @@
 // the delay that the side file has for them. With --concurrency a --rate is no open
 // loop any more: requests wait in line.
 //
-//	$ replay --rate 20 --ramp 1:30s --duration 5m --url http://127.0.0.1:8000 -o requests.jsonl trace.jsonl
+//	$ replay --rate 20 --ramp 1:10s --duration 60s --url http://127.0.0.1:8000 -o requests.jsonl trace.jsonl
 //	$ replay --trace-times --speedup 10 --url http://127.0.0.1:8000 -o requests.jsonl trace.jsonl
 //
 // Where one client is not enough, each of N gets its part of the same schedule:
