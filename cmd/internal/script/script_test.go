@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
+			env.Values[recorderKey{}] = new(*replaytest.Recorder)
 			env.Setenv("ROOT", root)
 			env.Setenv("STUB", stub)
 			env.Setenv("FAULTY", faulty.URL)
@@ -72,8 +73,37 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitfile": waitFile,
 			"envfile":  envFile,
+			"recorder": recorder,
+			"received": received,
 		},
 	})
+}
+
+// recorderKey is where a script keeps its newest recorder.
+type recorderKey struct{}
+
+// recorder starts a server that keeps what it gets, and sets a variable to its
+// URL.
+func recorder(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: recorder NAME")
+	}
+	r := replaytest.NewRecorder()
+	ts.Defer(r.Close)
+	ts.Setenv(args[0], r.URL)
+	*ts.Value(recorderKey{}).(**replaytest.Recorder) = r
+}
+
+// received writes the bodies that the newest recorder got, one a line.
+func received(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: received FILE")
+	}
+	var b []byte
+	for _, r := range (*ts.Value(recorderKey{}).(**replaytest.Recorder)).Received() {
+		b = append(append(b, r.Body...), '\n')
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
 }
 
 // waitFile waits until a file has something in it.
