@@ -466,3 +466,53 @@ func TestTimesOfRequests(t *testing.T) {
 		}
 	})
 }
+
+// TestHealthEndsWithTheServer checks that a server that does no work any more
+// says so.
+func TestHealthEndsWithTheServer(t *testing.T) {
+	t.Parallel()
+	for _, d := range []simserver.Dialect{simserver.VLLM, simserver.SGLang, simserver.TRTLLM} {
+		s, err := simserver.New(simserver.Options{Dialect: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		health := func() int {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", nil))
+			return w.Code
+		}
+		before := health()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		s.Run(ended)
+		if after := health(); before != 200 || after != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d, then %d", d, before, after)
+		}
+	}
+}
+
+// TestPadding checks that OpenAI's events are padded to different lengths unless
+// that is declined, and that replay reads them all the same.
+func TestPadding(t *testing.T) {
+	t.Parallel()
+	url := serve(t, simserver.Options{Model: "m", Dialect: simserver.OpenAI, Seed: 1})
+	const declined = `"stream_options":{"include_obfuscation":false},"stream"`
+	for body, want := range map[string]bool{streamedChat: true, strings.Replace(streamedChat, `"stream"`, declined, 1): false} {
+		if q := replayed(t, url, body); line(&q[0]) != "200 r1c4f1d1 ?+4 chunks length" {
+			t.Error(line(&q[0]))
+		}
+		r, err := http.Post(url+"/v1/chat/completions", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(r.Body)
+		r.Body.Close()
+		lengths := map[int]bool{}
+		for _, m := range regexp.MustCompile(`"obfuscation":"([^"]*)"`).FindAllSubmatch(b, -1) {
+			lengths[len(m[1])] = true
+		}
+		if got := len(lengths) > 1; got != want {
+			t.Errorf("%s: lengths %v", body, lengths)
+		}
+	}
+}
