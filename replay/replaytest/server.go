@@ -21,6 +21,8 @@ type Server struct {
 	connections int
 	closeFirst  int // connections that are closed as soon as they are accepted
 	open        map[net.Conn]bool
+	fault       chan struct{} // closed once a fault has happened
+	happened    sync.Once
 	closed      context.Context
 	wait        sync.WaitGroup
 }
@@ -55,7 +57,7 @@ func listen(t testing.TB, serve func(*Server, net.Conn)) *Server {
 		t.Fatal(err)
 	}
 	closed, cancel := context.WithCancel(context.Background())
-	s := &Server{URL: "http://" + l.Addr().String(), requests: map[string]int{}, open: map[net.Conn]bool{}, closed: closed}
+	s := &Server{URL: "http://" + l.Addr().String(), requests: map[string]int{}, open: map[net.Conn]bool{}, fault: make(chan struct{}), closed: closed}
 	s.wait.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -151,13 +153,18 @@ func (s *Server) serve(conn net.Conn) {
 		s.mu.Lock()
 		s.requests[name]++
 		s.mu.Unlock()
-		a := &Answer{conn: conn, closed: s.closed, Head: head, rest: req.Body}
+		a := &Answer{Head: head, conn: conn, closed: s.closed, rest: req.Body, fault: s.fault, given: func() {
+			if name != "" && name != "beside" {
+				s.happened.Do(func() { close(s.fault) })
+			}
+		}}
 		answer, ok := Faults[name]
 		if !ok {
 			a.Status(400, "Bad Request", "text/plain", fmt.Sprintf("no fault %q", name))
 			return
 		}
 		answer(a)
+		a.given()
 		if a.over {
 			return
 		}
