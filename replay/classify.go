@@ -23,6 +23,8 @@ type answer struct {
 	failed  bool   // there was one
 	invalid int    // events that are not JSON
 	known   bool   // some object had the shape of an answer
+	id      string // the first id that the server gave
+	metrics metrics
 
 	prefix, suffix []byte // around the text of the last event with output
 	kind           trace.ChunkKind
@@ -31,7 +33,8 @@ type answer struct {
 
 // reset makes a ready for another answer, with the same buffers.
 func (a *answer) reset() {
-	*a = answer{usage: a.usage[:0], prefix: a.prefix[:0], suffix: a.suffix[:0], dec: a.dec}
+	a.metrics.reset()
+	*a = answer{usage: a.usage[:0], metrics: a.metrics, prefix: a.prefix[:0], suffix: a.suffix[:0], dec: a.dec}
 }
 
 // isDone reports whether data is the end mark of a stream.
@@ -123,8 +126,12 @@ func (a *answer) decode(data []byte) trace.ChunkKind {
 	if f.failed {
 		a.failed, a.fault = true, f.fault
 	}
+	if a.id == "" && isID(f.id) { // only the first, so that the fast path need not look
+		a.id = string(f.id)
+	}
+	measured := a.metrics.take(&f.metrics)
 	kind := f.kind()
-	if kind.Output() && len(f.usage) == 0 && len(f.finish) == 0 && !f.failed {
+	if kind.Output() && len(f.usage) == 0 && len(f.finish) == 0 && !f.failed && !measured {
 		a.learn(data, kind, f.text)
 	}
 	return kind

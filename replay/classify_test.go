@@ -19,6 +19,7 @@ type outcome struct {
 	Fault         fault
 	Failed, Known bool
 	Invalid       int
+	ID, Metrics   string
 }
 
 // take feeds events to an answer; slow keeps it from the fast path.
@@ -32,6 +33,7 @@ func take(slow bool, events ...string) outcome {
 		o.Kinds += string(rune(a.event(nil, []byte(ev))))
 	}
 	o.Usage, o.Finish, o.Fault, o.Failed, o.Known, o.Invalid = string(a.usage), a.finish, a.fault, a.failed, a.known, a.invalid
+	o.ID, o.Metrics = a.id, string(a.metrics.object())
 	return o
 }
 
@@ -114,7 +116,9 @@ func TestClassify(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(test.want, take(true, test.event)); diff != "" {
+			got := take(true, test.event)
+			got.ID = "" // see TestResponseID
+			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 			// Twice, so that the second may take the fast path.
@@ -188,6 +192,11 @@ func FuzzFastEqualsSlow(f *testing.F) {
 	} {
 		f.Add(`{"choices":[{"text":"a"}]` + with[0] + "}\n" + with[1] + "\n" + `{"choices":[{"text":"b"}]` + with[0] + "}")
 	}
+	for _, d := range dialects {
+		f.Add(strings.ReplaceAll(strings.ReplaceAll(d.stream, "data: ", ""), "\n\n", "\n"))
+	}
+	f.Add(`{"choices":[{"text":"a"}],"metrics":{"a":1}}` + "\n" + `{"metrics":{"a":2}}` + "\n" + `{"choices":[{"text":"b"}],"metrics":{"a":1}}`)
+	f.Add(`{"id":"a b","choices":[{"text":"a"}]}` + "\n" + `{"id":"c"}` + "\n" + `{"id":"a b","choices":[{"text":"b"}]}`)
 	f.Add(`{"choices":[{"text":"a","finish_reason":"x"}]}` + "\n" + `{"choices":[{"finish_reason":"y"}]}` + "\n" + `{"choices":[{"text":"b","finish_reason":"x"}]}`)
 	f.Add(`{"choices":[{"delta":{"reasoning":"a","content":[1]}}]}` + "\n" + `{"choices":[{"delta":{"reasoning":"b","content":[1]}}]}`)
 	f.Add(`{"type":"response.output_text.delta","delta":"a"}` + "\n" + `{"type":"response.output_text.delta","delta":"b"}`)
@@ -206,6 +215,9 @@ func FuzzFastEqualsSlow(f *testing.F) {
 		}
 		if slow.Invalid != invalid {
 			t.Errorf("%d events are not JSON, not %d", invalid, slow.Invalid)
+		}
+		if slow.Metrics != "" && !json.Valid([]byte(slow.Metrics)) {
+			t.Errorf("the metrics are not JSON: %s", slow.Metrics)
 		}
 		if slow.Usage != "" && !json.Valid([]byte(slow.Usage)) {
 			t.Errorf("usage is not JSON: %s", slow.Usage)

@@ -2,13 +2,17 @@ package replay
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"strconv"
 	"time"
+
+	"github.com/zeebo/xxh3"
 
 	"wattrace/trace"
 )
@@ -24,6 +28,17 @@ type ClientOptions struct {
 	// code are kept.
 	ServerMessages bool
 
+	// TLS is the configuration of TLS; nil is Go's own. Where it has no
+	// ServerName the target's is used.
+	TLS *tls.Config
+	// KeepAlive is how long a connection may rest between two requests; 0 is 4 s.
+	KeepAlive time.Duration
+	// SourceAddresses are local addresses that connections are made from, in
+	// turn: each has some 28,000 ports. None leaves it to the system.
+	SourceAddresses []netip.Addr
+	// KernelTimestamps stamps what arrives with the kernel's clock (Linux only).
+	KernelTimestamps bool
+
 	// Transport makes the requests; nil is this package's own, over TCP. With
 	// another one it is not known when a request was written and when the first
 	// byte came, and events are stamped when they reach the client.
@@ -37,10 +52,13 @@ type Client struct {
 	header http.Header
 	host   string
 	own    *http.Transport // nil when it is the caller's
+	dialer *dialer         // of own
+	kernel *kernelClock    // nil where the client stamps
 }
 
-// NewClient returns a client that stamps with clock.
-func NewClient(clock *trace.SteadyClock, opt ClientOptions) *Client {
+// NewClient returns a client that stamps with clock. It fails only where the
+// kernel is to stamp, and cannot.
+func NewClient(clock *trace.SteadyClock, opt ClientOptions) (*Client, error) {
 	c := &Client{opt: opt, clock: clock, header: http.Header{}}
 	c.header.Set("Content-Type", "application/json")
 	c.header.Set("User-Agent", "wattrace")
@@ -52,21 +70,46 @@ func NewClient(clock *trace.SteadyClock, opt ClientOptions) *Client {
 	}
 	c.host = c.header.Get("Host")
 	if opt.Transport == nil {
-		c.own = newTransport(clock.Now)
+		if opt.KernelTimestamps {
+			var err error
+			if c.kernel, err = newKernelClock(clock); err != nil {
+				return nil, err
+			}
+		}
+		c.dialer = newDialer(clock.Now, &opt, c.kernel)
+		c.own = newTransport(c.dialer, opt.KeepAlive)
 		c.opt.Transport = c.own
 	}
-	return c
+	return c, nil
 }
 
 // Close closes the kept connections.
 func (c *Client) Close() {
 	if c.own != nil {
 		c.own.CloseIdleConnections()
+		c.dialer.close()
 	}
+	if c.kernel != nil {
+		c.kernel.close()
+	}
+}
+
+// Preconnect opens n connections, to the targets in turn, which the first
+// requests take. It returns when all of them stand, or have failed.
+func (c *Client) Preconnect(ctx context.Context, targets []Target, n int) error {
+	if c.dialer == nil || n == 0 {
+		return nil
+	}
+	var to []endpoint
+	for i := range targets {
+		to = append(to, targets[i].endpoint())
+	}
+	return c.dialer.preconnect(ctx, to, n)
 }
 
 var (
 	errTimedOut = errors.New("the request took longer than its time limit")
+	errGivenUp  = errors.New("given up by the plan")
 	errLinger   = errors.New("the server left the stream open after [DONE]")
 )
 
@@ -82,18 +125,22 @@ type exchange struct {
 	answer answer
 	body   []byte // of an answer that is not streamed
 
+	buffers  [2][]byte     // of bodies that overlays change
+	answered func()        // called at the first output, if it is streamed
+	giveUp   time.Duration // cancel the request so long after it was sent; 0 is never
+
 	trace  httptrace.ClientTrace
-	stamps *stamps // of its connection; nil before it has one, or with another transport
-	reused bool
+	conn   *stampConn // nil before it has one, or with another transport
+	stamps *stamps    // of its connection; nil as conn
+	reused bool       // the connection had been waiting: it may be stale
+	first  bool       // no request had used it before
+	idle   trace.Opt[time.Duration]
 	sent   chan struct{} // has a token once the body was written, or has failed to
 }
 
 func newExchange(c *Client) *exchange {
 	x := &exchange{client: c, sent: make(chan struct{}, 1)}
-	x.trace.GotConn = func(info httptrace.GotConnInfo) {
-		x.stamps = stamped(info.Conn)
-		x.reused = info.Reused
-	}
+	x.trace.GotConn = x.gotConn
 	sent := x.sent
 	x.trace.WroteRequest = func(httptrace.WroteRequestInfo) {
 		select {
@@ -104,12 +151,47 @@ func newExchange(c *Client) *exchange {
 	return x
 }
 
+// gotConn notes the connection of the request.
+func (x *exchange) gotConn(info httptrace.GotConnInfo) {
+	x.reused = info.Reused
+	if info.Reused { // or handed on at once
+		x.idle = trace.Some(info.IdleTime)
+	}
+	c := stamped(info.Conn)
+	if c == nil {
+		return
+	}
+	x.conn = c
+	x.first = c.requests == 0
+	if x.first && c.ahead {
+		x.reused, x.idle = true, trace.Some(c.waited+x.idle.Or(0))
+	}
+	x.stamps = c.next()
+}
+
+// connection tells what is known of the connection.
+func (x *exchange) connection(r *trace.Request) {
+	c := x.conn
+	if c == nil {
+		return
+	}
+	r.Conn, r.ConnReused, r.ConnIdle = trace.Some(c.id), trace.Some(!x.first), x.idle
+	if x.first {
+		r.ConnectStart, r.ConnectEnd = trace.Some(c.connectStart), trace.Some(c.connectEnd)
+	}
+	r.Wrote, r.FirstByte = known(&x.stamps.wrote), known(&x.stamps.firstByte)
+	if lag := x.stamps.lag.Load(); lag != never {
+		r.ReadLag = trace.Some(time.Duration(lag))
+	}
+	r.OwnChunkStamps = x.client.kernel != nil && x.stamps.own.Load()
+}
+
 // do makes one request and fills in r: everything from Sent on. It calls sent
 // when Sent is known, before the first byte leaves. When it returns, nothing
 // reads payload any more.
 func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoint, payload []byte, r *trace.Request, sent func()) {
 	x.answer.reset()
-	x.stamps, x.reused = nil, false
+	x.conn, x.stamps, x.reused, x.first, x.idle = nil, nil, false, false, trace.Opt[time.Duration]{}
 	select {
 	case <-x.sent:
 	default:
@@ -120,6 +202,9 @@ func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoi
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer func() { end(nil); cancel() }()
+	if x.giveUp > 0 {
+		defer time.AfterFunc(x.giveUp, func() { end(errGivenUp) }).Stop()
+	}
 	req := x.request(ctx, target.endpoints[endpoint], payload)
 
 	r.Sent = x.client.clock.Now()
@@ -132,9 +217,10 @@ func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoi
 		resp.Body.Close()
 		x.untilWritten()
 	}
-	if x.stamps != nil {
-		r.Wrote, r.FirstByte = known(&x.stamps.wrote), known(&x.stamps.firstByte)
-	}
+	x.connection(r)
+	r.ResponseID, r.ServerMetrics = x.answer.id, x.answer.metrics.object()
+	// After the end, where it delays nothing.
+	r.BodyBytes, r.BodyHash = trace.Some(int64(len(payload))), trace.Some(xxh3.Hash(payload))
 	if r.Outcome != trace.Failed {
 		r.Error = trace.RequestError{}
 	}
@@ -214,6 +300,9 @@ func (x *exchange) stream(ctx context.Context, end context.CancelCauseFunc, body
 		if kind.Output() {
 			if !r.FirstToken.OK {
 				r.FirstToken = trace.Some(last)
+				if x.answered != nil {
+					x.answered()
+				}
 			}
 			r.LastToken = trace.Some(last)
 		}

@@ -12,52 +12,32 @@ import (
 	"wattrace/trace"
 )
 
-// idleTimeout is how long a kept connection may rest. It is below the 5 s after
-// which uvicorn closes it, so that we are the one who does.
-const idleTimeout = 4 * time.Second
+// defaultKeepAlive is how long a kept connection may rest. It is below the 5 s
+// after which uvicorn closes it, so that we are the one who does.
+const defaultKeepAlive = 4 * time.Second
 
 // newTransport returns the transport of a client. HTTP/1.1 only: each stream has
 // a connection to itself, whose reads are the arrivals of its events.
-func newTransport(now func() trace.Time) *http.Transport {
-	dialer := net.Dialer{Timeout: 30 * time.Second}
-	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return newStampConn(conn, now), nil
-	}
+func newTransport(d *dialer, keepAlive time.Duration) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	t := &http.Transport{
-		DialContext:         dial,
+	if keepAlive == 0 {
+		keepAlive = defaultKeepAlive
+	}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return d.conn(ctx, endpoint{addr, false})
+		},
+		DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return d.conn(ctx, endpoint{addr, true})
+		},
 		Protocols:           &protocols,
 		MaxIdleConnsPerHost: math.MaxInt, // the default of 2 would close the others
-		IdleConnTimeout:     idleTimeout,
+		IdleConnTimeout:     keepAlive,
 		DisableCompression:  true, // a gzip reader would hold events back
 		ReadBufferSize:      readSize,
 		WriteBufferSize:     8 << 10, // head and body of a usual request in one write
 	}
-	t.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		config := t.TLSClientConfig.Clone()
-		if config == nil {
-			config = new(tls.Config)
-		}
-		if config.ServerName == "" {
-			config.ServerName, _, _ = net.SplitHostPort(addr)
-		}
-		secure := tls.Client(conn, config)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			conn.Close()
-			return nil, &tlsError{err}
-		}
-		return secure, nil
-	}
-	return t
 }
 
 // tlsError is a failed handshake.
@@ -72,6 +52,8 @@ type stamps struct {
 	firstByte atomic.Int64 // the first Read with bytes returned
 	lastRead  atomic.Int64 // the last one did
 	ended     atomic.Bool  // a Read failed: the connection is over
+	lag       atomic.Int64 // the longest that what had come waited for a Read, in ns; never where the client stamps
+	own       atomic.Bool  // a Read was stamped by the client, where the kernel should have
 }
 
 // never is the stamp of what has not happened.
@@ -82,6 +64,7 @@ func newStamps() *stamps {
 	s.wrote.Store(never)
 	s.firstByte.Store(never)
 	s.lastRead.Store(never)
+	s.lag.Store(never)
 	return s
 }
 
@@ -102,8 +85,16 @@ func known(stamp *atomic.Int64) trace.Opt[trace.Time] {
 // last answer has seen its end. So each request has stamps of its own.
 type stampConn struct {
 	net.Conn
-	now func() trace.Time
-	cur atomic.Pointer[stamps]
+	now    func() trace.Time
+	kernel *kernelReader // reads with the kernel's stamps; nil reads with the client's
+	cur    atomic.Pointer[stamps]
+
+	id           int64 // in the order of opening, from 0
+	connectStart trace.Time
+	connectEnd   trace.Time
+	waited       time.Duration // from connectEnd until it was handed out, if it was opened ahead
+	ahead        bool          // it was
+	requests     int           // that it was given to
 }
 
 func newStampConn(conn net.Conn, now func() trace.Time) *stampConn {
@@ -113,16 +104,28 @@ func newStampConn(conn net.Conn, now func() trace.Time) *stampConn {
 }
 
 // Read implements net.Conn.
-func (c *stampConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
+func (c *stampConn) Read(b []byte) (n int, err error) {
+	var at trace.Time
+	lag, own := int64(never), false
+	if c.kernel != nil {
+		var read trace.Time
+		if n, at, read, own, err = c.kernel.read(b); !own {
+			lag = int64(read - at)
+		}
+	} else if n, err = c.Conn.Read(b); n > 0 {
+		at = c.now()
+	}
 	s := c.cur.Load()
 	if err != nil {
 		s.ended.Store(true)
 	}
 	if n > 0 {
-		at := int64(c.now())
-		s.lastRead.Store(at)
-		s.firstByte.CompareAndSwap(never, at)
+		if own {
+			s.own.Store(true)
+		}
+		s.lag.Store(max(s.lag.Load(), lag)) // only one goroutine reads
+		s.lastRead.Store(int64(at))
+		s.firstByte.CompareAndSwap(never, int64(at))
 	}
 	return n, err
 }
@@ -135,17 +138,19 @@ func (c *stampConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// stamped gives the stampConn under a connection the stamps of its next request,
-// and returns them; nil if there is none.
-func stamped(conn net.Conn) *stamps {
+// stamped returns the stampConn under a connection; nil if there is none.
+func stamped(conn net.Conn) *stampConn {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}
-	c, ok := conn.(*stampConn)
-	if !ok {
-		return nil
-	}
+	c, _ := conn.(*stampConn)
+	return c
+}
+
+// next gives the connection the stamps of its next request, and returns them.
+func (c *stampConn) next() *stamps {
 	s := newStamps()
 	c.cur.Store(s)
+	c.requests++
 	return s
 }

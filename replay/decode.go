@@ -23,6 +23,9 @@ type found struct {
 	known  bool // it has the shape of an answer or a part of one
 	text   span // a string with output; zero if the output is something else
 	err    error
+
+	id      []byte                  // without quotes
+	metrics [len(metricKeys)][]byte // what the server measured, by key; nil is none
 }
 
 // kind applies the order of trace.ChunkKind: output of any kind first, of
@@ -214,7 +217,6 @@ func (d *decoder) top(f *found) error {
 			object, _, err = d.string()
 		case "type":
 			r.kind, _, err = d.string()
-			flat.Type = string(r.kind)
 		case "delta":
 			r.delta, r.deltaAt, err = d.string()
 		case "response":
@@ -231,8 +233,10 @@ func (d *decoder) top(f *found) error {
 			flat.Param, err = d.scalar()
 		case "message":
 			flat.Message, err = d.scalar()
+		case "id":
+			f.id, _, err = d.string()
 		default:
-			err = d.json.SkipValue()
+			err = d.metric(name, f)
 		}
 		return err
 	})
@@ -242,6 +246,7 @@ func (d *decoder) top(f *found) error {
 	r.settle(f, string(object) == "response")
 	if string(object) == "error" || string(r.kind) == "error" {
 		if !f.failed {
+			flat.Type = string(r.kind)
 			f.fault = flat
 		}
 		f.failed = true
@@ -262,7 +267,7 @@ func (d *decoder) choice(f *found) error {
 				f.finish = s
 			}
 		default:
-			err = d.json.SkipValue()
+			err = d.metric(name, f)
 		}
 		return err
 	})

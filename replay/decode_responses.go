@@ -26,8 +26,10 @@ func (d *decoder) response(f *found, r *responsesEvent) error {
 			r.status, _, err = d.string()
 		case "incomplete_details":
 			return d.incomplete(r)
+		case "id":
+			f.id, _, err = d.string()
 		default:
-			err = d.json.SkipValue()
+			err = d.metric(name, f)
 		}
 		return err
 	})

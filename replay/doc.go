@@ -8,5 +8,9 @@
 // answer stamped at the read that delivered it. Nothing is retried, redirected,
 // decompressed or reconnected; what fails is an outcome, not an error.
 //
+// What arrives is stamped by the client, right after the read, or by the kernel
+// ([ClientOptions].KernelTimestamps). Several targets share the load by a
+// [Balance].
+//
 // The package computes no statistics and knows no files.
 package replay

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,19 +16,29 @@ import (
 type Options struct {
 	Turns    []trace.Turn // payloads must stay as they are until Run has returned
 	Plan     trace.Plan
-	Targets  []Target  // conversations go to them in turn
+	Targets  []Target
+	Balance  Balance   // how requests are shared among the targets; "" is RoundRobin
 	Overlays []Overlay // applied to each body, in order
-	Client   ClientOptions
-	Clock    *trace.SteadyClock // stamps everything; nil starts one
+	// CacheSalt gives each body a "cache_salt" of its own, made of this seed and
+	// the request's Seq, so that no server finds its prefix in a cache.
+	CacheSalt  trace.Opt[int64]
+	Preconnect int // connections that Engine.Preconnect opens
+	Client     ClientOptions
+	Clock      *trace.SteadyClock // stamps everything; nil starts one
+	Shard      Shard              // which part of the run this client is
+	StartAt    time.Time          // when the first phase begins, by the wall clock; zero is at once
+	Sleeper    Sleeper            // waits for what is due in an open loop; nil has Go's timers. Each phase's arrivals lock it once
 }
 
 // Engine replays a trace once. Its methods may be called from any goroutine.
 type Engine struct {
-	opt    Options
-	layout *layout
-	clock  *trace.SteadyClock
-	client *Client
-	ran    atomic.Bool
+	opt       Options
+	layout    *layout
+	schedules []*Schedule // of the plan's phases; nil of idle ones
+	clock     *trace.SteadyClock
+	client    *Client
+	balance   balancer
+	ran       atomic.Bool
 
 	phase     atomic.Pointer[phaseRun] // the one that sends, or sent last
 	sent      atomic.Int64
@@ -54,6 +65,12 @@ func New(opt Options) (*Engine, error) {
 			return nil, fmt.Errorf("phase %q: first_line %d is beyond the trace's %d turns", ph.Name, ph.FirstLine, len(opt.Turns))
 		}
 	}
+	if s := opt.Shard; s.Index < 0 || s.Index >= max(1, s.Count) {
+		return nil, fmt.Errorf("shard %d of %d: the first is 0", s.Index, s.Count)
+	}
+	if late := time.Since(opt.StartAt); !opt.StartAt.IsZero() && late > 0 {
+		return nil, fmt.Errorf("the time to start at was %v ago", late.Round(time.Millisecond))
+	}
 	if err := checkHeader(opt.Client.Header, opt.Client.Key); err != nil {
 		return nil, err
 	}
@@ -61,8 +78,52 @@ func New(opt Options) (*Engine, error) {
 	if e.clock == nil {
 		e.clock = trace.NewSteadyClock()
 	}
-	e.client = NewClient(e.clock, opt.Client)
+	if err := e.plan(); err != nil {
+		return nil, err
+	}
+	var err error
+	if e.balance, err = newBalancer(opt.Balance, len(opt.Targets)); err != nil {
+		return nil, err
+	}
+	if e.client, err = NewClient(e.clock, opt.Client); err != nil {
+		return nil, err
+	}
 	return e, nil
+}
+
+// Preconnect opens the connections that are to be opened ahead, to the targets in
+// turn, for the first requests of Run to take. Those that the server has closed by
+// then are made anew.
+func (e *Engine) Preconnect(ctx context.Context) error {
+	return e.client.Preconnect(ctx, e.opt.Targets, e.opt.Preconnect)
+}
+
+// KernelClockLost says when the wall clock was found to have been set, if it
+// was: from then on the client stamps what arrives, and not the kernel.
+func (e *Engine) KernelClockLost() trace.Opt[trace.Time] {
+	if e.client.kernel == nil {
+		return trace.Opt[trace.Time]{}
+	}
+	return known(&e.client.kernel.lost)
+}
+
+// plan makes the schedules of the phases, all before the first begins.
+func (e *Engine) plan() error {
+	for i := range e.opt.Plan.Phases {
+		ph := &e.opt.Plan.Phases[i]
+		var s *Schedule
+		if ph.Kind != trace.Idle {
+			var err error
+			if s, err = newSchedule(e.layout, e.opt.Turns, ph, i+1, e.opt.Plan.Seed, e.opt.Shard); err != nil {
+				return fmt.Errorf("phase %q: %w", ph.Name, err)
+			}
+			if n := ph.Slots(); n > 0 && s.Slots() == 0 {
+				return fmt.Errorf("phase %q: shard %d of %d has none of its %d slots", ph.Name, e.opt.Shard.Index, e.opt.Shard.Count, n)
+			}
+		}
+		e.schedules = append(e.schedules, s)
+	}
+	return nil
 }
 
 // Clock returns the clock that stamps the run.
@@ -110,6 +171,7 @@ type Result struct {
 	InputTokens, OutputTokens          int64                      // those that are known
 	End                                trace.Time                 // end of the last phase
 	Stopped                            bool                       // before the plan was done
+	Reason                             string                     // why it stopped by itself; "" if it did not
 }
 
 // Progress is how a run is going.

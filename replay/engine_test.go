@@ -22,6 +22,7 @@ import (
 // token, a finish and [DONE], gap apart.
 type fakeServer struct {
 	latency func(n int) time.Duration // of the n-th request
+	byBody  bool                      // n is the body's, and 2 more each time that it comes again: which of two is first is nobody's to say
 	gap     time.Duration
 
 	mu       sync.Mutex
@@ -37,6 +38,14 @@ func (f *fakeServer) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	f.mu.Lock()
 	n := len(f.requests)
+	if f.byBody {
+		fmt.Sscanf(string(body), `{"n":%d`, &n)
+		for _, r := range f.requests {
+			if strings.HasSuffix(r, string(body)) {
+				n += 2
+			}
+		}
+	}
 	f.requests = append(f.requests, req.URL.String()+" "+string(body))
 	f.inFlight++
 	f.most = max(f.most, f.inFlight)
@@ -146,7 +155,7 @@ func target(t testing.TB, url string) Target {
 }
 
 // replayed runs phases against a fake server in a bubble of time.
-func replayed(t *testing.T, turns []trace.Turn, f *fakeServer, stop <-chan struct{}, phases ...trace.Phase) (*story, Result) {
+func replayed(t *testing.T, turns []trace.Turn, f http.RoundTripper, stop <-chan struct{}, phases ...trace.Phase) (*story, Result) {
 	t.Helper()
 	e, err := New(Options{
 		Turns: turns, Plan: trace.Plan{Phases: phases}, Targets: []Target{target(t, "http://server")},
@@ -262,7 +271,7 @@ func TestClocksEveryTenSeconds(t *testing.T) {
 // over slot by slot, and the number in flight never changes.
 func TestHandoverByCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeServer{latency: func(n int) time.Duration { return time.Duration(n+1) * time.Second }}
+		f := &fakeServer{byBody: true, latency: func(n int) time.Duration { return time.Duration(n+1) * time.Second }}
 		s, res := replayed(t, plainTurns(10), f, nil,
 			trace.Phase{Name: "w", Kind: trace.Warmup, Concurrency: 2, Requests: 2, Handover: true},
 			trace.Phase{Name: "m", Kind: trace.Measure, Concurrency: 2, Requests: 2})

@@ -134,10 +134,14 @@ func printable(s string) string {
 		return "unknown"
 	}
 	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("_-.+/:", c) >= 0) {
+		if !isNameByte(s[i]) {
 			return "unknown"
 		}
 	}
 	return s
+}
+
+// isNameByte reports whether c can be in a name.
+func isNameByte(c byte) bool {
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("_-.+/:", c) >= 0
 }

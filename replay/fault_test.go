@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http/httptrace"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -40,6 +41,9 @@ func over(t *testing.T, url string, opt ClientOptions, concurrency int, turns ..
 	if _, err := e.Run(t.Context(), nil, s); err != nil {
 		t.Fatal(err)
 	}
+	if len(s.sent) != len(turns) || len(s.requests) != len(turns) {
+		t.Fatalf("%d sent and %d ended of %d", len(s.sent), len(s.requests), len(turns))
+	}
 	last := trace.Time(0)
 	for _, q := range s.requests {
 		last = max(last, q.Done)
@@ -66,6 +70,14 @@ func kinds(q *trace.Request) string {
 }
 
 const good = "r1c3f1u1d1"
+
+// kernelToo is whether the kernel stamps: not, and where it can it does.
+func kernelToo() []bool {
+	if runtime.GOOS == "linux" {
+		return []bool{false, true}
+	}
+	return []bool{false}
+}
 
 // checkOrder checks that the instants of a request are in the order in which
 // they must have happened.
@@ -109,6 +121,7 @@ func TestFaults(t *testing.T) {
 	}
 	usage, counted := "3 usage", func(n int) string { return fmt.Sprint(n, " chunks") }
 	for fault, want := range map[string]want{
+		"reset_unread":        {trace.ErrReset, "", 0, "", ""},
 		"reset_before_answer": {trace.ErrReset, "", 0, "", ""},
 		"close_before_answer": {trace.ErrReset, "", 0, "", ""},
 		"reset_in_head":       {trace.ErrReset, "", 0, "", ""},
@@ -140,47 +153,51 @@ func TestFaults(t *testing.T) {
 		"page_with_200":       {trace.ErrSSESyntax, "a stream was asked for, and the answer has the content type text/html", 200, "", ""},
 		"gzip":                {trace.ErrSSESyntax, "the answer has the content encoding gzip, which was not asked for", 200, "", counted(0)},
 		"trickle":             {"", "", 200, good, usage},
+		"trickle_head":        {"", "", 200, good, usage},
+		"early_hints":         {"", "", 200, good, usage},
 		"comments":            {"", "", 200, "k2r1c1k1c2f1u1d1", usage},
 		"large_event":         {"", "", 200, good, usage},
 		"carriage_returns":    {"", "", 200, good, usage},
 		"open_after_done":     {"", "", 200, good, usage},
 	} {
-		t.Run(fault, func(t *testing.T) {
-			t.Parallel()
-			server := replaytest.Listen(t)
-			got := over(t, server.URL, ClientOptions{}, 3, faulty(fault, true), faulty("", true), faulty("", true), faulty("", true), faulty("", true))
-			q := got[0]
-			checkOrder(t, &q)
-			if q.Error.Class == trace.ErrStale && q.Error.Message != "" {
-				q.Error.Class = trace.ErrReset // it got a connection that another had opened
-			}
-			if q.Error.Class != want.class || (q.Outcome == trace.Succeeded) != (want.class == "") {
-				t.Errorf("%s, class %q (%s)", q.Outcome, q.Error.Class, q.Error.Message)
-			}
-			if want.message != "" && q.Error.Message != want.message || strings.Contains(q.Error.Message, "xyzzy") {
-				t.Errorf("message %q", q.Error.Message)
-			}
-			if q.Status.Or(0) != want.status {
-				t.Errorf("status %v", q.Status)
-			}
-			if fault != "reset_mid_stream" && kinds(&q) != want.kinds {
-				t.Errorf("chunks %s", kinds(&q))
-			}
-			if s := fmt.Sprint(q.OutputTokens.V, " ", q.TokenSource); fault != "reset_mid_stream" && (q.OutputTokens.OK || want.tokens != "") && s != want.tokens {
-				t.Errorf("tokens %s, not %s", s, want.tokens)
-			}
-			if n := server.Requests(fault); n != 1 {
-				t.Errorf("the server saw %d requests", n)
-			}
-			for _, q := range got[1:] {
-				if checkOrder(t, &q); q.Outcome != trace.Succeeded || kinds(&q) != good || q.FinishReason != "stop" || !q.Wrote.OK || !q.FirstByte.OK {
-					t.Errorf("another stream suffered: %+v", q)
+		for _, kernel := range kernelToo() {
+			t.Run(fmt.Sprintf("%s,kernel=%v", fault, kernel), func(t *testing.T) {
+				t.Parallel()
+				server := replaytest.Listen(t)
+				got := over(t, server.URL, ClientOptions{KernelTimestamps: kernel}, 3, faulty(fault, true), faulty("beside", true), faulty("", true), faulty("", true), faulty("", true))
+				q := got[0]
+				checkOrder(t, &q)
+				if q.Error.Class == trace.ErrStale && q.Error.Message != "" {
+					q.Error.Class = trace.ErrReset // it got a connection that another had opened
 				}
-			}
-			if n := server.Requests(""); n != 4 {
-				t.Errorf("the server saw %d of 4 good requests", n)
-			}
-		})
+				if q.Error.Class != want.class || (q.Outcome == trace.Succeeded) != (want.class == "") {
+					t.Errorf("%s, class %q (%s)", q.Outcome, q.Error.Class, q.Error.Message)
+				}
+				if want.message != "" && q.Error.Message != want.message || strings.Contains(q.Error.Message, "xyzzy") {
+					t.Errorf("message %q", q.Error.Message)
+				}
+				if q.Status.Or(0) != want.status {
+					t.Errorf("status %v", q.Status)
+				}
+				if fault != "reset_mid_stream" && kinds(&q) != want.kinds {
+					t.Errorf("chunks %s", kinds(&q))
+				}
+				if s := fmt.Sprint(q.OutputTokens.V, " ", q.TokenSource); fault != "reset_mid_stream" && (q.OutputTokens.OK || want.tokens != "") && s != want.tokens {
+					t.Errorf("tokens %s, not %s", s, want.tokens)
+				}
+				if n := server.Requests(fault); n != 1 {
+					t.Errorf("the server saw %d requests", n)
+				}
+				for _, q := range got[1:] {
+					if checkOrder(t, &q); q.Outcome != trace.Succeeded || kinds(&q) != good || q.FinishReason != "stop" || !q.Wrote.OK || !q.FirstByte.OK {
+						t.Errorf("another stream suffered: %+v", q)
+					}
+				}
+				if n := server.Requests("") + server.Requests("beside"); n != 4 {
+					t.Errorf("the server saw %d of 4 good requests", n)
+				}
+			})
+		}
 	}
 }
 
@@ -224,6 +241,35 @@ func TestStatusKnownButBodyStalls(t *testing.T) {
 	q := over(t, server.URL, ClientOptions{Timeout: time.Second}, 1, faulty("stall_in_rejection", true))[0]
 	if q.Error.Class != trace.ErrHTTP5xx || q.Status.V != 503 {
 		t.Errorf("%+v", q)
+	}
+}
+
+// TestFaultsWhileTheBodyIsSent is TestFaults for a body that is longer than what
+// the sockets hold, so that its sending is what fails.
+func TestFaultsWhileTheBodyIsSent(t *testing.T) {
+	t.Parallel()
+	for fault, want := range map[string]trace.ErrorClass{
+		"reset_mid_body": trace.ErrReset, "reset_unread": trace.ErrReset, "stall_unread": trace.ErrTimeout,
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			server := replaytest.Listen(t)
+			long := faulty(fault, true)
+			long.Payload = fmt.Appendf(nil, `{"fault":%q,"x":"%s"}`, fault, strings.Repeat("xyzzy", 4<<20))
+			others := make(chan []trace.Request)
+			go func() { others <- over(t, server.URL, ClientOptions{}, 1, faulty("beside", true)) }()
+			q := over(t, server.URL, ClientOptions{Timeout: 3 * time.Second}, 1, long)[0]
+			checkOrder(t, &q)
+			if q.Error.Class != want || q.Status.OK || q.FirstByte.OK || strings.Contains(q.Error.Message, "xyzzy") {
+				t.Errorf("%s: %s (%s)", q.Outcome, q.Error.Class, q.Error.Message)
+			}
+			if n := server.Requests(fault); n != 1 {
+				t.Errorf("the server saw %d requests", n)
+			}
+			if q := (<-others)[0]; q.Outcome != trace.Succeeded || kinds(&q) != good {
+				t.Errorf("another stream suffered: %+v", q)
+			}
+		})
 	}
 }
 
@@ -384,7 +430,10 @@ func TestLargeBodies(t *testing.T) {
 func TestBodyIsLetGo(t *testing.T) {
 	t.Parallel()
 	server := replaytest.Listen(t)
-	client := NewClient(trace.NewSteadyClock(), ClientOptions{})
+	client, err := NewClient(trace.NewSteadyClock(), ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer client.Close()
 	x := newExchange(client)
 	var free atomic.Bool
@@ -539,7 +588,11 @@ func TestClassesOfErrors(t *testing.T) {
 		{dial("connect", syscall.EHOSTUNREACH), trace.ErrConnect},
 		{&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}}, trace.ErrDNS},
 	} {
-		x := newExchange(NewClient(trace.NewSteadyClock(), ClientOptions{}))
+		client, err := NewClient(trace.NewSteadyClock(), ClientOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := newExchange(client)
 		var q trace.Request
 		x.refused(t.Context(), test.err, &q)
 		if q.Error.Class != test.want || q.Outcome != trace.Failed {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"wattrace/trace"
 )
 
 // Overlay sets one top-level key of every request body and touches no other
@@ -112,4 +114,30 @@ func applyAll(overlays []Overlay, body []byte, buffers *[2][]byte) ([]byte, erro
 		buffers[i%2], body = b, b
 	}
 	return body, nil
+}
+
+// body returns the body of a request: a turn's, with the overlays, and with a
+// salt where there is to be one. It stands where applyAll says.
+func (e *Engine) body(payload []byte, q *trace.Request, buffers *[2][]byte) ([]byte, error) {
+	body, err := applyAll(e.opt.Overlays, payload, buffers)
+	seed, salted := e.opt.CacheSalt.Get()
+	if err != nil || !salted {
+		return body, err
+	}
+	q.CacheSalt = cacheSalt(seed, q.Seq)
+	salt := Overlay{key: "cache_salt", quoted: []byte(`"cache_salt"`), value: []byte(`"` + q.CacheSalt + `"`)}
+	free := &buffers[len(e.opt.Overlays)%2] // not the one that body stands in
+	*free, err = salt.Apply((*free)[:0], body)
+	return *free, err
+}
+
+// cacheSalt returns the salt of a request: 16 hexadecimal digits, different for
+// every seq of a seed. It is the finalizer of splitmix64, which maps no two
+// numbers to one.
+func cacheSalt(seed, seq int64) string {
+	z := uint64(seed)*0xd1342543de82ef95 + uint64(seq+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	z ^= z >> 31
+	return fmt.Sprintf("%016x", z)
 }

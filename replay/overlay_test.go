@@ -2,10 +2,16 @@ package replay
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/zeebo/xxh3"
 	"pgregory.net/rapid"
+
+	"wattrace/trace"
 )
 
 func TestOverlay(t *testing.T) {
@@ -150,5 +156,69 @@ func TestApplyAll(t *testing.T) {
 	body := []byte(`{}`)
 	if got, err := applyAll(nil, body, &buffers); err != nil || &got[0] != &body[0] {
 		t.Error("without overlays the body itself is sent")
+	}
+}
+
+// TestCacheSalt checks that each request has a salt of its own, the same in every
+// run of a seed, that goes with the overlays, and that it is logged.
+func TestCacheSalt(t *testing.T) {
+	seen := map[string]bool{}
+	for _, seed := range []int64{0, 1, 7, -1} {
+		for seq := range int64(5000) {
+			seen[cacheSalt(seed, seq)] = true
+		}
+	}
+	if len(seen) != 20000 {
+		t.Errorf("%d salts for 20000 requests", len(seen))
+	}
+	for n := range 4 { // overlays
+		synctest.Test(t, func(t *testing.T) {
+			f := &fakeServer{latency: every(time.Second)}
+			opt := Options{
+				Turns: plainTurns(3), Targets: []Target{target(t, "http://server")}, CacheSalt: trace.Some[int64](7),
+				Plan:   trace.Plan{Phases: []trace.Phase{{Name: "p", Kind: trace.Measure, Concurrency: 1, Requests: 4}}},
+				Client: ClientOptions{Transport: f},
+			}
+			for i := range n {
+				o, err := ParseOverlay(fmt.Sprintf("k%d=%d", i, i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				opt.Overlays = append(opt.Overlays, o)
+			}
+			e, err := New(opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &story{}
+			if _, err := e.Run(t.Context(), nil, s); err != nil {
+				t.Fatal(err)
+			}
+			for i, q := range s.requests {
+				want := cacheSalt(7, int64(i))
+				var body struct {
+					Salt string `json:"cache_salt"`
+					K0   *int
+					K2   *int
+				}
+				_, sent, _ := strings.Cut(f.requests[i], " ")
+				if err := json.Unmarshal([]byte(sent), &body); err != nil {
+					t.Fatal(err)
+				}
+				if q.CacheSalt != want || body.Salt != want || (body.K0 != nil) != (n > 0) || (body.K2 != nil) != (n > 2) {
+					t.Errorf("%d overlays: salt %q in the log, sent %s", n, q.CacheSalt, sent)
+				}
+				if q.BodyHash != trace.Some(xxh3.HashString(sent)) {
+					t.Errorf("the hash is not that of %s", sent)
+				}
+			}
+		})
+	}
+	// A salt of the trace's own is replaced.
+	var buffers [2][]byte
+	e := &Engine{opt: Options{CacheSalt: trace.Some[int64](1)}}
+	var q trace.Request
+	if got, err := e.body([]byte(`{"cache_salt":"x","a":1}`), &q, &buffers); err != nil || string(got) != `{"cache_salt":"`+q.CacheSalt+`","a":1}` {
+		t.Errorf("%s, %v", got, err)
 	}
 }

@@ -38,7 +38,7 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, sink Sink) (Resu
 	end := r.phases()
 	close(over)
 	written.Wait()
-	result.End, result.Stopped = end, r.isStopped()
+	result.End, result.Stopped, result.Reason = end, r.isStopped(), r.reason
 	cancel()
 	watched.Wait()
 	return result, err
@@ -47,14 +47,16 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, sink Sink) (Resu
 // run is one Run.
 type run struct {
 	*Engine
-	ctx     context.Context // ends: what is in flight is cancelled
-	journal *journal
-	halt    chan struct{} // closed when stopped
-	pool    sync.Pool     // of *trace.Request
+	ctx       context.Context // ends: what is in flight is cancelled
+	journal   *journal
+	halt      chan struct{} // closed when stopped
+	pool      sync.Pool     // of *trace.Request
+	exchanges sync.Pool     // of *exchange
 
 	mu      sync.Mutex
 	seq     int64
 	stopped bool
+	reason  string // why it stopped by itself
 	current *group // whose phases are under way
 }
 
@@ -65,12 +67,19 @@ type phaseRun struct {
 	schedule *Schedule
 	start    trace.Time
 	handed   atomic.Int64
+	held     atomic.Int64  // requests that waited for a gate
 	over     chan struct{} // closed when the phase sends no more
 	ctx      context.Context
 	giveUp   context.CancelFunc // cancels the phase's requests
+	ceiling  gate               // of an open loop's requests in flight
+	prefills gate
 
 	// Guarded by run.mu.
 	ended    bool
+	lanes    lanes       // slots of an open loop that are free
+	width    int         // and how many there are
+	answered int64       // requests that have ended, but for those given up
+	failed   int64       // of those
 	lastSend trace.Time  // when a request was handed out last
 	deadline *time.Timer // ends the sending
 	grace    *time.Timer // gives up the requests
@@ -82,6 +91,7 @@ type group struct {
 	phases   []*phaseRun
 	at       int        // the phase that sends
 	lastDone trace.Time // guarded by run.mu
+	busy     sync.WaitGroup
 }
 
 // watch ends the run softly when it is asked to.
@@ -92,6 +102,14 @@ func (r *run) watch(stop <-chan struct{}) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.halting()
+}
+
+// halting ends the run softly. r.mu is held.
+func (r *run) halting() {
+	if r.stopped {
+		return
+	}
 	r.stopped = true
 	close(r.halt)
 	if g := r.current; g != nil {
@@ -102,7 +120,7 @@ func (r *run) watch(stop <-chan struct{}) {
 // phases runs the phases and returns when the last has ended. Each begins where
 // the one before ended, so that they leave no time between them.
 func (r *run) phases() (end trace.Time) {
-	end = r.clock.Now()
+	end = r.begins()
 	plan := r.opt.Plan.Phases
 	for i := 0; i < len(plan) && !r.isStopped(); {
 		n := 1
@@ -128,6 +146,22 @@ func (r *run) isStopped() bool {
 // stopping reports whether nothing more is to be sent. r.mu is held.
 func (r *run) stopping() bool { return r.stopped || r.ctx.Err() != nil }
 
+// begins waits for the time at which the run is to begin, and returns it.
+func (r *run) begins() trace.Time {
+	now := r.clock.Now()
+	if r.opt.StartAt.IsZero() {
+		return now
+	}
+	at := now.Add(r.opt.StartAt.Sub(time.Now().Round(0))) // by the wall clock
+	timer := time.NewTimer(at.Sub(now))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.halt:
+	}
+	return at
+}
+
 // idle lets a phase without requests pass.
 func (r *run) idle(ph *trace.Phase, number int, start trace.Time) (end trace.Time) {
 	r.Engine.phase.Store(&phaseRun{plan: ph, number: number, start: start})
@@ -149,10 +183,14 @@ func (r *run) group(plan []trace.Phase, number int, start trace.Time) (end trace
 	g := &group{lastDone: start}
 	slots := 0
 	for i := range plan {
-		p := &phaseRun{plan: &plan[i], number: number + i, schedule: newSchedule(r.layout, &plan[i]), over: make(chan struct{})}
+		p := &phaseRun{plan: &plan[i], number: number + i, schedule: r.schedules[number+i-1], over: make(chan struct{})}
 		p.ctx, p.giveUp = context.WithCancel(r.ctx)
+		p.prefills = newGate(r.opt.Shard.Share(plan[i].Prefills))
+		if p.schedule.Slots() == 0 {
+			p.ceiling = newGate(r.opt.Shard.Share(plan[i].Concurrency))
+		}
 		g.phases = append(g.phases, p)
-		slots = max(slots, plan[i].Concurrency)
+		slots = max(slots, p.schedule.Slots())
 	}
 	r.mu.Lock()
 	r.current = g
@@ -162,11 +200,10 @@ func (r *run) group(plan []trace.Phase, number int, start trace.Time) (end trace
 	}
 	r.mu.Unlock()
 
-	var busy sync.WaitGroup
 	for slot := range slots {
-		busy.Go(func() { r.slot(g, slot, start) })
+		g.busy.Go(func() { r.slot(g, slot, start) })
 	}
-	busy.Wait()
+	g.busy.Wait()
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -199,6 +236,9 @@ func (r *run) begin(p *phaseRun, at trace.Time) {
 			defer r.mu.Unlock()
 			r.endSending(p, end)
 		})
+	}
+	if g := r.current; p.schedule.Slots() == 0 {
+		g.busy.Go(func() { r.arrive(g, p) })
 	}
 }
 

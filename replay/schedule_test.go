@@ -32,12 +32,28 @@ func talks(s string) (turns []trace.Turn) {
 	return turns
 }
 
+// fataler is a test, of whatever kind.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+// scheduleOf returns the schedule of a phase.
+func scheduleOf(t fataler, turns []trace.Turn, ph trace.Phase, seed uint64, shard Shard) *Schedule {
+	t.Helper()
+	s, err := newSchedule(newLayout(turns), turns, &ph, 1, seed, shard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // drain asks a schedule for slots in turn until it is over or has handed out
 // most turns, and returns them as "slot:turn", "slot:wait".
 func drain(s *Schedule, slots, most int) string {
 	var got []string
 	for i := 0; len(got) < most; i++ {
-		item, v := s.Next(i%slots, trace.Time(i))
+		item, v := s.Next(i%slots, 0, trace.Time(i))
 		switch v {
 		case Over:
 			return strings.Join(append(got, "over"), " ")
@@ -77,7 +93,7 @@ func TestSchedule(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got := drain(newSchedule(newLayout(test.turns), &test.ph), test.ph.Concurrency, 8)
+			got := drain(scheduleOf(t, test.turns, test.ph, 0, Shard{}), test.ph.Concurrency, 8)
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -99,13 +115,13 @@ func TestScheduleSendsEachTurnOnce(t *testing.T) {
 		}
 		turns := talks(strings.Join(names, " "))
 		slots := rapid.IntRange(1, 4).Draw(t, "slots")
-		s := newSchedule(newLayout(turns), &trace.Phase{Concurrency: slots})
+		s, _ := newSchedule(newLayout(turns), turns, &trace.Phase{Concurrency: slots}, 1, 0, Shard{})
 		sent := map[int]bool{}
 		by := map[string]int{}   // conversation to slot
 		last := map[string]int{} // conversation to index
 		for calls := 0; ; calls++ {
 			slot := rapid.IntRange(0, slots-1).Draw(t, "slot")
-			item, v := s.Next(slot, 0)
+			item, v := s.Next(slot, 0, 0)
 			if v == Over {
 				break
 			}

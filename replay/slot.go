@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"fmt"
 	"time"
 
 	"wattrace/trace"
@@ -10,19 +11,17 @@ import (
 // returns when there is nothing more for it to send.
 func (r *run) slot(g *group, number int, free trace.Time) {
 	x := newExchange(r.client)
-	var buffers [2][]byte
 	var pause time.Duration // before the next request; 0 while the server can be reached
 	for {
 		r.journal.pause()
 		p, item, seq, verdict := r.next(g, number, free)
 		switch verdict {
 		case Send:
-			var reached bool
-			free, reached = r.send(p, item, seq, number, x, &buffers)
-			r.mu.Lock()
-			g.lastDone = max(g.lastDone, free)
-			r.mu.Unlock()
-			if pause = nextPause(pause, reached); pause > 0 {
+			done, reached, sent := r.turn(g, p, item, seq, number, x)
+			if !sent {
+				continue // the phase is over
+			}
+			if free, pause = done, nextPause(pause, reached); pause > 0 {
 				free = r.rest(p, pause)
 			}
 		case Wait:
@@ -31,6 +30,62 @@ func (r *run) slot(g *group, number int, free trace.Time) {
 			return
 		}
 	}
+}
+
+// notYet is the number of a request that may still not be sent.
+const notYet = -1
+
+// turn sends an item when it is due, if the phase still sends then.
+func (r *run) turn(g *group, p *phaseRun, item Item, seq int64, slot int, x *exchange) (done trace.Time, reached, sent bool) {
+	if item.Due > r.clock.Now() && !r.waitUntil(p, item.Due, nil) {
+		return 0, false, false
+	}
+	way, in := r.enter(p)
+	if !in {
+		return 0, false, false
+	}
+	defer way.leave()
+	if seq == notYet {
+		var sends bool
+		if seq, sends = r.commit(p); !sends {
+			return 0, false, false
+		}
+	}
+	done, reached = r.send(p, item, seq, slot, x, way)
+	r.ended(g, done)
+	return done, reached, true
+}
+
+// commit hands a request out, unless its phase sends no more.
+func (r *run) commit(p *phaseRun) (seq int64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.clock.Now()
+	if end := p.start.Add(p.plan.Duration); p.plan.Duration > 0 && now >= end {
+		r.endSending(p, end) // the timer is about to
+	}
+	if p.ended || r.stopping() {
+		return 0, false
+	}
+	return r.number(p, now), true
+}
+
+// number gives the next number to a request that is handed out. r.mu is held.
+func (r *run) number(p *phaseRun, now trace.Time) (seq int64) {
+	seq, r.seq = r.seq, r.seq+1
+	p.handed.Add(1)
+	p.lastSend = now
+	if p.schedule.Slots() > 0 && p.schedule.Exhausted() {
+		r.armGrace(p) // nobody may ask again before it has passed
+	}
+	return seq
+}
+
+// ended notes that an answer has ended.
+func (r *run) ended(g *group, done trace.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g.lastDone = max(g.lastDone, done)
 }
 
 // How long a slot rests after a request that reached no server: twice as long
@@ -72,52 +127,49 @@ func (r *run) next(g *group, slot int, free trace.Time) (p *phaseRun, item Item,
 		}
 		switch {
 		case r.stopping(), p.ended:
-			return p, item, 0, Over
-		case slot >= p.plan.Concurrency:
+			return p, item, notYet, Over
+		case slot >= p.schedule.Slots():
 			v = Wait
 		default:
-			item, v = p.schedule.Next(slot, max(free, p.start))
+			item, v = p.schedule.Next(slot, p.start, max(free, p.start))
 		}
 		if v == Wait && !p.plan.Handover {
-			return p, item, 0, Over // there is no phase to wait for
+			return p, item, notYet, Over // there is no phase to wait for
 		}
 		if v == Over {
 			r.endSending(p, r.clock.Now())
 			continue // in the next phase, if there is one
 		}
-		if v == Send {
-			seq, r.seq = r.seq, r.seq+1
-			p.handed.Add(1)
-			p.lastSend = r.clock.Now()
-			if p.schedule.Total() == trace.Some(p.handed.Load()) {
-				r.armGrace(p) // nobody may ask again before it has passed
-			}
+		if now := r.clock.Now(); v == Send && item.Due <= now && p.prefills == nil {
+			return p, item, r.number(p, now), v
 		}
-		return p, item, seq, v
+		return p, item, notYet, v
 	}
 }
 
 // send makes one request and returns when it ended, and whether it reached a
 // server.
-func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, buffers *[2][]byte) (done trace.Time, reached bool) {
+func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, way *pass) (done trace.Time, reached bool) {
 	turn := &r.opt.Turns[item.Turn]
 	q := r.newRequest()
 	q.Seq, q.Line, q.Phase, q.Slot = seq, int64(item.Turn)+1, p.plan.Name, slot
 	q.Conversation, q.Turn = turn.Conversation, turn.Index
-	q.Target = int(item.Conversation % int64(len(r.opt.Targets)))
+	q.Target = r.balance.pick(item.Conversation, conversationName(turn.Conversation, q.Line))
+	defer r.balance.done(q.Target)
 	q.Scheduled = item.Due
 	q.ExpectedInput, q.ExpectedOutput = turn.Timing.InputTokens, turn.Timing.OutputTokens
 
-	body, err := applyAll(r.opt.Overlays, turn.Payload, buffers)
+	body, err := r.body(turn.Payload, q, &x.buffers)
 	if err != nil { // a trace is checked before it is sent, so it cannot be
 		q.Sent = r.clock.Now()
 		q.Outcome, q.Done = trace.Failed, q.Sent
 		q.Error = trace.RequestError{Class: trace.ErrClient, Message: "overlay: the body is not a JSON object"}
 		r.wasSent(q)
 	} else {
+		x.answered, x.giveUp = way.answered, item.GiveUp
 		x.do(p.ctx, &r.opt.Targets[q.Target], turn.Endpoint, body, q, func() { r.wasSent(q) })
 	}
-	r.count(q)
+	r.count(p, q)
 	done = q.Done
 	switch q.Error.Class {
 	case trace.ErrDNS, trace.ErrConnect, trace.ErrTLS, trace.ErrClient:
@@ -136,7 +188,7 @@ func (r *run) wasSent(q *trace.Request) {
 }
 
 // count adds an ended request to the engine's totals.
-func (r *run) count(q *trace.Request) {
+func (r *run) count(p *phaseRun, q *trace.Request) {
 	r.inFlight.Add(-1)
 	switch q.Outcome {
 	case trace.Succeeded:
@@ -147,6 +199,27 @@ func (r *run) count(q *trace.Request) {
 		r.failed.Add(1)
 	}
 	r.output.Add(q.OutputTokens.Or(0))
+	if p.plan.MaxErrorRate > 0 && q.Outcome != trace.Cancelled {
+		r.judgeErrors(p, q.Outcome == trace.Failed)
+	}
+}
+
+// leastJudged is how many requests of a phase have ended before their share of
+// failures is looked at.
+const leastJudged = 20
+
+// judgeErrors stops the run when too many requests of a phase have failed.
+func (r *run) judgeErrors(p *phaseRun, failed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.answered++
+	if failed {
+		p.failed++
+	}
+	if share := float64(p.failed) / float64(p.answered); p.answered >= leastJudged && share > p.plan.MaxErrorRate && !r.stopped {
+		r.reason = fmt.Sprintf("phase %q: %d of %d requests failed, more than its max_error_rate of %g", p.plan.Name, p.failed, p.answered, p.plan.MaxErrorRate)
+		r.halting()
+	}
 }
 
 // newRequest returns a request without anything, with room for chunks.

@@ -3,6 +3,7 @@ package replay
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 
@@ -44,3 +45,17 @@ func ParseTarget(s string) (Target, error) {
 
 // String returns the base URL.
 func (t Target) String() string { return t.base }
+
+// endpoint returns what connections to the target are made to.
+func (t *Target) endpoint() endpoint {
+	u := t.endpoints[trace.Chat]
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	return endpoint{net.JoinHostPort(u.Hostname(), port), u.Scheme == "https"}
+}

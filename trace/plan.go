@@ -26,15 +26,20 @@ const MaxConcurrency = 1 << 16
 
 // Plan is the load of a run: its phases, one after another.
 type Plan struct {
+	Seed   uint64 // of everything that is drawn at random: the same seed gives the same run
 	Phases []Phase
 }
 
 // Phase is a part of a run with a load of its own. It is [start, end): it
 // drains, and ends when its last request has ended, unless Handover is set.
+//
+// What makes its load is one of four: Rate, Users, FromTrace, or else Concurrency
+// alone, which is a closed loop.
 type Phase struct {
 	Name        string // unique in the plan
 	Kind        PhaseKind
-	Concurrency int           // requests in flight at once; 0 only when idle
+	Concurrency int           // requests in flight at once: of a closed loop always, of an open one at most; 0 is no such limit
+	Load                      // what is not the closed loop, and what shapes the load
 	Requests    int64         // stop after this many; 0 is no such limit
 	Duration    time.Duration // stop sending after this long; 0 is no such limit
 	FirstLine   int64         // 1-based turn of the trace to begin with; 0 is 1
@@ -76,7 +81,7 @@ func (ph *Phase) validate() error {
 	switch {
 	case ph.Requests < 0 || ph.Duration < 0 || ph.Grace < 0 || ph.FirstLine < 0 || ph.Concurrency < 0:
 		return errors.New("a limit is negative")
-	case ph.Kind == Idle && (ph.Concurrency != 0 || ph.Requests != 0 || ph.FirstLine != 0 || ph.Grace != 0 || ph.Handover):
+	case ph.Kind == Idle && (ph.Concurrency != 0 || ph.Requests != 0 || ph.FirstLine != 0 || ph.Grace != 0 || ph.Handover || !ph.Load.isZero()):
 		return errors.New("an idle phase has a duration and nothing else")
 	case ph.Kind == Idle && ph.Duration == 0:
 		return errors.New("an idle phase needs a duration")
@@ -84,10 +89,12 @@ func (ph *Phase) validate() error {
 		return nil
 	case ph.Kind != Warmup && ph.Kind != Measure && ph.Kind != Cooldown:
 		return fmt.Errorf("unknown kind %q (idle, warmup, measure, cooldown)", ph.Kind)
-	case ph.Concurrency == 0:
-		return errors.New("concurrency must be at least 1")
 	case ph.Concurrency > MaxConcurrency:
 		return fmt.Errorf("concurrency must be at most %d", MaxConcurrency)
+	case ph.Users > MaxConcurrency:
+		return fmt.Errorf("users must be at most %d", MaxConcurrency)
+	case ph.FirstLine > 1 && (ph.Order == Shuffle || ph.Order == Random):
+		return fmt.Errorf("first_line means nothing in the order %q", ph.Order)
 	}
-	return nil
+	return ph.validateLoad()
 }

@@ -92,7 +92,7 @@ type Request struct {
 	Conversation string
 	Turn         int
 	Phase        string
-	Slot         int // which of the phase's concurrent slots
+	Slot         int // which of the phase's concurrent slots; in an open loop the lowest that no other request in flight had
 	Target       int // which of the run's servers
 
 	Scheduled  Time      // when the request was due
@@ -114,8 +114,21 @@ type Request struct {
 	ExpectedInput  Opt[int64] // from the side file
 	ExpectedOutput Opt[int64] // from the side file
 
-	Usage  []byte  // the server's usage object, verbatim JSON; nil is none
-	Chunks []Chunk // every event, in order
+	Conn           Opt[int64]         // the connection, numbered from 0 in the order of opening
+	ConnReused     Opt[bool]          // an earlier request had used the connection
+	ConnIdle       Opt[time.Duration] // how long the connection had been waiting, kept or opened ahead
+	ConnectStart   Opt[Time]          // the connection's dial began; unknown unless this request is its first
+	ConnectEnd     Opt[Time]          // the connection stood, TLS included
+	ReadLag        Opt[time.Duration] // how late the client read the answer, at worst; known where the kernel stamps
+	BodyBytes      Opt[int64]         // length of the body as it was sent
+	BodyHash       Opt[uint64]        // XXH3-64 of the body as it was sent, seed 0
+	CacheSalt      string             // the cache_salt that was put into the body; "" is none
+	ResponseID     string             // the server's name of the answer; "" is none
+	OwnChunkStamps bool               // some instants of the answer are the client's, though the run's are the kernel's
+
+	ServerMetrics []byte  // what the server measured of the request: an object of its objects; nil is none
+	Usage         []byte  // the server's usage object, verbatim JSON; nil is none
+	Chunks        []Chunk // every event, in order
 }
 
 // TTFT returns the time to first token: first token - sent.

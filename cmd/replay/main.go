@@ -23,8 +23,33 @@
 //	$ replay --url http://127.0.0.1:8000 --phases plan.yaml -o requests.jsonl trace.jsonl
 //	convert --model llama-8b dataset.jsonl | replay --url http://server:8000 - > requests.jsonl
 //
-// HTTP/1.1, one connection for each request in flight, kept from one to the next.
-// Nothing is retried, redirected or decompressed. After a request that reached no
+// Other loads: an open loop, in which requests are due whether or not the server
+// keeps up (--rate, Poisson arrivals when nothing else is said); the trace's own
+// times (--trace-times, from the side file that convert writes); --users, each
+// sending at a fixed gap. What is late is sent at once and logged as late, and no
+// later time is moved for it; what was drawn at random is the same for the same
+// --seed. Later turns of a conversation follow when the one before has ended, after
+// the delay that the side file has for them. With --concurrency a --rate is no open
+// loop any more: requests wait in line.
+//
+//	$ replay --rate 20 --ramp 1:10s --duration 60s --url http://127.0.0.1:8000 -o requests.jsonl trace.jsonl
+//	$ replay --trace-times --speedup 10 --url http://127.0.0.1:8000 -o requests.jsonl trace.jsonl
+//
+// Where one client is not enough, each of N gets its part of the same schedule:
+//
+//	$ srun -n 4 replay --shard auto --start-at +30s --rate 4000 ... -o requests.%t.jsonl
+//	$ reduce requests.*.jsonl
+//
+// Several --url take turns, conversation by conversation; --balance least sends
+// each request to the server with the fewest in flight, and --balance sticky keeps
+// a conversation with one server for the whole run, also when it comes again, so
+// that its prefix is cached there.
+//
+// HTTP/1.1, one connection for each request in flight, kept from one to the next
+// for up to --keepalive, below the 5 s of uvicorn. The log has the connection of
+// each request, whether it was new and how long it took, so that the time that it
+// took can be told from the server's. --preconnect opens connections ahead. Nothing
+// is retried, redirected or decompressed. After a request that reached no
 // server its slot rests, 10 ms at first and up to 1 s. A request fails by a class:
 //
 //	dns, connect, tls          no connection
@@ -37,6 +62,28 @@
 //	body                       an answer that is not streamed broke off or is not one
 //	client                     this machine ran out of descriptors or ports
 //
+// Events are stamped right after the read that delivered them, some tens of
+// microseconds after they came, more where this machine is busy. With
+// --kernel-timestamps they are stamped by the kernel as their packet comes in (of
+// several packets in one read, the last): within some microseconds, whatever this
+// process does. The kernel stamps with the wall clock, which is converted to the
+// log's; should somebody set it during the run, replay goes on with its own stamps,
+// and warns. The log says of each answer whose stamps it has.
+//
+// A server with a prefix cache answers a trace that it has seen faster and for
+// fewer joules. --cache-salt gives each body a "cache_salt" of its own, which vLLM,
+// SGLang and trtllm-serve (chat) keep caches apart by. It is made from the seed and
+// the request's number, so that a run can be repeated to the byte.
+//
+// With --check nothing is sent. Every line of the trace is checked, and each fault
+// shown with file, line and column (exit status 2); then what the trace holds and
+// how long the load is. --dialect adds what a server of that kind would refuse
+// (exit status 3): trtllm-serve and OpenAI answer 400 to every key that they do not
+// know, and vLLM and SGLang to some combinations. Overlays count, so that --set can
+// be tried:
+//
+//	$ replay --check --dialect trtllm --concurrency 16 --duration 30s trace.jsonl
+//
 // Output tokens are the server's count (usage); where it sends none, events with
 // output are counted, which is a lower bound and marked as such. To get it from a
 // server that has to be asked, and a stream where the trace asks for none:
@@ -45,9 +92,30 @@
 //
 // Flags:
 //
-//	--url URL              base URL of the server (WATTRACE_URL); several take turns,
-//	                       conversation by conversation; a /v1 at its end is dropped
-//	--concurrency N        requests in flight at once (1)
+//	--url URL              base URL of the server (WATTRACE_URL); may be repeated, see
+//	                       --balance; a /v1 at its end is dropped
+//	--balance POLICY       round-robin (conversation by conversation), least (in
+//	                       flight), or sticky (by conversation, for the whole run)
+//	--concurrency N        requests in flight at once (1); with --rate or --trace-times
+//	                       at most (any number)
+//	--rate R               open loop: conversations that begin in a second; where turns
+//	                       belong to none, requests
+//	--arrival KIND, --burstiness SHAPE   poisson, constant or gamma, with its shape
+//	--arrival-normalize    the last arrival is due at their number / rate, as vLLM's
+//	                       benchmark has it
+//	--trace-times          the trace's own times; --speedup X, --from TIME, --to TIME,
+//	                       --max-gap TIME, --open-loop-strict
+//	--users N, --turn-gap TIME   users, and the time between two requests of one
+//	--think TIME           between an answer and the slot's next request
+//	--stagger TIME         begin the slots one after another
+//	--ramp FROM:TIME[:exponential]   get to the rate or concurrency from another one
+//	--prefill-concurrency N   requests at once without a first token
+//	--cancel SHARE:TIME    give up a share of the requests so long after each was sent
+//	--order ORDER, --repeat N   sequential, shuffle or random; each conversation N times
+//	--max-error-rate SHARE stop the run (exit 3) when more of a phase's requests fail
+//	--seed SEED            of what is drawn at random (0)
+//	--shard I/N, auto, auto/N   be one of N clients; auto asks Slurm, Open MPI, Kubernetes
+//	--start-at TIME        RFC 3339, Unix seconds, or +30s
 //	--requests N           stop after so many
 //	--duration TIME        stop sending after so long: 90s, 2m
 //	--warmup-requests N, --warmup-duration TIME   a phase warmup before profiling
@@ -63,14 +131,29 @@
 //	--api-key-file FILE    the API key; else WATTRACE_API_KEY. It is written nowhere
 //	--server-messages      log the messages of servers' error objects too. By default
 //	                       their type and code are: messages may quote the prompt
+//	--preconnect N         open N connections before the first phase, to the servers
+//	                       in turn; one that a server closes meanwhile is made anew
+//	--keepalive TIME       close a connection that has rested so long (4s)
+//	--source-address ADDRESS   connect from this local address; may be repeated, and
+//	                       they take turns: each has some 28,000 ports
+//	--kernel-timestamps    stamp what arrives with the kernel's clock (Linux)
+//	--ca-file FILE         trust the certificates in FILE (PEM), and no others
+//	--server-name NAME     the name that the server's certificate must have, and that
+//	                       is asked for (SNI); else that of the URL
+//	--insecure             do not check the server's certificate; the log says so
+//	--cache-salt SEED      give each body a cache_salt of its own, made from SEED
+//	--check                send nothing; say what the trace and the load are
+//	--dialect KIND         of --check: what trtllm, vllm, sglang or openai would refuse
+//	--format FORMAT        of --check: text, or json
 //	-o FILE, --force       write to FILE; replace it if it exists
 //	-q, --progress MODE    no progress and no summary; auto, plain or none
 //
 // Ctrl-C (or SIGTERM, or a terminal that goes away) stops sending, waits for what is in flight, and closes the log, which
 // then says that it was stopped. Pressed again, it cancels what is in flight.
 //
-// Exit status: 0 ok, 1 failed, 2 usage, 3 finished but incomplete (some requests
-// failed), 130 interrupted.
+// Exit status: 0 ok, 1 failed, 2 usage (with --check also a trace with a fault), 3
+// finished but incomplete (some requests failed, or would be refused), 130
+// interrupted.
 package main
 
 import (

@@ -11,8 +11,8 @@
 // Nothing it says is real: the words are made up, each device has "simulated" in
 // its name, and so does every report made from it.
 //
-// The server speaks /v1/completions, /v1/chat/completions (streamed and whole),
-// /v1/models and /health, as vLLM does; package wattrace/replay/simserver says
+// The server speaks /v1/completions, /v1/chat/completions and /v1/responses
+// (streamed and whole) and /v1/models; package wattrace/replay/simserver says
 // what it heeds and how it counts tokens. It batches continuously: a step feeds
 // prompts and makes one token for every running request, and takes a time that
 // depends on both. The GPUs share each request (tensor parallelism), so all of
@@ -26,6 +26,29 @@
 //	simulate --listen 127.0.0.1:0 --addr-file server.url &
 //	until [ -s server.url ]; do sleep 0.1; done
 //	curl -s "$(cat server.url)/v1/models"
+//
+// # Dialects
+//
+// Servers with one interface differ in what a client must be ready for. --dialect
+// chooses whose manners it has:
+//
+//	vllm    usage only on request; "reasoning"; an engine that fails is an error
+//	        event, and [DONE] follows; keys it does not know are ignored;
+//	        /health, /version, /metrics (vllm:...)
+//	sglang  the finish reason in an event of its own; "reasoning_content"; flat
+//	        errors; any model's name; a full queue is 503, in a stream an event;
+//	        /health, /server_info, /metrics (sglang:...), /generate
+//	trtllm  keys it does not know are refused, quoting them; usage is on where
+//	        stream_options is there at all; max_tokens is lowered to what fits; an
+//	        engine that fails cuts the stream; /health, /version, /metrics (steps,
+//	        JSON), /perf_metrics, /prometheus/metrics
+//	openai  keys it does not know are refused, ignore_eos among them; reasoning is
+//	        counted and not sent; a full queue is 429 with Retry-After; no page
+//	        but /v1/models
+//
+// tool_choice "required", or one that names a function, makes the answer a call.
+// What happens to a server now and then can be asked for: --fail-every, and
+// --max-queue where the server has a limit.
 //
 // # The GPUs
 //
@@ -49,6 +72,13 @@
 //	--addr-file FILE    write the server's URL to FILE once it listens, and remove
 //	                    FILE at the end
 //	--model NAME        name of the model (wattrace-simulated)
+//	--dialect SERVER    vllm, sglang, trtllm or openai (vllm)
+//	--max-context N     refuse more than N tokens of a prompt and its answer (131072)
+//	--max-queue N       refuse requests while N wait; sglang and openai (0: no limit)
+//	--reasoning-tokens N  begin chats and responses with N tokens of reasoning (0)
+//	--fail-every N      let every Nth request fail before its last token (0: none)
+//	--request-metrics   tell the times of each request: vllm's "metrics" in answers,
+//	                    trtllm's /perf_metrics and /prometheus/metrics
 //	--gpus N            number of GPUs (4)
 //	--arch NAME         architecture of the GPUs (hopper)
 //	--seed N            decides words, lengths, and the differences of the GPUs (1)

@@ -1,38 +1,31 @@
 package plan
 
 import (
+	"math"
+
 	"wattrace/formats/strictyaml"
 	"wattrace/trace"
 )
 
 func (f file) phase(n strictyaml.Node) (trace.Phase, error) {
 	ph := trace.Phase{Kind: trace.Measure}
-	err := f.Object(n, "a phase", func(key string, v strictyaml.Node) (err error) {
-		var count int64
-		switch key {
-		case "name":
-			ph.Name, err = f.Text(key, v)
-		case "kind":
-			var kind string
-			kind, err = f.Text(key, v)
-			ph.Kind = trace.PhaseKind(kind)
-		case "concurrency":
-			count, err = f.Whole(key, v, 1, 1<<20)
-			ph.Concurrency = int(count)
-		case "requests":
-			ph.Requests, err = f.Whole(key, v, 1, 1<<53)
-		case "first_line":
-			ph.FirstLine, err = f.Whole(key, v, 1, 1<<53)
-		case "duration":
-			ph.Duration, err = f.Duration(key, v)
-		case "grace":
-			ph.Grace, err = f.Duration(key, v)
-		case "handover":
-			ph.Handover, err = f.Boolean(key, v)
-		default:
-			return strictyaml.ErrUnknown
+	err := f.Object(n, "a phase", func(name string, v strictyaml.Node) (err error) {
+		if name == "name" {
+			ph.Name, err = f.Text(name, v)
+			return err
 		}
-		return err
+		for _, k := range keys {
+			if k.name == name {
+				return k.field(&ph).yaml(f, name, v)
+			}
+		}
+		return strictyaml.ErrUnknown
 	})
+	if i := len(ph.Ramp) - 1; i >= 0 && math.IsNaN(ph.Ramp[i].Value) {
+		ph.Ramp[i].Value = ph.Rate
+		if ph.Rate == 0 {
+			ph.Ramp[i].Value = float64(ph.Concurrency)
+		}
+	}
 	return ph, err
 }

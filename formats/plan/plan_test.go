@@ -127,7 +127,7 @@ func plans(t *rapid.T) trace.Plan {
 			p.Phases = append(p.Phases, trace.Phase{Name: name, Kind: trace.Idle, Duration: time.Duration(rapid.Int64Range(1, 1<<50).Draw(t, "d"))})
 			continue
 		}
-		p.Phases = append(p.Phases, trace.Phase{
+		ph := trace.Phase{
 			Name:        name,
 			Kind:        rapid.SampledFrom([]trace.PhaseKind{trace.Warmup, trace.Measure, trace.Cooldown}).Draw(t, "kind"),
 			Concurrency: rapid.IntRange(1, trace.MaxConcurrency).Draw(t, "c"),
@@ -136,9 +136,125 @@ func plans(t *rapid.T) trace.Plan {
 			FirstLine:   rapid.Int64Range(0, 1<<53).Draw(t, "f"),
 			Grace:       time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "g")),
 			Handover:    i < n-1 && rapid.Bool().Draw(t, "h"),
-		})
+		}
+		load(t, &ph)
+		p.Phases = append(p.Phases, ph)
 	}
+	p.Seed = rapid.Uint64Range(0, 1<<53).Draw(t, "seed")
 	return p
+}
+
+// load draws the load of a phase that is a closed loop.
+func load(t *rapid.T, ph *trace.Phase) {
+	span := func(least int64) time.Duration {
+		return time.Duration(rapid.Int64Range(least, 1<<40).Draw(t, "span"))
+	}
+	number := func() float64 { return rapid.Float64Range(1e-3, trace.MaxRate).Draw(t, "number") }
+	if rapid.Bool().Draw(t, "cancel") {
+		ph.CancelShare, ph.CancelAfter = rapid.Float64Range(1e-3, 1).Draw(t, "share"), span(1)
+	}
+	ph.Prefills = rapid.IntRange(0, 9).Draw(t, "prefills")
+	ph.MaxErrorRate = rapid.Float64Range(0, 0.99).Draw(t, "errors")
+	kind := rapid.SampledFrom([]trace.LoadKind{trace.ClosedLoop, trace.OpenLoop, trace.TraceTimes, trace.UserLoop}).Draw(t, "load")
+	if kind == trace.TraceTimes {
+		ph.FirstLine = 0
+		ph.FromTrace, ph.Speedup, ph.MaxGap = true, number(), span(0)
+		ph.Strict, ph.From = rapid.Bool().Draw(t, "strict"), span(0)
+		if rapid.Bool().Draw(t, "to") {
+			ph.To = ph.From + span(1)
+		}
+		return
+	}
+	ph.Order = rapid.SampledFrom([]trace.Order{"", trace.Sequential, trace.Shuffle, trace.Random}).Draw(t, "order")
+	if ph.Order == trace.Shuffle || ph.Order == trace.Random {
+		ph.FirstLine = 0
+	}
+	ph.Repeat = rapid.IntRange(0, 9).Draw(t, "repeat")
+	switch kind {
+	case trace.OpenLoop:
+		ph.Rate, ph.Concurrency = number(), rapid.IntRange(0, 9).Draw(t, "at most")
+		ph.Arrival = rapid.SampledFrom([]trace.Arrival{"", trace.Poisson, trace.Constant, trace.Gamma}).Draw(t, "arrival")
+		if ph.Arrival == trace.Gamma {
+			ph.Shape = number()
+		}
+	case trace.UserLoop:
+		ph.Users, ph.TurnGap, ph.Concurrency = rapid.IntRange(1, 99).Draw(t, "users"), span(1), 0
+		return
+	default:
+		ph.Think = span(0)
+	}
+	if rapid.Bool().Draw(t, "ramp") {
+		ph.RampShape = rapid.SampledFrom([]trace.RampShape{"", trace.Linear, trace.Exponential}).Draw(t, "shape")
+		at := time.Duration(0)
+		for range rapid.IntRange(2, 4).Draw(t, "points") {
+			ph.Ramp = append(ph.Ramp, trace.RampPoint{At: at, Value: number()})
+			at += span(1)
+		}
+	} else if kind == trace.ClosedLoop {
+		ph.Stagger = span(0)
+	}
+}
+
+func TestReadLoads(t *testing.T) {
+	t.Parallel()
+	const in = `schema: wattrace.plan/1
+seed: 7
+phases:
+  - {name: a, rate: 20, arrival: gamma, shape: 0.5, requests: 100, ramp: {from: 2, over: 30s, shape: exponential}}
+  - {name: b, concurrency: 8, think: 1s, ramp: {points: [{at: 0s, value: 0}, {at: 10s, value: 4}]}}
+  - {name: c, times: trace, speedup: 10, from: 1m, to: 2m, concurrency: 64}
+  - {name: d, users: 4, turn_gap: 10s, order: shuffle, cancel_share: 0.1, cancel_after: 2s}
+`
+	want := trace.Plan{Seed: 7, Phases: []trace.Phase{
+		{Name: "a", Kind: trace.Measure, Requests: 100, Load: trace.Load{Rate: 20, Arrival: trace.Gamma, Shape: 0.5, RampShape: trace.Exponential, Ramp: []trace.RampPoint{{Value: 2}, {At: 30 * time.Second, Value: 20}}}},
+		{Name: "b", Kind: trace.Measure, Concurrency: 8, Load: trace.Load{Think: time.Second, Ramp: []trace.RampPoint{{}, {At: 10 * time.Second, Value: 4}}}},
+		{Name: "c", Kind: trace.Measure, Concurrency: 64, Load: trace.Load{FromTrace: true, Speedup: 10, From: time.Minute, To: 2 * time.Minute}},
+		{Name: "d", Kind: trace.Measure, Load: trace.Load{Users: 4, TurnGap: 10 * time.Second, Order: trace.Shuffle, CancelShare: 0.1, CancelAfter: 2 * time.Second}},
+	}}
+	got, err := Read(strings.NewReader(in), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestLoadErrors reads phases whose keys contradict each other.
+func TestLoadErrors(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"rate: 0":                                      "3:21: rate must be a number above zero",
+		"rate: 2, users: 3, turn_gap: 1s":              `3:5: phase "a": rate, times and users exclude each other`,
+		"rate: 2, think: 1s":                           `3:5: phase "a": think means nothing in an open loop at a rate`,
+		"rate: 2, arrival: even":                       `3:5: phase "a": unknown arrival "even" (poisson, constant, gamma)`,
+		"rate: 2, arrival: gamma":                      `3:5: phase "a": gamma arrivals and a shape need each other`,
+		"rate: 2, shape: 2":                            `3:5: phase "a": gamma arrivals and a shape need each other`,
+		"rate: 2000000":                                `3:5: phase "a": rate must be at most 1e+06`,
+		"times: clock":                                 "3:22: times is \"clock\", and must be one of trace",
+		"times: trace, from: 2m, to: 1m":               `3:5: phase "a": to must be after from`,
+		"concurrency: 1, speedup: 2":                   `3:5: phase "a": speedup means nothing in a closed loop`,
+		"users: 3":                                     `3:5: phase "a": users need a turn_gap`,
+		"concurrency: 1, cancel_share: 0.5":            `3:5: phase "a": cancel needs a share, from 0 to 1, and a time after which`,
+		"concurrency: 1, order: backwards":             `3:5: phase "a": unknown order "backwards" (sequential, shuffle, random)`,
+		"concurrency: 1, order: random, first_line: 2": `3:5: phase "a": first_line means nothing in the order "random"`,
+		"concurrency: 4, ramp: {from: 1}":              "3:37: a ramp has from and over, or points",
+		"concurrency: 4, ramp: {over: 1s, points: []}": "3:37: a ramp has from and over, or points",
+		"concurrency: 4, ramp: {points: [{at: 1s, value: 1}, {at: 2s, value: 4}]}": `3:5: phase "a": a ramp begins at 0 and has an end`,
+		"concurrency: 4, ramp: {points: [{at: 0s, value: 1}, {at: 0s, value: 4}]}": `3:5: phase "a": the points of a ramp must be in order of time`,
+		"rate: 4, ramp: {from: 0, over: 1s, shape: exponential}":                   `3:5: phase "a": an exponential ramp cannot begin or end at 0`,
+		"rate: 4, ramp: {from: -1, over: 1s}":                                      "3:37: from must be a number of at least zero",
+		"concurrency: 4, ramp: {from: 1, over: 1s, shape: round}":                  `3:64: shape is "round", and must be one of linear, exponential`,
+		"concurrency: 1, stagger: 1s, ramp: {from: 1, over: 1s}":                   `3:5: phase "a": stagger and ramp exclude each other`,
+		"rate: 4, duration: 1s, normalize: true":                                   `3:5: phase "a": normalize needs a number of requests and no ramp`,
+		"concurrency: 1, max_error_rate: 1.5":                                      `3:5: phase "a": max_error_rate must be from 0 to less than 1`,
+		"kind: idle, duration: 1s, rate: 3":                                        `3:5: phase "a": an idle phase has a duration and nothing else`,
+	} {
+		_, err := Read(strings.NewReader("schema: wattrace.plan/1\nphases:\n  - {name: a, "+in+"}\n"), "p")
+		if err == nil || err.Error() != "p:"+want {
+			t.Errorf("%s:\ngot  %v\nwant p:%s", in, err, want)
+		}
+	}
 }
 
 func TestRoundTrips(t *testing.T) {
@@ -195,8 +311,8 @@ func TestParseJSONErrors(t *testing.T) {
 		`{"schema":"wattrace.plan/2"}`:                                           `plan: schema "wattrace.plan/2" is not known here (this program knows wattrace.plan/1)`,
 		`{"schema":"wattrace.plan/1"}`:                                           "plan: the plan has no phase",
 		`{"schema":"wattrace.plan/1","phases":3}`:                                "plan: cannot unmarshal number into Go struct field .phases",
-		`{"schema":"wattrace.plan/1","phases":[{"name":"a","duration":3}]}`:      `plan: a duration must be a string such as "90s"`,
-		`{"schema":"wattrace.plan/1","phases":[{"name":"a","duration":"soon"}]}`: `plan: duration "soon" is not one such as 90s`,
+		`{"schema":"wattrace.plan/1","phases":[{"name":"a","duration":3}]}`:      `plan: duration: a duration must be a string such as "90s"`,
+		`{"schema":"wattrace.plan/1","phases":[{"name":"a","duration":"soon"}]}`: `plan: duration: duration "soon" is not one such as 90s`,
 	} {
 		if _, err := ParseJSON([]byte(in)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", in, err, want)

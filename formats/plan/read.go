@@ -17,10 +17,16 @@ func Read(r io.Reader, name string) (trace.Plan, error) {
 	var p trace.Plan
 	var nodes []strictyaml.Node
 	body, err := f.Read(r, func(key string, value strictyaml.Node) (err error) {
-		if key != "phases" {
+		switch key {
+		case "seed":
+			var seed int64
+			seed, err = f.Whole(key, value, 0, 1<<53)
+			p.Seed = uint64(seed)
+		case "phases":
+			nodes, err = f.List(key, value)
+		default:
 			return strictyaml.ErrUnknown
 		}
-		nodes, err = f.List(key, value)
 		return err
 	})
 	if err != nil {

@@ -12,12 +12,16 @@ import (
 
 // Write writes p as a plan file, with every key that has a value.
 func Write(w io.Writer, p *trace.Plan) error {
-	b := []byte("schema: " + Schema + "\nphases:\n")
+	b := []byte("schema: " + Schema + "\n")
+	if p.Seed != 0 {
+		b = append(b, "seed: "+strconv.FormatUint(p.Seed, 10)+"\n"...)
+	}
+	b = append(b, "phases:\n"...)
 	for i := range p.Phases {
 		lead := "  - "
 		fields(&p.Phases[i], func(key, value string) {
 			b = append(b, lead...)
-			if key != "name" { // kinds and durations are plain in YAML
+			if key != "name" { // words and durations are plain in YAML
 				value = strings.Trim(value, `"`)
 			}
 			b = append(append(append(b, key...), ": "...), value...)
@@ -31,7 +35,11 @@ func Write(w io.Writer, p *trace.Plan) error {
 
 // AppendJSON appends the JSON form of p, as the request log holds it.
 func AppendJSON(dst []byte, p *trace.Plan) []byte {
-	dst = append(dst, `{"schema":"`+Schema+`","phases":[`...)
+	dst = append(dst, `{"schema":"`+Schema+`"`...)
+	if p.Seed != 0 {
+		dst = strconv.AppendUint(append(dst, `,"seed":`...), p.Seed, 10)
+	}
+	dst = append(dst, `,"phases":[`...)
 	for i := range p.Phases {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -51,26 +59,15 @@ func AppendJSON(dst []byte, p *trace.Plan) []byte {
 // and thereby as YAML. The first is always the name.
 func fields(ph *trace.Phase, one func(key, value string)) {
 	one("name", quote(ph.Name))
-	one("kind", quote(string(ph.Kind)))
-	if ph.Concurrency != 0 {
-		one("concurrency", strconv.Itoa(ph.Concurrency))
-	}
-	if ph.Requests != 0 {
-		one("requests", strconv.FormatInt(ph.Requests, 10))
-	}
-	if ph.Duration != 0 {
-		one("duration", quote(duration(ph.Duration)))
-	}
-	if ph.FirstLine != 0 {
-		one("first_line", strconv.FormatInt(ph.FirstLine, 10))
-	}
-	if ph.Grace != 0 {
-		one("grace", quote(duration(ph.Grace)))
-	}
-	if ph.Handover {
-		one("handover", "true")
+	for _, k := range keys {
+		if f := k.field(ph); !f.isZero() {
+			one(k.name, f.json())
+		}
 	}
 }
+
+func (w whole[T]) json() string { return strconv.FormatInt(int64(*w.v), 10) }
+func (p positive) json() string { return strconv.FormatFloat(*p.v, 'f', -1, 64) }
 
 // quote returns s as a JSON string. Marshal of a string cannot fail.
 func quote(s string) string {

@@ -71,9 +71,12 @@ func BenchmarkWriteRequest(b *testing.B) {
 }
 
 // TestReadDoesNotAllocate checks that reading a request line costs no memory
-// once its buffers have grown.
+// once its buffers have grown, but for the two strings that each request has for
+// itself.
 func TestReadDoesNotAllocate(t *testing.T) {
-	line := encode(t, exampleLog()[3])
+	rec3 := exampleLog()[3]
+	rec3.Request.CacheSalt, rec3.Request.ResponseID = "", ""
+	line := encode(t, rec3)
 	head := encode(t, exampleLog()[0])
 	rd := NewReader(io.MultiReader(bytes.NewReader(head), bytes.NewReader(bytes.Repeat(line, 2000))), "log")
 	var rec Record

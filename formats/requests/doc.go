@@ -5,10 +5,10 @@
 // The log is JSON Lines, UTF-8, one object per line, the key "type" first.
 // testdata/example.jsonl is a whole one:
 //
-//	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000","spread_nanos":290},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"]}
+//	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000","spread_nanos":290},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"],"chunk_clock":"kernel","connections":{"balance":"least","keepalive_seconds":4,"preconnect":64,"source_addresses":2,"tls_insecure":true,"cache_salt_seed":7}}
 //	{"type":"phase","phase":"profiling","kind":"measure","event":"start","at_nanos":2000000000,"concurrency":64}
 //	{"type":"sent","seq":17,"line":18,"phase":"profiling","sent_nanos":2000120034}
-//	{"type":"request","seq":17,"line":18,"phase":"profiling","slot":3,"target":0,"scheduled_nanos":2000120000,"sent_nanos":2000120034,"wrote_nanos":2000160000,"first_byte_nanos":2090000000,"first_token_nanos":2090331000,"last_token_nanos":4600000000,"done_nanos":4600100000,"outcome":"succeeded","status":200,"finish_reason":"length","input_tokens":812,"output_tokens":128,"token_source":"usage","expected_input_tokens":812,"expected_output_tokens":128,"usage":{"prompt_tokens":812,"completion_tokens":128},"chunk_kinds":"r1c127f1u1d1","chunk_micros":[90211,20113,...]}
+//	{"type":"request","seq":17,"line":18,"phase":"profiling","slot":3,"target":0,"scheduled_nanos":2000120000,"sent_nanos":2000120034,"wrote_nanos":2000160000,"first_byte_nanos":2090000000,"first_token_nanos":2090331000,"last_token_nanos":4600000000,"done_nanos":4600100000,"outcome":"succeeded","status":200,"finish_reason":"length","input_tokens":812,"output_tokens":128,"token_source":"usage","expected_input_tokens":812,"expected_output_tokens":128,"conn":3,"conn_reused":true,"conn_idle_nanos":1200000,"read_lag_nanos":310000,"body_bytes":4210,"body_xxh3":"0f9c3de1a7b24c58","cache_salt":"8c1f0a6e52d94b37","response_id":"chatcmpl-71","chunk_clock":"user","server_metrics":{"metrics":{"queue_time_ms":0.5}},"usage":{"prompt_tokens":812,"completion_tokens":128},"chunk_kinds":"r1c127f1u1d1","chunk_micros":[90211,20113,...]}
 //	{"type":"clock","at_nanos":12000000000,"boot_nanos":"824345678901","monotonic_nanos":"824345678901","unix_nanos":"1780000012000000000","spread_nanos":310}
 //	{"type":"client","at_nanos":12000000000,"cpu_seconds":0.31,"in_flight":64}
 //	{"type":"phase","phase":"profiling","kind":"measure","event":"end","at_nanos":30000000000}
@@ -16,8 +16,8 @@
 //
 // # Time
 //
-// A key that ends in _nanos and holds a number is an instant in integer
-// nanoseconds since the run's anchor, on the steady clock, of less than 2^61 either
+// A key that ends in _nanos and holds a number is, but for spread_nanos and the
+// durations named below, an instant in integer nanoseconds since the run's anchor, on the steady clock, of less than 2^61 either
 // way, so that what is made of differences fits 64 bits. The clock object of
 // the run line reads the boot, monotonic and wall clocks at the anchor; clock
 // lines read them again, at the end and at least every 10 s. Those readings are
@@ -29,9 +29,11 @@
 //	run      the first line. producer, clock, trace (path, SHA-256 of the bytes,
 //	         turns), targets (base URLs, without user or key), plan (see
 //	         package plan), overlays (as given to --set), seed where one was
-//	         used, shard {index, count} where there is one
+//	         used, shard {index, count} where there is one, chunk_clock,
+//	         connections; see below
 //	phase    a phase starts or ends: phase, kind, event ("start", "end"),
-//	         at_nanos; at the start also its concurrency
+//	         at_nanos; at the start also its concurrency: its slots or users, of
+//	         this shard. An open loop has none
 //	sent     a request was handed to the HTTP client; its request line follows
 //	         when it has ended, so these show what a killed run had in flight
 //	request  a request ended; see below
@@ -44,12 +46,33 @@
 // skips types and keys that it does not know and refuses a schema with a
 // higher number. Keys whose value is unknown are absent, never 0 or null.
 //
+// # The client
+//
+// chunk_clock says who stamped what arrived: "user" (or no such key) is the
+// client, right after the read that delivered the bytes; "kernel" is the kernel,
+// when the last packet of that read arrived. connections says what else of the
+// client changes what is measured, and leaves out what was not asked for:
+//
+//	balance            how requests were shared among the targets: round-robin
+//	                   (conversation by conversation), least (the target with
+//	                   the fewest in flight), sticky (by conversation, for the
+//	                   whole run)
+//	keepalive_seconds  an idle connection was closed after so long
+//	preconnect         connections that were opened before the first phase
+//	source_addresses   local addresses that took turns
+//	tls_insecure       true: servers' certificates were not checked
+//	cache_salt_seed    each body got a cache_salt of its own, from this seed and
+//	                   its seq
+//
 // # The request line
 //
 //	seq, line        order of sending from 0; 1-based turn of the trace
 //	conversation, turn   where the turn belongs to a conversation
-//	phase, slot, target  phase by name; slot of the phase; index into targets
-//	scheduled_nanos  when it was due: in a closed loop, when its slot was free
+//	phase, slot, target  phase by name; slot of the phase, in an open loop the
+//	                 lowest number that no other request in flight had; index into
+//	                 targets
+//	scheduled_nanos  when it was due: in a closed loop, when its slot was free, or
+//	                 its user had thought; in an open loop, by the schedule
 //	sent_nanos       the HTTP client was called
 //	wrote_nanos      the last write of the request returned
 //	first_byte_nanos the first byte of the answer was readable
@@ -67,6 +90,27 @@
 //	                 object says; chunks: events with output were counted,
 //	                 which is a lower bound
 //	expected_input_tokens, expected_output_tokens   from the trace's side file
+//	conn, conn_reused   the connection, numbered from 0 in the order of
+//	                 opening; whether an earlier request had used it
+//	conn_idle_nanos  for how long it had been waiting, kept or opened ahead: a
+//	                 duration, unlike the other keys
+//	connect_nanos, connected_nanos   its dial began; it stood, TLS included.
+//	                 Only where the request is its first. A dial may be older
+//	                 than the request: it was begun for another one, or ahead
+//	read_lag_nanos   where the kernel stamps: how long, at worst, what had come
+//	                 waited for the client to read it, which is by how much its
+//	                 own stamps would have been late; a duration
+//	body_bytes, body_xxh3   length and hash (XXH3, 64 bits, seed 0: xxhsum -H3)
+//	                 of the body as it was sent, overlays applied
+//	cache_salt       the value that the body was given
+//	response_id      the id of the answer
+//	chunk_clock      "user" where the run's is "kernel" and some instants of
+//	                 this answer are the client's all the same: the kernel gave
+//	                 no stamp, or the wall clock was set (see the clock lines)
+//	server_metrics   what the server measured, by the keys of its answer, as it
+//	                 stood there: metrics (vLLM), meta_info (SGLang),
+//	                 perf_metrics and disaggregated_params (TensorRT-LLM).
+//	                 Members that could hold text or tokens are left out
 //	usage            the server's usage object, verbatim
 //	chunk_kinds      run lengths of event kinds, one letter and a count each:
 //	                 r role, c content, g reasoning, t tool, f finish, u usage,

@@ -70,6 +70,16 @@ func (d *draw) request() trace.Request {
 	if q.Conversation = d.text(); q.Conversation != "" {
 		q.Turn = int(d.byte())
 	}
+	q.Conn, q.BodyBytes = opt(d, d.count), opt(d, d.count)
+	q.ConnReused = opt(d, func() bool { return d.byte()%2 == 0 })
+	q.ConnIdle = opt(d, func() time.Duration { return time.Duration(d.count()) })
+	q.ReadLag = opt(d, func() time.Duration { return time.Duration(d.count()) })
+	q.ConnectStart, q.ConnectEnd = opt(d, d.time), opt(d, d.time)
+	q.BodyHash = opt(d, func() uint64 { return uint64(d.int64()) })
+	q.CacheSalt, q.ResponseID, q.OwnChunkStamps = d.text(), d.text(), d.byte()%2 == 1
+	if d.byte()%2 == 1 {
+		q.ServerMetrics, _ = json.Marshal(map[string]map[string]int64{d.text(): {d.text(): d.int64()}})
+	}
 	if q.OutputTokens.OK {
 		q.TokenSource = []trace.TokenSource{trace.FromUsage, trace.FromChunks}[d.byte()%2]
 	}
@@ -99,6 +109,11 @@ func FuzzWriteReadRoundTrip(f *testing.F) {
 		log[0].Run.Targets = append(log[0].Run.Targets, d.text())
 		log[0].Run.Overlays = append(log[0].Run.Overlays, d.text())
 		log[0].Run.Seed = opt(d, d.int64)
+		log[0].Run.ChunkClock = []ChunkClock{"", UserClock, KernelClock}[d.byte()%3]
+		log[0].Run.Connections = Connections{
+			Balance: d.text(), KeepAlive: time.Duration(d.int64()&(1<<40-1)) * time.Microsecond, Preconnect: int(d.byte()),
+			SourceAddresses: int(d.byte()), Insecure: d.byte()%2 == 1, CacheSaltSeed: opt(d, d.int64),
+		}
 		log[0].Run.Clock.Anchor.UnixNanos = d.int64() | 1
 		log[1].Phase.Phase, log[1].Phase.At = d.text(), d.time()
 		log[2].Sent = Sent{Seq: d.count(), Line: 1 + d.count()/2, Phase: d.text(), At: d.time()}

@@ -47,7 +47,7 @@ func (p *parser) clock(what string, c *trace.Clock, s *trace.ClockSnapshot, requ
 	})
 }
 
-var runKeys = []string{"schema", "producer", "clock", "trace", "targets", "plan", "overlays", "seed", "shard"}
+var runKeys = []string{"schema", "producer", "clock", "trace", "targets", "plan", "overlays", "seed", "shard", "chunk_clock", "connections"}
 
 func (p *parser) run(r *Run) {
 	*r = Run{}
@@ -88,6 +88,36 @@ func (p *parser) run(r *Run) {
 					r.Shard.Count = int(p.integer("count", 1, 1<<30))
 				}
 			})
+		case 9:
+			r.ChunkClock = p.chunkClock()
+		case 10:
+			p.connections(&r.Connections)
+		}
+	})
+}
+
+var connectionsKeys = []string{"balance", "keepalive_seconds", "preconnect", "source_addresses", "tls_insecure", "cache_salt_seed"}
+
+func (p *parser) connections(c *Connections) {
+	p.object("connections", connectionsKeys, 1, func(k int) {
+		start := p.i
+		switch k {
+		case 0:
+			c.Balance = p.text("balance")
+		case 1:
+			s := p.number("keepalive_seconds")
+			if s < 0 || s > 1e9 {
+				p.fail(start, "keepalive_seconds is out of range")
+			}
+			c.KeepAlive = time.Duration(math.Round(s * 1e9))
+		case 2:
+			c.Preconnect = int(p.integer("preconnect", 0, math.MaxInt32))
+		case 3:
+			c.SourceAddresses = int(p.integer("source_addresses", 0, math.MaxInt32))
+		case 4:
+			c.Insecure = p.boolean("tls_insecure")
+		case 5:
+			c.CacheSaltSeed = trace.Some(p.integer("cache_salt_seed", any64, max64))
 		}
 	})
 }

@@ -34,6 +34,18 @@ const (
 	kSource
 	kExpectedInput
 	kExpectedOutput
+	kConn
+	kReused
+	kConnIdle
+	kConnect
+	kConnected
+	kReadLag
+	kBodyBytes
+	kBodyHash
+	kSalt
+	kResponse
+	kChunkClock
+	kMetrics
 	kUsage
 	kKinds
 	kMicros
@@ -48,6 +60,10 @@ var requestKeys = []string{
 	kOutcome: "outcome", kStatus: "status", kError: "error", kFinish: "finish_reason",
 	kInput: "input_tokens", kOutput: "output_tokens", kSource: "token_source",
 	kExpectedInput: "expected_input_tokens", kExpectedOutput: "expected_output_tokens",
+	kConn: "conn", kReused: "conn_reused", kConnIdle: "conn_idle_nanos",
+	kConnect: "connect_nanos", kConnected: "connected_nanos",
+	kReadLag: "read_lag_nanos", kBodyBytes: "body_bytes", kBodyHash: "body_xxh3", kSalt: "cache_salt",
+	kResponse: "response_id", kChunkClock: "chunk_clock", kMetrics: "server_metrics",
 	kUsage: "usage", kKinds: "chunk_kinds", kMicros: "chunk_micros",
 }
 
@@ -60,6 +76,9 @@ func (r *Reader) request(q *trace.Request) {
 	chunks := q.Chunks[:0]
 	if q.Usage != nil {
 		r.usage = q.Usage[:0]
+	}
+	if q.ServerMetrics != nil {
+		r.metrics = q.ServerMetrics[:0]
 	}
 	*q = trace.Request{}
 	r.kinds = r.kinds[:0]
@@ -113,8 +132,32 @@ func (r *Reader) request(q *trace.Request) {
 			q.ExpectedInput = trace.Some(p.integer(what, 0, max53))
 		case kExpectedOutput:
 			q.ExpectedOutput = trace.Some(p.integer(what, 0, max53))
+		case kConn:
+			q.Conn = trace.Some(p.integer(what, 0, max53))
+		case kReused:
+			q.ConnReused = trace.Some(p.boolean(what))
+		case kConnIdle:
+			q.ConnIdle = trace.Some(time.Duration(p.integer(what, 0, maxInstant)))
+		case kConnect:
+			q.ConnectStart = trace.Some(p.instant(what))
+		case kConnected:
+			q.ConnectEnd = trace.Some(p.instant(what))
+		case kReadLag:
+			q.ReadLag = trace.Some(time.Duration(p.integer(what, 0, maxInstant)))
+		case kBodyBytes:
+			q.BodyBytes = trace.Some(p.integer(what, 0, max53))
+		case kBodyHash:
+			q.BodyHash = trace.Some(p.hash(what))
+		case kSalt:
+			q.CacheSalt = string(p.raw(what)) // each its own: not worth keeping
+		case kResponse:
+			q.ResponseID = string(p.raw(what))
+		case kChunkClock:
+			q.OwnChunkStamps = p.chunkClock() == UserClock
+		case kMetrics:
+			q.ServerMetrics, r.metrics = p.verbatim(what, r.metrics), nil
 		case kUsage:
-			r.usageObject(q)
+			q.Usage, r.usage = p.verbatim(what, r.usage), nil
 		case kKinds:
 			kindsAt = p.i
 			r.kinds = append(r.kinds, p.raw(what)...)
@@ -175,12 +218,44 @@ func (p *parser) requestError(e *trace.RequestError) {
 	})
 }
 
-func (r *Reader) usageObject(q *trace.Request) {
-	if r.p.peek() != '{' {
-		r.p.fail(r.p.i, "usage must be an object")
+// verbatim appends an object as it stands to dst[:0].
+func (p *parser) verbatim(what string, dst []byte) []byte {
+	if p.peek() != '{' {
+		p.fail(p.i, "%s must be an object", what)
 	}
-	q.Usage = append(r.usage, r.p.skip()...)
-	r.usage = nil
+	return append(dst[:0], p.skip()...)
+}
+
+// hash reads a hash of 64 bits: 16 hexadecimal digits.
+func (p *parser) hash(what string) uint64 {
+	start := p.i
+	s := p.raw(what)
+	v, ok := uint64(0), len(s) == 16
+	for _, c := range s {
+		switch {
+		case c-'0' < 10:
+			v = v<<4 | uint64(c-'0')
+		case c-'a' < 6:
+			v = v<<4 | uint64(c-'a'+10)
+		default:
+			ok = false
+		}
+	}
+	if !ok {
+		p.fail(start, "%s must be 16 hexadecimal digits", what)
+	}
+	return v
+}
+
+// chunkClock reads who stamped the events.
+func (p *parser) chunkClock() ChunkClock {
+	start := p.i
+	switch c := ChunkClock(p.text("chunk_clock")); c {
+	case UserClock, KernelClock:
+		return c
+	}
+	p.fail(start, `chunk_clock must be "user" or "kernel"`)
+	return ""
 }
 
 // mostMicros is the most that fits an instant.

@@ -28,6 +28,7 @@ type Reader struct {
 	open       bool
 	incomplete int
 	usage      []byte // a buffer that waits for the next usage object
+	metrics    []byte // the same for server_metrics
 	kinds      []byte // chunk_kinds of the line
 }
 

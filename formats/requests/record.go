@@ -2,6 +2,7 @@ package requests
 
 import (
 	"errors"
+	"time"
 
 	"wattrace/trace"
 )
@@ -54,6 +55,29 @@ type Run struct {
 	Overlays []string         // edits of the bodies, as given to --set
 	Seed     trace.Opt[int64] // where one was used
 	Shard    Shard            // zero where the run is whole
+
+	ChunkClock  ChunkClock  // who stamped the answers; "" is unknown, which is the client
+	Connections Connections // zero where the log does not say
+}
+
+// ChunkClock says who stamped what arrived.
+type ChunkClock string
+
+// The clocks of chunks.
+const (
+	UserClock   ChunkClock = "user"   // the client, after the read that delivered the bytes
+	KernelClock ChunkClock = "kernel" // the kernel, when the packet arrived
+)
+
+// Connections is how a run's client made its connections, and what else of the
+// client changes what was measured.
+type Connections struct {
+	Balance         string           // how requests were shared among the targets
+	KeepAlive       time.Duration    // how long an idle connection was kept
+	Preconnect      int              // connections that were opened ahead of the load
+	SourceAddresses int              // local addresses that connections were made from in turn; 0 is the system's choice
+	Insecure        bool             // certificates were not checked
+	CacheSaltSeed   trace.Opt[int64] // where each body was given a cache_salt
 }
 
 // TraceInfo identifies the trace that was replayed.

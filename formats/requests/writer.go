@@ -61,7 +61,31 @@ func (w *Writer) Run(r *Run) error {
 		b = integer(b, "count", int64(r.Shard.Count))
 		b = append(b, '}')
 	}
+	b = optText(b, "chunk_clock", string(r.ChunkClock))
+	if r.Connections != (Connections{}) {
+		b = connections(b, &r.Connections)
+	}
 	return w.line(b)
+}
+
+func connections(b []byte, c *Connections) []byte {
+	b = append(b, `,"connections":{"balance":`...)
+	b = appendString(b, c.Balance)
+	if c.KeepAlive > 0 {
+		b = append(b, `,"keepalive_seconds":`...)
+		b = strconv.AppendFloat(b, c.KeepAlive.Seconds(), 'f', -1, 64)
+	}
+	if c.Preconnect > 0 {
+		b = integer(b, "preconnect", int64(c.Preconnect))
+	}
+	if c.SourceAddresses > 0 {
+		b = integer(b, "source_addresses", int64(c.SourceAddresses))
+	}
+	if c.Insecure {
+		b = append(b, `,"tls_insecure":true`...)
+	}
+	b = optInteger(b, "cache_salt_seed", c.CacheSaltSeed)
+	return append(b, '}')
 }
 
 // Phase writes the start or the end of a phase.
@@ -75,7 +99,7 @@ func (w *Writer) Phase(p *PhaseEvent) error {
 		b = text(b, "event", "end")
 	}
 	b = integer(b, "at_nanos", int64(p.At))
-	if p.Start {
+	if p.Start && (p.Concurrency > 0 || p.Kind == trace.Idle) {
 		b = integer(b, "concurrency", int64(p.Concurrency))
 	}
 	return w.line(b)
@@ -130,8 +154,8 @@ func (w *Writer) Close(c *Close) error {
 
 // Request writes the outcome of a request. Its chunks must be in the order of
 // time and not before Sent; times of chunks are floored to microseconds since
-// Sent. Usage must be one JSON object or nil; line breaks in it become spaces,
-// and bytes that are not UTF-8 the replacement character.
+// Sent. Usage and ServerMetrics must be one JSON object or nil; line breaks in
+// them become spaces, and bytes that are not UTF-8 the replacement character.
 func (w *Writer) Request(r *trace.Request) error {
 	b := w.open(TypeRequest)
 	b = integer(b, "seq", r.Seq)
@@ -158,6 +182,20 @@ func (w *Writer) Request(r *trace.Request) error {
 	b = optText(b, "token_source", string(r.TokenSource))
 	b = optInteger(b, "expected_input_tokens", r.ExpectedInput)
 	b = optInteger(b, "expected_output_tokens", r.ExpectedOutput)
+	b = connection(b, r)
+	b = optInteger(b, "body_bytes", r.BodyBytes)
+	if r.BodyHash.OK {
+		b = hash(b, "body_xxh3", r.BodyHash.V)
+	}
+	b = optText(b, "cache_salt", r.CacheSalt)
+	b = optText(b, "response_id", r.ResponseID)
+	if r.OwnChunkStamps {
+		b = text(b, "chunk_clock", string(UserClock))
+	}
+	if r.ServerMetrics != nil {
+		b = append(b, `,"server_metrics":`...)
+		b = appendObject(b, r.ServerMetrics)
+	}
 	if r.Usage != nil {
 		b = append(b, `,"usage":`...)
 		b = appendObject(b, r.Usage)
@@ -168,6 +206,16 @@ func (w *Writer) Request(r *trace.Request) error {
 		return err
 	}
 	return w.line(b)
+}
+
+// connection appends what is known of the connection.
+func connection(b []byte, r *trace.Request) []byte {
+	b = optInteger(b, "conn", r.Conn)
+	b = optBoolean(b, "conn_reused", r.ConnReused)
+	b = optInteger(b, "conn_idle_nanos", r.ConnIdle)
+	b = optInteger(b, "connect_nanos", r.ConnectStart)
+	b = optInteger(b, "connected_nanos", r.ConnectEnd)
+	return optInteger(b, "read_lag_nanos", r.ReadLag)
 }
 
 func moments(b []byte, r *trace.Request) []byte {
@@ -264,6 +312,23 @@ func optInteger[T ~int | ~int64](b []byte, key string, v trace.Opt[T]) []byte {
 		return b
 	}
 	return integer(b, key, int64(v.V))
+}
+
+func optBoolean(b []byte, key string, v trace.Opt[bool]) []byte {
+	if !v.OK {
+		return b
+	}
+	return strconv.AppendBool(name(b, key), v.V)
+}
+
+// hash appends a hash as 16 hexadecimal digits, as a string: a number would lose
+// bits in other readers.
+func hash(b []byte, key string, v uint64) []byte {
+	b = append(name(b, key), '"')
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, "0123456789abcdef"[v>>shift&15])
+	}
+	return append(b, '"')
 }
 
 func text(b []byte, key, v string) []byte { return appendString(name(b, key), v) }

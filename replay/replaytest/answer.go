@@ -14,7 +14,12 @@ type Answer struct {
 	closed context.Context // ends with the test
 	rest   io.Reader       // of the request's body
 	over   bool            // the connection takes no further request
+	given  func()          // tells those that wait for it that the fault has happened
+	fault  <-chan struct{} // closed once a fault has happened, in any answer of the server
 }
+
+// ReadSome reads a part of the rest of the request's body.
+func (a *Answer) ReadSome(n int64) { io.CopyN(io.Discard, a.rest, n) }
 
 // ReadBody reads the request to its end.
 func (a *Answer) ReadBody() { io.Copy(io.Discard, a.rest) }
@@ -59,9 +64,19 @@ func (a *Answer) Events(all ...string) {
 // End writes the last chunk.
 func (a *Answer) End() { a.Raw("0\r\n\r\n") }
 
+// AwaitFault waits until another request has got its fault, or for the end of
+// the test.
+func (a *Answer) AwaitFault() {
+	select {
+	case <-a.fault:
+	case <-a.closed.Done():
+	}
+}
+
 // Stall waits for the end of the test.
 func (a *Answer) Stall() {
 	a.over = true
+	a.given()
 	<-a.closed.Done()
 }
 

@@ -16,6 +16,10 @@ const (
 	Usage  = `{"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
 	Done   = `[DONE]`
 
+	// Measured is Usage with what vLLM says of the request, and a text that it
+	// does not say.
+	Measured = `{"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10},"metrics":{"queue_time_ms":0.5,"prompt":"the xyzzy"}}`
+
 	Whole = `{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":" a a a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
 
 	// Fault is an error event that quotes the prompt, as some servers do.
@@ -35,10 +39,20 @@ func stream(a *Answer, events ...string) {
 
 // Faults are the answers, by the names that requests give.
 var Faults = map[string]func(a *Answer){
-	"":      func(a *Answer) { stream(a, Role, Token, Token, Token, Finish, Usage, Done) },
+	"":      good,
 	"whole": func(a *Answer) { a.Status(200, "OK", json, Whole) },
+	"beside": func(a *Answer) { // a good one that is under way while another fails
+		a.Begin(sse)
+		a.Events(Role, Token)
+		a.AwaitFault()
+		a.Events(Token, Token, Finish, Usage, Done)
+		a.End()
+	},
+	"measured": func(a *Answer) { stream(a, Role, Token, Token, Token, Finish, Measured, Done) },
 
 	// The connection.
+	"reset_unread":        func(a *Answer) { a.Reset() },
+	"reset_mid_body":      func(a *Answer) { a.ReadSome(1 << 20); a.Reset() },
 	"reset_before_answer": func(a *Answer) { a.ReadBody(); a.Reset() },
 	"close_before_answer": func(a *Answer) { a.ReadBody(); a.Close() },
 	"reset_in_head":       func(a *Answer) { a.ReadBody(); a.Raw("HTTP/1.1 200 OK\r\nContent-"); a.Reset() },
@@ -57,6 +71,7 @@ var Faults = map[string]func(a *Answer){
 		a.Raw("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n" + Whole[:80])
 		a.Close()
 	},
+	"stall_unread":       func(a *Answer) { a.Stall() },
 	"stall_before_head":  func(a *Answer) { a.ReadBody(); a.Stall() },
 	"stall_mid_stream":   func(a *Answer) { a.Begin(sse); a.Events(Role, Token); a.Stall() },
 	"stall_in_rejection": func(a *Answer) { a.ReadBody(); a.Raw("HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\nabc"); a.Stall() },
@@ -99,6 +114,8 @@ var Faults = map[string]func(a *Answer){
 	"page_with_200":    func(a *Answer) { a.Status(200, "OK", "text/html", "<html>xyzzy</html>") },
 	"gzip":             compressed,
 	"trickle":          trickle,
+	"trickle_head":     trickleHead,
+	"early_hints":      func(a *Answer) { a.ReadBody(); a.Raw("HTTP/1.1 103 Early Hints\r\n\r\n"); good(a) },
 	"comments":         comments,
 	"large_event":      large,
 	"carriage_returns": returns,
@@ -112,6 +129,21 @@ func compressed(a *Answer) {
 	a.Begin(sse, "Content-Encoding: gzip")
 	a.Chunk(b.String())
 	a.End()
+}
+
+func good(a *Answer) { stream(a, Role, Token, Token, Token, Finish, Usage, Done) }
+
+// trickleHead writes a head byte by byte. Each is a packet of its own: Go sets
+// TCP_NODELAY.
+func trickleHead(a *Answer) {
+	a.ReadBody()
+	for _, c := range []byte("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: " + sse + "\r\n\r\n") {
+		a.Raw(string(rune(c)))
+	}
+	for _, data := range []string{Role, Token, Token, Token, Finish, Usage, Done} {
+		a.Raw("data: " + data + "\n\n")
+	}
+	a.Close()
 }
 
 // trickle writes a stream byte by byte.

@@ -19,7 +19,10 @@ type Server struct {
 	mu          sync.Mutex
 	requests    map[string]int // by fault
 	connections int
+	closeFirst  int // connections that are closed as soon as they are accepted
 	open        map[net.Conn]bool
+	fault       chan struct{} // closed once a fault has happened
+	happened    sync.Once
 	closed      context.Context
 	wait        sync.WaitGroup
 }
@@ -54,7 +57,7 @@ func listen(t testing.TB, serve func(*Server, net.Conn)) *Server {
 		t.Fatal(err)
 	}
 	closed, cancel := context.WithCancel(context.Background())
-	s := &Server{URL: "http://" + l.Addr().String(), requests: map[string]int{}, open: map[net.Conn]bool{}, closed: closed}
+	s := &Server{URL: "http://" + l.Addr().String(), requests: map[string]int{}, open: map[net.Conn]bool{}, fault: make(chan struct{}), closed: closed}
 	s.wait.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -96,6 +99,21 @@ func (s *Server) track(conn net.Conn) bool {
 	return true
 }
 
+// CloseFirst makes the server close the next n connections at once.
+func (s *Server) CloseFirst(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFirst = n
+}
+
+// farewell reports whether a connection is to be closed at once.
+func (s *Server) farewell() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFirst--
+	return s.closeFirst >= 0
+}
+
 // Requests returns how many requests with a fault it has seen; "" are the good.
 func (s *Server) Requests(fault string) int {
 	s.mu.Lock()
@@ -114,6 +132,9 @@ var faultKey = regexp.MustCompile(`"fault": ?"([a-z0-9_]*)"`)
 
 // serve answers the requests of one connection, one after another.
 func (s *Server) serve(conn net.Conn) {
+	if s.farewell() {
+		return
+	}
 	in := bufio.NewReader(conn)
 	for {
 		req, err := http.ReadRequest(in)
@@ -132,13 +153,18 @@ func (s *Server) serve(conn net.Conn) {
 		s.mu.Lock()
 		s.requests[name]++
 		s.mu.Unlock()
-		a := &Answer{conn: conn, closed: s.closed, Head: head, rest: req.Body}
+		a := &Answer{Head: head, conn: conn, closed: s.closed, rest: req.Body, fault: s.fault, given: func() {
+			if name != "" && name != "beside" {
+				s.happened.Do(func() { close(s.fault) })
+			}
+		}}
 		answer, ok := Faults[name]
 		if !ok {
 			a.Status(400, "Bad Request", "text/plain", fmt.Sprintf("no fault %q", name))
 			return
 		}
 		answer(a)
+		a.given()
 		if a.over {
 			return
 		}

@@ -3,6 +3,8 @@ package simserver
 import (
 	"slices"
 	"sync/atomic"
+
+	"wattrace/trace"
 )
 
 // sequence is one answer in the making. The scheduler owns it; the fields that
@@ -17,6 +19,13 @@ type sequence struct {
 	made      atomic.Int64  // tokens of the answer that there are
 	more      chan struct{} // holds a token after made has grown
 	cancelled atomic.Bool   // nobody waits for it any more
+
+	stamps stamps // of what made says has happened
+}
+
+// stamps are the instants of a sequence, as its steps were scheduled.
+type stamps struct {
+	arrival, scheduled, firstToken, lastToken trace.Time
 }
 
 func newSequence(prompt, want int) *sequence {
@@ -24,7 +33,11 @@ func newSequence(prompt, want int) *sequence {
 }
 
 // add hands over a token of the answer.
-func (q *sequence) add() {
+func (q *sequence) add(at trace.Time) {
+	if q.made.Load() == 0 {
+		q.stamps.firstToken = at
+	}
+	q.stamps.lastToken = at
 	q.made.Add(1)
 	select {
 	case q.more <- struct{}{}:
@@ -35,10 +48,11 @@ func (q *sequence) add() {
 func (q *sequence) done() bool { return int(q.made.Load()) >= q.want }
 
 // batch is the state of continuous batching: which sequences run and which
-// wait. It knows no time.
+// wait. Of the time it knows what it is told, for the stamps of sequences.
 type batch struct {
 	maxRunning, budget int
 	running, waiting   []*sequence
+	start, end         trace.Time // of the step under way
 }
 
 // plan fills the next step: a token for each sequence whose prompt has been
@@ -57,6 +71,7 @@ func (b *batch) plan() Step {
 		q := b.waiting[0]
 		b.waiting = slices.Delete(b.waiting, 0, 1)
 		b.running = append(b.running, q)
+		q.stamps.scheduled = b.start
 		left -= q.plan(&s, left)
 	}
 	s.Running, s.Waiting = len(b.running), len(b.waiting)
@@ -79,20 +94,31 @@ func (q *sequence) plan(s *Step, left int) int {
 }
 
 // complete ends the step that was planned last: tokens are there, and whoever
-// has all of them leaves.
-func (b *batch) complete() {
+// has all of them leaves. It returns how many there are more.
+func (b *batch) complete() (tokens int) {
 	for _, q := range b.running {
 		switch {
 		case q.share == 0:
 		case q.fed < q.prompt:
 			// The step that feeds the last of a prompt makes the first token.
 			if q.fed += q.share; q.fed == q.prompt {
-				q.add()
+				q.add(b.end)
+				tokens++
 			}
 		default:
-			q.add()
+			q.add(b.end)
+			tokens++
 		}
 		q.share = 0
 	}
 	b.running = slices.DeleteFunc(b.running, (*sequence).done)
+	return tokens
+}
+
+// held returns how many tokens the running sequences have in the cache.
+func (b *batch) held() (tokens int64) {
+	for _, q := range b.running {
+		tokens += int64(q.fed) + q.made.Load()
+	}
+	return tokens
 }

@@ -6,14 +6,22 @@
 //
 //	POST /v1/completions       prompt: a string, a list of token ids, or a list of one of those
 //	POST /v1/chat/completions  messages with text
+//	POST /v1/responses         input: a string, or messages with text
 //	GET  /v1/models            the one model
-//	GET  /health               200
 //
 // Answers are streamed or whole. Of the keys of a body it heeds model, stream,
 // stream_options (include_usage, continuous_usage_stats), max_tokens,
-// max_completion_tokens (chat), min_tokens, ignore_eos and n, which must be 1.
-// It ignores the others, stop strings among them. Several prompts in one body
-// are refused. How things are spelled is a [Dialect].
+// max_completion_tokens (chat), max_output_tokens (responses), min_tokens,
+// ignore_eos, tools with a tool_choice that asks for a call (chat), and n, which
+// must be 1. It ignores the others, stop strings among them, as far as the
+// dialect takes them. Several prompts in one body are refused.
+//
+// # Dialects
+//
+// How things are spelled, which keys are taken, what is refused and how, what a
+// failure looks like in a stream, and which pages there are beside /v1/models is
+// a [Dialect]: health, version, metrics for Prometheus, times of requests.
+// testdata/<dialect>.txt shows it, every byte, with what replay makes of it.
 //
 // # Tokens
 //
@@ -25,8 +33,11 @@
 // With ignore_eos an answer has exactly max_tokens. Without it, it ends by
 // itself after 2 to 511 tokens, the number drawn from the seed and the prompt,
 // and not before min_tokens; the last token is then the invisible end of
-// sequence. max_tokens is 16 when absent from a completion, and what is left of
-// the context when absent from a chat.
+// sequence. max_tokens is 16 when absent from a completion ([TRTLLM] has no such
+// default), and what is left of the context when absent from a chat.
+//
+// Reasoning, where there is some, is the first tokens of an answer. A call is the
+// name of the function, one token, and then a JSON object of words.
 //
 // # Time
 //

@@ -428,7 +428,10 @@ func TestHangingUpFreesThePlace(t *testing.T) {
 func TestOptionsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]Options{
-		"dialect": {Dialect: "sglang"},
+		"dialect": {Dialect: "tgi"},
+		"queue":   {MaxQueue: 5},
+		"times":   {Dialect: SGLang, RequestMetrics: true},
+		"failing": {FailEvery: -1},
 		"speed":   {Speed: -1},
 		"budget":  {TokenBudget: 10},
 		"batch":   {MaxBatch: -1},

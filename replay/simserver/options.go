@@ -22,6 +22,11 @@ type Options struct {
 	TokenBudget int    // most tokens in one step, of prompts and answers; 0 is 2048
 	MaxContext  int    // most tokens of a prompt and its answer; 0 is 131,072
 	MaxBody     int64  // most bytes of a request's body; 0 is 64 MiB
+	MaxQueue    int    // most sequences that wait, where the dialect has such a limit; 0 is none
+
+	ReasoningTokens int  // so many of the first tokens of a chat or a response are reasoning
+	FailEvery       int  // every so many-th request fails before its last token; 0 is none
+	RequestMetrics  bool // answers or pages say the times of each request, where the dialect can
 
 	// Clock stamps the steps; nil is a new one.
 	Clock *trace.SteadyClock
@@ -83,7 +88,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Dialect = VLLM
 	}
 	if _, ok := dialects[o.Dialect]; !ok {
-		return o, fmt.Errorf("unknown dialect %q (%s)", o.Dialect, VLLM)
+		return o, fmt.Errorf("unknown dialect %q (%s)", o.Dialect, dialectNames())
 	}
 	if o.Speed == 0 {
 		o.Speed = 1
@@ -102,8 +107,12 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case !(o.Speed > 0 && o.Speed <= 1e6):
 		return o, fmt.Errorf("speed %v: must be above 0 and at most 1e6", o.Speed)
-	case o.MaxBatch < 0 || o.TokenBudget < 0 || o.MaxContext < 0 || o.MaxBody < 0:
+	case o.MaxBatch < 0 || o.TokenBudget < 0 || o.MaxContext < 0 || o.MaxBody < 0 || o.MaxQueue < 0 || o.ReasoningTokens < 0 || o.FailEvery < 0:
 		return o, errors.New("a limit is negative")
+	case o.MaxQueue > 0 && dialects[o.Dialect].rules().full == nil:
+		return o, fmt.Errorf("the queue of %s has no limit", o.Dialect)
+	case o.RequestMetrics && o.Dialect != VLLM && o.Dialect != TRTLLM:
+		return o, fmt.Errorf("%s does not say the times of requests on request of its operator", o.Dialect)
 	case o.TokenBudget < o.MaxBatch:
 		return o, errors.New("the token budget of a step is below the largest batch")
 	case t.Base <= 0 || t.PerPrefillToken < 0 || t.PerSequence < 0 || t.PerContextToken < 0:

@@ -19,31 +19,46 @@ type scheduler struct {
 
 	mu       sync.Mutex
 	arrivals []*sequence
+	waiting  int // as the last step left it
 	closed   bool
 	wake     chan struct{} // holds a token after an arrival
 	stopped  chan struct{} // closed when no step will follow
+
+	stats *stats
 }
 
 func newScheduler(o Options) *scheduler {
 	return &scheduler{
 		opt: o, batch: batch{maxRunning: o.MaxBatch, budget: o.TokenBudget},
-		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}), stats: newStats(),
 	}
 }
 
-// submit queues a sequence. It is false when the scheduler has ended.
-func (s *scheduler) submit(q *sequence) bool {
+// submit queues a sequence. Not ok: the scheduler has ended, or the queue is
+// full.
+func (s *scheduler) submit(q *sequence) (ok, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return false
+		return false, false
 	}
+	if s.opt.MaxQueue > 0 && len(s.arrivals)+s.waiting >= s.opt.MaxQueue {
+		return false, true
+	}
+	q.stamps.arrival = s.opt.Clock.Now()
 	s.arrivals = append(s.arrivals, q)
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return true
+	return true, false
+}
+
+// planned notes how many wait on, for the limit of the queue.
+func (s *scheduler) planned(step Step) {
+	s.mu.Lock()
+	s.waiting = step.Waiting
+	s.mu.Unlock()
 }
 
 // take moves what has arrived into the batch's queue.
@@ -65,7 +80,10 @@ func (s *scheduler) run(ctx context.Context) {
 	at := s.opt.Clock.Now()
 	for ctx.Err() == nil {
 		s.take()
+		s.batch.start = at
 		step := s.batch.plan()
+		s.planned(step)
+		s.stats.step(step, s.batch.held())
 		step.Start, step.End = at, at
 		if step.Rest() {
 			if !resting {
@@ -85,7 +103,8 @@ func (s *scheduler) run(ctx context.Context) {
 		if !s.wait(ctx, timer, step.End) {
 			return
 		}
-		s.batch.complete()
+		s.batch.end = step.End
+		s.stats.made(s.batch.complete(), s.batch.held())
 		at = step.End
 		if now := s.opt.Clock.Now(); now.Sub(at) > maxLag {
 			at = now

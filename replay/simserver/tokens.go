@@ -102,6 +102,14 @@ func elements(v jsontext.Value) ([]jsontext.Value, error) {
 	return all, nil
 }
 
+// countInput counts the tokens of a response's input: a text, or messages.
+func countInput(v jsontext.Value) (int, error) {
+	if v.Kind() == '"' {
+		return tokensPerAnswer + tokensPerMessage + textTokens(unquote(v)), nil
+	}
+	return countMessages(v)
+}
+
 // countMessages counts the tokens of a chat.
 func countMessages(v jsontext.Value) (int, error) {
 	if v.Kind() != '[' {
@@ -186,7 +194,8 @@ func countPart(v jsontext.Value) (int, error) {
 			return 0, err
 		}
 	}
-	if string(kind) != `"text"` || text.Kind() != '"' {
+	named := string(kind) == `"text"` || string(kind) == `"input_text"` || string(kind) == `"output_text"`
+	if !named || text.Kind() != '"' {
 		return 0, errors.New("a part of a content must be text: this server reads nothing else")
 	}
 	return textTokens(unquote(text)), nil
@@ -199,9 +208,10 @@ var vocabulary = [...]string{
 	"nothing", "with", "great", "care", "indeed",
 }
 
-// appendWord appends token i of an answer.
-func appendWord(b []byte, words uint64, i int) []byte {
-	if i > 0 {
+// appendWord appends token i of an answer, with a space before it unless it is
+// the first of a text.
+func appendWord(b []byte, words uint64, i int, first bool) []byte {
+	if !first {
 		b = append(b, ' ')
 	}
 	return append(b, vocabulary[mix(words+uint64(i))%uint64(len(vocabulary))]...)

@@ -8,8 +8,7 @@ import (
 )
 
 // Signals returns two contexts: the first SIGINT, SIGTERM or SIGHUP (the terminal
-// is gone) cancels soft, the
-// second hard (and a third kills, as if nothing had been caught). A producer
+// is gone; not where nohup has it ignored) cancels soft, the second hard (and a third kills, as if nothing had been caught). A producer
 // stops issuing when soft ends and gives up what is in flight when hard ends;
 // a consumer that reads a pipe ignores soft and reads to the end, since Ctrl-C
 // reaches the whole pipeline and its producer is about to close its output.
@@ -18,7 +17,10 @@ func Signals(ctx context.Context) (soft, hard context.Context, stop func()) {
 	hard, cancelHard := context.WithCancel(ctx)
 	soft, cancelSoft := context.WithCancel(hard)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)

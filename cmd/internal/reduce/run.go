@@ -222,7 +222,7 @@ func (s *job) schema(in *formats.Input) string {
 func (s *job) warnInputs() {
 	for _, l := range s.logs {
 		if l.incomplete > 0 {
-			s.r.Warn(reduce.WarnIncompleteLog, "", "", "%s: the log was not ended: its client was killed", l.in.Name())
+			s.r.Warn(reduce.WarnIncompleteLog, "", "", "%s: the log was not ended: its client was killed, or could not write it", l.in.Name())
 		}
 		if l.interrupted {
 			s.r.Warn(reduce.WarnInterrupted, "", "", "%s: a signal ended the run", l.in.Name())

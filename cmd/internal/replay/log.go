@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"wattrace/formats/requests"
+	"wattrace/replay"
 	"wattrace/trace"
 )
 
@@ -12,13 +13,14 @@ import (
 // edges of phases, it hands on what is buffered, so that a killed run loses
 // little.
 type log struct {
-	w *requests.Writer
+	w     *requests.Writer
+	shard replay.Shard
 }
 
 func (l *log) Phase(ph *trace.Phase, start bool, at trace.Time) error {
 	ev := requests.PhaseEvent{Phase: ph.Name, Kind: ph.Kind, Start: start, At: at}
 	if start {
-		ev.Concurrency = ph.Concurrency
+		ev.Concurrency = l.shard.Share(ph.Slots()) // in an open loop there is none to speak of
 	}
 	return errors.Join(l.w.Phase(&ev), l.w.Flush())
 }

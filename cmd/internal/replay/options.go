@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats/plan"
@@ -37,6 +38,15 @@ func (o *options) engineOptions(isSet func(string) bool) (opt replay.Options, er
 		return opt, cli.Usagef("--timeout is negative")
 	}
 	opt.Client.Timeout, opt.Client.ServerMessages = o.timeout, o.serverMessages
+	if opt.Shard, err = parseShard(o.shard, os.Getenv); err != nil {
+		return opt, err
+	}
+	if opt.StartAt, err = parseStart(o.startAt, time.Now()); err != nil {
+		return opt, err
+	}
+	if err := o.clientOptions.apply(&opt, isSet); err != nil {
+		return opt, err
+	}
 	opt.Plan, err = o.plan(isSet)
 	return opt, err
 }
@@ -92,6 +102,9 @@ func (o *options) key() (string, error) {
 var loadFlags = []string{
 	"concurrency", "requests", "duration", "warmup-requests", "warmup-duration",
 	"handover", "grace", "idle-before", "idle-after",
+	"rate", "arrival", "burstiness", "arrival-normalize", "trace-times", "speedup", "from", "to", "max-gap",
+	"open-loop-strict", "users", "turn-gap", "think", "stagger", "ramp", "prefill-concurrency", "cancel",
+	"order", "repeat", "max-error-rate",
 }
 
 func (o *options) plan(isSet func(string) bool) (trace.Plan, error) {
@@ -101,31 +114,46 @@ func (o *options) plan(isSet func(string) bool) (trace.Plan, error) {
 				return trace.Plan{}, cli.Usagef("--phases has the whole load: --%s cannot be added to it", name)
 			}
 		}
-		return readPlan(o.phases)
+		p, err := readPlan(o.phases)
+		if err == nil && isSet("seed") {
+			p.Seed = o.seed
+		}
+		return p, err
 	}
 	for _, name := range loadFlags {
-		if isSet(name) && name != "handover" && o.isZero(name) {
+		if isSet(name) && o.isZero(name) {
 			return trace.Plan{}, cli.Usagef("--%s must be more than 0", name)
 		}
 	}
-	var p trace.Plan
+	p := trace.Plan{Seed: o.seed}
+	load, err := o.shape()
+	if err != nil {
+		return p, err
+	}
+	concurrency := o.concurrency
+	if probe := (trace.Phase{Load: load}); probe.LoadKind() != trace.ClosedLoop && !isSet("concurrency") {
+		concurrency = 0 // its default is a closed loop's
+	}
 	if o.idleBefore > 0 {
 		p.Phases = append(p.Phases, trace.Phase{Name: "idle_before", Kind: trace.Idle, Duration: o.idleBefore})
 	}
 	if o.warmupRequests > 0 || o.warmupDuration > 0 {
 		p.Phases = append(p.Phases, trace.Phase{
-			Name: "warmup", Kind: trace.Warmup, Concurrency: o.concurrency,
+			Name: "warmup", Kind: trace.Warmup, Concurrency: concurrency, Load: load,
 			Requests: o.warmupRequests, Duration: o.warmupDuration, Grace: o.grace, Handover: o.handover,
 		})
 	} else if o.handover {
 		return trace.Plan{}, cli.Usagef("--handover needs --warmup-requests or --warmup-duration")
 	}
 	p.Phases = append(p.Phases, trace.Phase{
-		Name: "profiling", Kind: trace.Measure, Concurrency: o.concurrency,
+		Name: "profiling", Kind: trace.Measure, Concurrency: concurrency, Load: load,
 		Requests: o.requests, Duration: o.duration, Grace: o.grace,
 	})
 	if o.idleAfter > 0 {
 		p.Phases = append(p.Phases, trace.Phase{Name: "idle_after", Kind: trace.Idle, Duration: o.idleAfter})
+	}
+	if err := p.Validate(); err != nil {
+		return p, cli.Usagef("%s", strings.TrimPrefix(err.Error(), `phase "profiling": `))
 	}
 	return p, nil
 }
@@ -133,6 +161,9 @@ func (o *options) plan(isSet func(string) bool) (trace.Plan, error) {
 // isZero reports whether a flag of the load is zero or negative.
 func (o *options) isZero(name string) bool {
 	return map[string]bool{
+		"rate": !(o.load.Rate > 0), "burstiness": !(o.load.Shape > 0), "speedup": !(o.load.Speedup > 0),
+		"to": o.load.To <= 0, "max-gap": o.load.MaxGap <= 0, "users": o.load.Users <= 0, "turn-gap": o.load.TurnGap <= 0,
+		"prefill-concurrency": o.load.Prefills <= 0, "repeat": o.load.Repeat <= 0,
 		"concurrency": o.concurrency <= 0, "requests": o.requests <= 0, "duration": o.duration <= 0,
 		"warmup-requests": o.warmupRequests <= 0, "warmup-duration": o.warmupDuration <= 0,
 		"grace": o.grace <= 0, "idle-before": o.idleBefore <= 0, "idle-after": o.idleAfter <= 0,

@@ -108,7 +108,8 @@ func TestReplay(t *testing.T) {
 		Trace:    requests.TraceInfo{Path: path, SHA256: run.Trace.SHA256, Turns: 3},
 		Targets:  []string{server.URL},
 		Plan:     trace.Plan{Phases: []trace.Phase{{Name: "profiling", Kind: trace.Measure, Concurrency: 1}}},
-		Overlays: []string{"model=m", `x={"a":1,"b":2}`},
+		Overlays: []string{"model=m", `x={"a":1,"b":2}`}, ChunkClock: requests.UserClock,
+		Connections: requests.Connections{Balance: "round-robin", KeepAlive: 4 * time.Second},
 	}, run); diff != "" {
 		t.Errorf("run (-want +got)\n%s", diff)
 	}
@@ -264,6 +265,15 @@ func TestNothingIsSentBeforeAllIsChecked(t *testing.T) {
 		{2, "--set: want KEY=JSON", append(url, ok, "--set", "stream")},
 		{2, "--header: want 'NAME: VALUE'", append(url, ok, "--header", "x")},
 		{1, `header "A b": not a header name`, append(url, ok, "--header", "A b: c")},
+		{2, `--balance "best": want round-robin, least or sticky`, append(url, ok, "--balance", "best")},
+		{2, "--keepalive must be more than 0", append(url, ok, "--keepalive", "0s")},
+		{2, "--preconnect must be from 0 to 65536", append(url, ok, "--preconnect", "-1")},
+		{2, "--insecure checks no certificate", append(url, ok, "--insecure", "--ca-file", ok)},
+		{1, ok + ": no certificate in it (PEM)", append(url, ok, "--ca-file", ok)},
+		{1, "nothere: no such file or directory", append(url, ok, "--ca-file", "nothere")},
+		{2, `--source-address "lo": not an IP address`, append(url, ok, "--source-address", "lo")},
+		{1, "--source-address 192.0.2.1: not an address of this machine", append(url, ok, "--source-address", "192.0.2.1")},
+		{1, "2 of 2 connections could not be opened ahead", []string{ok, "--url", replaytest.Refused(t), "--preconnect", "2"}},
 		{2, "--timeout is negative", append(url, ok, "--timeout", "-1s")},
 		{2, "--concurrency must be more than 0", append(url, ok, "--concurrency", "0")},
 		{2, "--requests must be more than 0", append(url, ok, "--requests", "-3")},

@@ -31,8 +31,13 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	}
 	defer closer.Close()
 	opt.Turns = t.Turns
+	opt.Clock = trace.NewSteadyClock()
+	opt.Sleeper = replay.NewSleeper(opt.Clock)
 	engine, err := replay.New(opt)
 	if err != nil {
+		return err
+	}
+	if err := engine.Preconnect(ctx); err != nil {
 		return err
 	}
 	out, err := env.Output(cli.OutputOptions{Log: true})
@@ -74,7 +79,7 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 	}
 	soft, hard, stop := cli.Signals(ctx)
 	defer stop()
-	log := &log{w: requests.NewWriter(out)}
+	log := &log{w: requests.NewWriter(out), shard: opt.Shard}
 	head := header(engine, opt, t)
 	if err := errors.Join(log.w.Run(&head), log.w.Flush()); err != nil {
 		return logError(out, err)
@@ -105,6 +110,9 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 		return logError(out, err)
 	}
 	env.Summaryf("%s", summary(&res))
+	if at, ok := engine.KernelClockLost().Get(); ok {
+		env.Printf("warning: the wall clock was set during the run: from %.3f s on replay has stamped what arrived, and not the kernel", at.Seconds())
+	}
 	return verdict(&res, opt)
 }
 
@@ -116,8 +124,10 @@ func logError(out *cli.Output, err error) error {
 func header(engine *replay.Engine, opt *replay.Options, t *trace.Trace) requests.Run {
 	head := requests.Run{
 		Producer: cli.Producer(), Clock: engine.Clock().Clock(), Plan: opt.Plan,
+		Shard: requests.Shard{Index: opt.Shard.Index, Count: opt.Shard.Count},
 		Trace: requests.TraceInfo{Path: t.Path, SHA256: t.SHA256, Turns: int64(len(t.Turns))},
 	}
+	head.ChunkClock, head.Connections = connections(opt)
 	for _, target := range opt.Targets {
 		head.Targets = append(head.Targets, target.String())
 	}

@@ -70,7 +70,7 @@ func summary(res *replay.Result) string {
 	if s > 0 {
 		line += fmt.Sprintf(" (%.1f/s)", float64(res.OutputTokens)/s)
 	}
-	if res.Stopped {
+	if res.Stopped && res.Reason == "" {
 		line += "; stopped before the end of the plan"
 	}
 	return line
@@ -78,6 +78,9 @@ func summary(res *replay.Result) string {
 
 // verdict turns a result into the tool's exit.
 func verdict(res *replay.Result, opt *replay.Options) error {
+	if res.Reason != "" {
+		return cli.Incompletef("stopped: %s", res.Reason)
+	}
 	if res.Stopped {
 		return cli.ErrInterrupted
 	}

@@ -138,6 +138,9 @@ func recordOnce(t *testing.T, dir, url string) {
 		}
 	}
 	shell(t, dir, dir, "convert --model llama-8b -q -o trace.jsonl dataset.jsonl && record -q -o power.arrows -- replay -q -o requests.jsonl --url "+url+" trace.jsonl")
+	if err := os.WriteFile(filepath.Join(dir, "trace.jsonl.timing"), []byte(`{"line":1,"at_seconds":0}`+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "smi.csv"), smiLog(t, time.Now()), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +188,7 @@ var (
 
 func runBlock(t *testing.T, home, url string, block []string) {
 	dir := t.TempDir()
-	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "requests.jsonl", "power.arrows"} {
+	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"} {
 		if err := os.Symlink(filepath.Join(home, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}

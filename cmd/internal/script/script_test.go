@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
+			env.Values[recorderKey{}] = new(*replaytest.Recorder)
 			env.Setenv("ROOT", root)
 			env.Setenv("STUB", stub)
 			env.Setenv("FAULTY", faulty.URL)
@@ -63,6 +65,9 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "nvml": // the driver's library can be stood in for
 				return stubErr == nil && sampletest.Unusable() == "", nil
+			case "tmpfs": // one can be mounted, in a mount namespace of its own
+				dir := t.TempDir()
+				return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", dir).Run() == nil, nil
 			case "bash":
 				_, err := exec.LookPath("bash")
 				return err == nil, nil
@@ -71,9 +76,39 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitfile": waitFile,
+			"waitline": waitLine,
 			"envfile":  envFile,
+			"recorder": recorder,
+			"received": received,
 		},
 	})
+}
+
+// recorderKey is where a script keeps its newest recorder.
+type recorderKey struct{}
+
+// recorder starts a server that keeps what it gets, and sets a variable to its
+// URL.
+func recorder(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: recorder NAME")
+	}
+	r := replaytest.NewRecorder()
+	ts.Defer(r.Close)
+	ts.Setenv(args[0], r.URL)
+	*ts.Value(recorderKey{}).(**replaytest.Recorder) = r
+}
+
+// received writes the bodies that the newest recorder got, one a line.
+func received(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: received FILE")
+	}
+	var b []byte
+	for _, r := range (*ts.Value(recorderKey{}).(**replaytest.Recorder)).Received() {
+		b = append(append(b, r.Body...), '\n')
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
 }
 
 // waitFile waits until a file has something in it.
@@ -87,6 +122,21 @@ func waitFile(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s: still empty after 30 s", args[0])
+}
+
+// waitLine waits until a file has a match of a regular expression.
+func waitLine(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitline FILE REGEXP")
+	}
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(10 * time.Millisecond) {
+		if b, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && re.Match(b) {
+			return
+		}
+	}
+	ts.Fatalf("%s: no match of %s after 30 s", args[0], args[1])
 }
 
 // envFile sets a variable to the content of a file.

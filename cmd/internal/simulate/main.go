@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	ucli "github.com/urfave/cli/v2"
@@ -27,7 +28,10 @@ write down. SIGINT or SIGTERM is its normal end.
 // options are the flags.
 type options struct {
 	listen, addrFile string
-	model            string
+	model, dialect   string
+	context, queue   int
+	reasoning, fail  int
+	times            bool
 	gpus             int
 	arch             string
 	seed             uint64
@@ -47,6 +51,12 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "listen", Usage: "listen on `HOST:PORT`; port 0 is any", Value: "127.0.0.1:8000", Destination: &o.listen},
 			&ucli.StringFlag{Name: "addr-file", Usage: "write the server's URL to `FILE` once it listens", Destination: &o.addrFile},
 			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model", Value: simserver.DefaultModel, Destination: &o.model},
+			&ucli.StringFlag{Name: "dialect", Usage: "answer as `SERVER` does: " + dialectNames(), Value: string(simserver.VLLM), Destination: &o.dialect},
+			&ucli.IntFlag{Name: "max-context", Usage: "refuse more than `N` tokens of a prompt and its answer", Value: 131_072, Destination: &o.context},
+			&ucli.IntFlag{Name: "max-queue", Usage: "refuse requests while `N` wait (sglang, openai; 0: no limit)", Destination: &o.queue},
+			&ucli.IntFlag{Name: "reasoning-tokens", Usage: "begin chats and responses with `N` tokens of reasoning", Destination: &o.reasoning},
+			&ucli.IntFlag{Name: "fail-every", Usage: "let every `N`th request fail before its last token", Destination: &o.fail},
+			&ucli.BoolFlag{Name: "request-metrics", Usage: "tell the times of each request (vllm, trtllm)", Destination: &o.times},
 			&ucli.IntFlag{Name: "gpus", Usage: "`N` GPUs share each request", Value: 4, Destination: &o.gpus},
 			&ucli.StringFlag{Name: "arch", Usage: "`NAME` of the GPUs' architecture: " + archNames(), Value: sim.Profiles()[0].Name, Destination: &o.arch},
 			&ucli.Uint64Flag{Name: "seed", Usage: "`N` decides words, lengths and the differences of the GPUs", Value: 1, Destination: &o.seed},
@@ -57,6 +67,16 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		},
 		Action: func(ctx context.Context, env *cli.Env, _ *ucli.Context) error { return run(ctx, env, &o) },
 	}, args, stdin, stdout, stderr)
+}
+
+func dialectNames() (names string) {
+	for i, d := range simserver.Dialects() {
+		if i > 0 {
+			names += ", "
+		}
+		names += string(d)
+	}
+	return names
 }
 
 func archNames() (names string) {
@@ -82,6 +102,15 @@ func (o *options) check(env *cli.Env) error {
 		return cli.Usagef("--speed %v: want more than 0 and at most 1000", o.speed)
 	case o.model == "":
 		return cli.Usagef("--model is empty")
+	case o.context < 1:
+		return cli.Usagef("--max-context %d: want at least 1", o.context)
+	case o.queue < 0 || o.reasoning < 0 || o.fail < 0:
+		return cli.Usagef("--max-queue, --reasoning-tokens and --fail-every: want at least 0")
+	case !slices.Contains(simserver.Dialects(), simserver.Dialect(o.dialect)):
+		return cli.Usagef("--dialect %q: want %s", o.dialect, dialectNames())
+	}
+	if _, err := simserver.New(o.server()); err != nil {
+		return cli.Usagef("%v", err)
 	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return cli.Usagef("--listen %q: want HOST:PORT", o.listen)
@@ -90,6 +119,14 @@ func (o *options) check(env *cli.Env) error {
 		return cli.Usagef("--arch: %v", err)
 	}
 	return nil
+}
+
+// server returns what the flags say of the server.
+func (o *options) server() simserver.Options {
+	return simserver.Options{
+		Model: o.model, Dialect: simserver.Dialect(o.dialect), Seed: o.seed, Speed: o.speed, MaxContext: o.context,
+		MaxQueue: o.queue, ReasoningTokens: o.reasoning, FailEvery: o.fail, RequestMetrics: o.times,
+	}
 }
 
 func run(ctx context.Context, env *cli.Env, o *options) (err error) {

@@ -46,9 +46,9 @@ func newRig(env *cli.Env, o *options) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.server, err = simserver.New(simserver.Options{
-		Model: o.model, Seed: o.seed, Speed: o.speed, Clock: r.clock, OnStep: r.step,
-	})
+	server := o.server()
+	server.Clock, server.OnStep = r.clock, r.step
+	r.server, err = simserver.New(server)
 	if err != nil {
 		return nil, err
 	}

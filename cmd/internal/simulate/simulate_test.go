@@ -344,6 +344,11 @@ func TestMistakes(t *testing.T) {
 	check(2, "simulate: --listen \"8000\": want HOST:PORT\n"+help, "--listen", "8000")
 	check(2, "simulate: --model is empty\n"+help, free, "--model=")
 	check(2, "simulate: --arch: unknown architecture \"kepler\" (hopper, ampere-ga100, ampere-ga10x, ada, volta)\n"+help, free, "--arch", "kepler")
+	check(2, "simulate: --dialect \"tgi\": want vllm, sglang, trtllm, openai\n"+help, free, "--dialect", "tgi")
+	check(2, "simulate: --max-context 0: want at least 1\n"+help, free, "--max-context", "0")
+	check(2, "simulate: --max-queue, --reasoning-tokens and --fail-every: want at least 0\n"+help, free, "--fail-every=-1")
+	check(2, "simulate: the queue of vllm has no limit\n"+help, free, "--max-queue", "5")
+	check(2, "simulate: openai does not say the times of requests on request of its operator\n"+help, free, "--dialect", "openai", "--request-metrics")
 	check(2, "simulate: unexpected operand \"x\"\n"+help, free, "x")
 	check(2, "simulate: nothing may follow --\n"+help, free, "--", "x")
 	if b, _ := os.ReadFile(existing); string(b) != "precious" {
