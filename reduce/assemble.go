@@ -45,6 +45,8 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 	}
 	if len(r.all) > 0 {
 		r.energies(ph, &out, seconds)
+	} else {
+		r.tools.report(r, ph, &out, nil) // their latencies and rates
 	}
 	for _, w := range ph.windows {
 		out.Windows = append(out.Windows, r.phaseReport(w))

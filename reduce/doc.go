@@ -109,6 +109,26 @@
 // windows that were asked for only look at them. Package attribute splits them over the
 // requests, package peers recomputes what other tools would have published.
 //
+// # How long requests take
+//
+// Latencies are of the requests that succeeded (latency.go), from when they were sent: that
+// is what other tools report. The same from when a request was due has _scheduled in its
+// name. In a closed loop both differ by the client's lateness alone; in an open one users
+// wait from when they come, so that there the scheduled ones come first: measured from when
+// a request was sent, a stall of the server or of the client hides in those that could not be
+// sent meanwhile. An inter-token latency is a request's mean and needs the server's count of
+// tokens; the gaps between events need none, and of all requests together weigh long
+// answers more. An event may hold several tokens: a gap is no time per token.
+// A ratio of good requests divides by all that were sent: a failure, or a time-out, is not
+// good.
+//
+// Beside them stands how late the client sent (send_lateness), and what it says of itself.
+// It is client_late where one request in a hundred, and two, were sent more than 5 ms after
+// they were due, or more than 1 % of the mean request latency if that is less, but for 1 ms;
+// the first request of each slot of a closed loop does not count, since those come in a
+// burst. A ceiling on an open loop makes requests wait by the plan, and is
+// capped_open_loop where any did, by more than 1 ms.
+//
 // # Which devices
 //
 // A device that several sources report counts once, by the source that was read most
@@ -125,6 +145,6 @@
 // RequestEnergy split the energy: most of the work, which Splitters share. Its memory
 // does not grow with the length of the telemetry but by some 220 bytes for each cell of
 // 10 ms in the phases, which get longer before there are two million, and of each
-// Splitter 80 bytes; and by some 300 bytes for each device in each slice, of which a
+// Splitter 80 bytes; by some 80 bytes for each request in each window that it was sent in; and by some 300 bytes for each device in each slice, of which a
 // gigabyte at most is kept.
 package reduce

@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -231,45 +232,38 @@ func (ph *phase) begins(q *trace.Request, offset time.Duration) {
 }
 
 // clientMetrics adds what the clients say of themselves in the phase: the CPU time from
-// the first of their lines in it to the last.
+// the first of their lines in it to the last, unless one of them has no two.
 func (r *Reducer) clientMetrics(ph *phase, m map[string]Metric) {
 	end, ok := ph.End.Get()
 	if !ok || ph.slice || ph.Kind == string(trace.Idle) {
 		return
 	}
-	cores, measured, peak, lines := 0.0, 0, 0, 0
-	var runs []int
-	for run := range r.clients {
-		runs = append(runs, run)
-	}
-	slices.Sort(runs) // sums of doubles depend on the order
-	for _, run := range runs {
-		var first, last trace.Opt[ClientReading]
+	cores, peak, clients, measured := 0.0, 0, 0, 0
+	for _, run := range slices.Sorted(maps.Keys(r.clients)) { // sums of doubles depend on the order
+		var lines []ClientReading
 		most := 0
 		for _, c := range r.clients[run] {
-			if c.At < ph.Start || c.At > end {
-				continue
-			}
-			lines++
-			most = max(most, c.InFlight)
-			if c.CPUSeconds.OK {
-				if !first.OK {
-					first = trace.Some(c)
-				}
-				last = trace.Some(c)
+			if c.At >= ph.Start && c.At <= end {
+				most = max(most, c.InFlight)
+				lines = append(lines, c)
 			}
 		}
+		if len(lines) == 0 {
+			continue
+		}
 		peak += most
-		if span := last.V.At.Sub(first.V.At).Seconds(); first.OK && span > 0 {
-			cores += max(0, last.V.CPUSeconds.V-first.V.CPUSeconds.V) / span
+		clients++
+		first, last := lines[0], lines[len(lines)-1]
+		if span := last.At.Sub(first.At).Seconds(); span > 0 && first.CPUSeconds.OK && last.CPUSeconds.OK {
+			cores += max(0, last.CPUSeconds.V-first.CPUSeconds.V) / span
 			measured++
 		}
 	}
-	if measured > 0 {
-		m[ClientCPU] = Metric{Unit: "1", Number: &Number{Value: cores, Method: "CPU seconds / second" + ofClients(measured)}}
+	if clients > 0 {
+		m[ClientPeakInFlight] = Metric{Unit: "requests", Number: &Number{Value: float64(peak), Method: "most at the seconds" + ofClients(clients)}}
 	}
-	if lines > 0 {
-		m[ClientPeakInFlight] = Metric{Unit: "requests", Number: &Number{Value: float64(peak), Method: "most at the seconds" + ofClients(len(runs))}}
+	if clients > 0 && measured == clients {
+		m[ClientCPU] = Metric{Unit: "1", Number: &Number{Value: cores, Method: "CPU seconds / second" + ofClients(clients)}}
 	}
 }
 

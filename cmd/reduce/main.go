@@ -52,9 +52,15 @@
 //
 //	$ reduce --per-request energies.jsonl -o /dev/null requests.jsonl power.arrows
 //
+// Latencies are measured from when a request was sent, as other tools do, and from when
+// it was due (names that end in scheduled). The latter come first where the load was an
+// open loop: there they are what users would have seen. A ceiling on it makes requests
+// wait, and is warned of (capped_open_loop), as is a client that sends late (client_late);
+// how late it was, and what CPU time it took, stands beside the latencies.
+//
 // What another tool would have published of the same run, by its formulas, windows
-// and graces, is added by --as, and --explain says what makes the difference, in
-// joules (aiperf, aiperf-g0 to -g3, guidellm, inferencex, mlenergy, sglang, srtslurm,
+// and graces, is added by --as: its energy, latencies and rates under its own names.
+// --explain says what makes the difference, in joules (aiperf, aiperf-g0 to -g3, guidellm, inferencex, mlenergy, sglang, srtslurm,
 // trtllm, vllm, zeus):
 //
 //	$ reduce --as aiperf,inferencex --explain requests.jsonl power.arrows
@@ -79,7 +85,8 @@
 //	--per-request FILE   the energy of every request: wattrace.energies/1
 //	--as TOOL,...        what other tools would have published
 //	--explain            with --as: from our energy to theirs
-//	--slo ttft=TIME      a good request keeps it; also itl=TIME, latency=TIME
+//	--slo ttft=TIME      a good request keeps it, measured from when it was sent;
+//	                     also itl=TIME, latency=TIME
 //	--price N, --carbon GRAMS   of a kWh: cost and CO2e of a million tokens
 //	--mig-board          a partitioned board's energy is the server's, so that
 //	                     it may be said per token

@@ -87,6 +87,9 @@ func writeLog(t *testing.T, path string, m machine, begin time.Duration, edit fu
 		check(w.Phase(&requests.PhaseEvent{Phase: ph.name, Kind: trace.Measure, At: at(ph.end)}))
 	}
 	check(w.Clock(m.snapshot(25*second, begin)))
+	for i, t := range []time.Duration{12, 14, 16} { // written late, which changes nothing
+		check(w.Client(&requests.Client{At: at(t * second), CPUSeconds: trace.Some(float64(i)), InFlight: i}))
+	}
 	check(w.Close(&requests.Close{At: at(25 * second), Sent: 2, Succeeded: 2, Clean: true}))
 	check(w.Flush())
 	return path
@@ -386,6 +389,34 @@ func TestOperandsInAnyOrder(t *testing.T) {
 }
 
 // Without a zone database the binary's own does, and the zone moves the times.
+// TestLoadAndClient reads what a log says of a phase's load and of its client.
+func TestLoadAndClient(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	log := writeLog(t, filepath.Join(dir, "a.jsonl"), machine{host: "a", boot: "a"}, 3*second, func(r *requests.Run) {
+		a, b := &r.Plan.Phases[0], &r.Plan.Phases[1]
+		a.Concurrency, a.Rate = 0, 20
+		b.Concurrency, b.FromTrace, b.Prefills = 0, true, 2
+	})
+	rep := reportOf(t, 0, "--as", "sglang", log)
+	a, b := rep.Phases[0], rep.Phases[1]
+	if a.Load != reduce.LoadOpen || b.Load != reduce.LoadGated {
+		t.Errorf("loads %q, %q", a.Load, b.Load)
+	}
+	if m := a.Metrics[reduce.ClientCPU]; m.Number == nil || m.Value != 0.5 {
+		t.Errorf("CPU of the client: %+v", m)
+	}
+	if m := a.Metrics[reduce.ClientPeakInFlight]; m.Number == nil || m.Value != 2 {
+		t.Errorf("in flight: %+v", m)
+	}
+	if _, ok := b.Metrics[reduce.ClientCPU]; ok {
+		t.Error("there is no line of the client in b")
+	}
+	if len(a.Others) != 1 || len(a.Others[0].Figures) == 0 { // without a recording
+		t.Errorf("%+v", a.Others)
+	}
+}
+
 func TestTimezone(t *testing.T) {
 	t.Parallel()
 	path := "../../../formats/nvidiasmi/testdata/a5000-step.csv"

@@ -25,8 +25,8 @@ type run struct {
 	byName map[string]*runPhase // those that have started
 	joint  joint                // moves its times to the common clock
 
-	handover map[string]bool // phases that end without a drain
-	client   []reduce.ClientReading
+	plan   map[string]*trace.Phase // what phases were to be, by name
+	client []reduce.ClientReading
 }
 
 // runPhase is a phase of a run, on its own clock.
@@ -118,12 +118,11 @@ func (l *logFile) survey(rec *requests.Record) error {
 func newRun(l *logFile, rec *requests.Record) *run {
 	r := &run{
 		log: l, pos: rec.Pos, shard: rec.Run.Shard, whole: whole(&rec.Run), clocks: trace.Clocks{Clock: rec.Run.Clock},
-		byName: map[string]*runPhase{}, handover: map[string]bool{},
+		byName: map[string]*runPhase{}, plan: map[string]*trace.Phase{},
 	}
-	for _, ph := range rec.Run.Plan.Phases {
-		if ph.Handover {
-			r.handover[ph.Name] = true
-		}
+	for i := range rec.Run.Plan.Phases {
+		ph := &rec.Run.Plan.Phases[i]
+		r.plan[ph.Name] = ph
 	}
 	return r
 }
@@ -151,8 +150,13 @@ func (r *run) phase(rec *requests.Record) error {
 		return fail("starts twice")
 	case p.Start:
 		ph = &runPhase{pos: rec.Pos, Span: reduce.Span{
-			Name: p.Phase, Kind: string(p.Kind), Start: p.At, Concurrency: p.Concurrency, Handover: r.handover[p.Phase],
+			Name: p.Phase, Kind: string(p.Kind), Start: p.At, Concurrency: p.Concurrency,
 		}}
+		if plan := r.plan[p.Phase]; plan != nil {
+			kind := plan.LoadKind()
+			ph.Handover, ph.Open = plan.Handover, kind == trace.OpenLoop || kind == trace.TraceTimes
+			ph.Gated = plan.Prefills > 0 || ph.Open && plan.Concurrency > 0
+		}
 		r.byName[p.Phase] = ph
 		r.phases = append(r.phases, ph)
 	case !started:
