@@ -26,8 +26,9 @@ type latency struct {
 // notKnown stands for a duration that is not known.
 const notKnown = time.Duration(math.MinInt64)
 
-// latencyOf takes what is kept of a request, outputs being its events with output.
-func latencyOf(q *trace.Request, outputs []trace.Chunk) latency {
+// latencyOf takes what is kept of a request, outputs being its events with output and gaps
+// the times between them.
+func latencyOf(q *trace.Request, outputs []trace.Chunk, gaps []time.Duration) latency {
 	l := latency{ttft: notKnown, ttfo: notKnown, ttst: notKnown, e2e: notKnown, gap: notKnown, late: q.Lateness()}
 	if d, ok := q.TTFT(); ok {
 		l.ttft = d
@@ -47,13 +48,20 @@ func latencyOf(q *trace.Request, outputs []trace.Chunk) latency {
 			break
 		}
 	}
-	if len(outputs) > 1 {
-		l.ttst, l.gap = outputs[1].At.Sub(outputs[0].At), 0
-		for i := 1; i < len(outputs); i++ {
-			l.gap = max(l.gap, outputs[i].At.Sub(outputs[i-1].At))
-		}
+	if len(gaps) > 0 {
+		l.ttst, l.gap = gaps[0], slices.Max(gaps)
 	}
 	return l
+}
+
+// gapsOf returns the times between events that follow each other, in a slice that is
+// used again. A log's clock does not go back; what says so all the same counts as at once.
+func gapsOf(events []trace.Chunk, gaps []time.Duration) []time.Duration {
+	gaps = gaps[:0]
+	for i := 1; i < len(events); i++ {
+		gaps = append(gaps, max(0, events[i].At.Sub(events[i-1].At)))
+	}
+	return gaps
 }
 
 // itl returns the request's mean inter-token latency, as trace.Request.ITL has it.

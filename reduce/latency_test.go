@@ -207,7 +207,8 @@ func TestLatencyProperties(t *testing.T) {
 				for i := range m.Chunks {
 					m.Chunks[i].At = m.Chunks[i].At.Add(shift)
 				}
-				ph.take(&m, m.Outputs(), SLO{})
+				gaps := gapsOf(m.Outputs(), nil)
+				ph.take(&m, latencyOf(&m, m.Outputs(), gaps), gaps, SLO{})
 			}
 			out := map[string]Metric{}
 			ph.describe(out)

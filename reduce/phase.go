@@ -58,7 +58,9 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 	}
 	own := r.phases[phase]
 	outputs := q.Outputs()
-	own.take(q, outputs, r.opt.SLO)
+	r.gaps = gapsOf(outputs, r.gaps)
+	latency := latencyOf(q, outputs, r.gaps)
+	own.take(q, latency, r.gaps, r.opt.SLO)
 	own.begins(q, offset)
 	r.tools.request(own, q, offset)
 	r.tools.arrived(own, q, offset)
@@ -68,7 +70,7 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 		if ph.window {
 			ph.arrived(q, outputs, offset)
 			if sent >= ph.Start && sent < ph.End.V {
-				ph.take(q, outputs, r.opt.SLO)
+				ph.take(q, latency, r.gaps, r.opt.SLO)
 				r.tools.request(ph, q, offset)
 			}
 			continue
@@ -97,10 +99,11 @@ func (ph *phase) spent(q *trace.Request, energy RequestEnergy) {
 	}
 }
 
-// take counts a request as the phase's own; outputs are its events with output.
-func (ph *phase) take(q *trace.Request, outputs []trace.Chunk, slo SLO) {
+// take counts a request as the phase's own: l is what is kept of it, gaps are the times
+// between its events with output.
+func (ph *phase) take(q *trace.Request, l latency, gaps []time.Duration, slo SLO) {
 	ph.requests.Sent++
-	ph.lateness = append(ph.lateness, q.Lateness())
+	ph.lateness = append(ph.lateness, l.late)
 	switch q.Outcome {
 	case trace.Succeeded:
 		ph.requests.Succeeded++
@@ -119,11 +122,9 @@ func (ph *phase) take(q *trace.Request, outputs []trace.Chunk, slo SLO) {
 	if slo.keeps(q) {
 		ph.good++
 	}
-	ph.latencies = append(ph.latencies, latencyOf(q, outputs))
+	ph.latencies = append(ph.latencies, l)
 	if !ph.slice {
-		for i := 1; i < len(outputs); i++ {
-			ph.gaps.Add(outputs[i].At.Sub(outputs[i-1].At))
-		}
+		ph.gaps.AddAll(gaps)
 	}
 	if n, ok := q.InputTokens.Get(); ok {
 		ph.withInput++

@@ -60,6 +60,35 @@ func middle(bucket int) float64 { return (float64(lower(bucket)) + float64(lower
 // Add counts a duration.
 func (h *Histogram) Add(d time.Duration) { h.AddN(d, 1) }
 
+// AddAll counts durations of which none is below zero. It is Add of each, but for its
+// speed: logs have millions.
+func (h *Histogram) AddAll(list []time.Duration) {
+	if len(list) == 0 {
+		return
+	}
+	least, most := list[0], list[0]
+	for _, d := range list {
+		least, most = min(least, d), max(most, d)
+	}
+	h.at(bucket(least))
+	h.at(bucket(most))
+	counts, first := h.counts, h.first
+	sum, hi, lo, carry := h.sum, h.hi, h.lo, uint64(0)
+	for _, d := range list {
+		counts[bucket(d)-first]++
+		sum += int64(d)
+		squareHi, squareLo := bits.Mul64(uint64(d), uint64(d))
+		lo, carry = bits.Add64(lo, squareLo, 0)
+		hi += squareHi + carry
+	}
+	h.sum, h.hi, h.lo = sum, hi, lo
+	if h.n == 0 || least < h.min {
+		h.min = least
+	}
+	h.max = max(h.max, most)
+	h.n += int64(len(list))
+}
+
 // AddN counts a duration n times.
 func (h *Histogram) AddN(d time.Duration, n int64) {
 	if n <= 0 {
