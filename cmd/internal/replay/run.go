@@ -40,7 +40,7 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	if err := engine.Preconnect(ctx); err != nil {
 		return err
 	}
-	out, err := env.Output(cli.OutputOptions{Log: true})
+	out, err := env.Output(cli.OutputOptions{Log: true, Compress: true})
 	if err != nil {
 		return err
 	}
