@@ -51,9 +51,12 @@ func TestOpenLoop(t *testing.T) {
 func TestCappedOpenLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeServer{latency: every(2 * time.Second)}
-		s, _ := replayed(t, plainTurns(4), f, nil, trace.Phase{Name: "p", Kind: trace.Measure, Concurrency: 1, Load: trace.Load{Rate: 1, Arrival: trace.Constant}})
+		s, res := replayed(t, plainTurns(4), f, nil, trace.Phase{Name: "p", Kind: trace.Measure, Concurrency: 1, Load: trace.Load{Rate: 1, Arrival: trace.Constant}})
 		if diff := cmp.Diff([]string{"1: 0s 0s 2s", "2: 1s 2s 4s", "3: 2s 4s 6s", "4: 3s 6s 8s"}, s.instants()); diff != "" {
 			t.Error(diff)
+		}
+		if n := res.Held["p"]; n != 3 {
+			t.Errorf("%d requests were held", n)
 		}
 		if slot := s.requests[3].Slot; slot != 0 {
 			t.Errorf("one request after another, and slot %d", slot)

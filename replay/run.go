@@ -38,7 +38,7 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, sink Sink) (Resu
 	end := r.phases()
 	close(over)
 	written.Wait()
-	result.End, result.Stopped, result.Reason = end, r.isStopped(), r.reason
+	result.End, result.Stopped, result.Reason, result.Held = end, r.isStopped(), r.reason, r.held
 	cancel()
 	watched.Wait()
 	return result, err
@@ -58,6 +58,7 @@ type run struct {
 	stopped bool
 	reason  string // why it stopped by itself
 	current *group // whose phases are under way
+	held    map[string]int64
 }
 
 // phaseRun is a phase under way.
@@ -215,6 +216,14 @@ func (r *run) group(plan []trace.Phase, number int, start trace.Time) (end trace
 			}
 		}
 		p.giveUp()
+	}
+	for _, p := range g.phases {
+		if n := p.held.Load(); n > 0 {
+			if r.held == nil {
+				r.held = map[string]int64{}
+			}
+			r.held[p.plan.Name] = n
+		}
 	}
 	last := g.phases[g.at]
 	if end = g.lastDone; end <= last.start { // nothing ended in it

@@ -145,7 +145,8 @@
 //	--check                send nothing; say what the trace and the load are
 //	--dialect KIND         of --check: what trtllm, vllm, sglang or openai would refuse
 //	--format FORMAT        of --check: text, or json
-//	-o FILE, --force       write to FILE; replace it if it exists
+//	-o FILE, --force       write to FILE (compressed if it ends in .zst); replace it if it
+//	                       exists
 //	-q, --progress MODE    no progress and no summary; auto, plain or none
 //
 // Ctrl-C (or SIGTERM, or a terminal that goes away) stops sending, waits for what is in flight, and closes the log, which

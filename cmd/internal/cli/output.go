@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // OutputOptions says how an output behaves.
@@ -15,6 +16,8 @@ type OutputOptions struct {
 	Binary bool // refuse to write to a terminal
 	Atomic bool // the file appears whole, by a rename in Close, or not at all
 	Log    bool // the file appears at once, so that what a killed run left can be read
+
+	Compress bool // a file whose name ends in .zst is compressed
 }
 
 // Output is where a tool writes its result: standard output, or a file that
@@ -28,6 +31,7 @@ type Output struct {
 	inputs []string
 	w      io.Writer
 	f      *os.File
+	layer  *compressed // nil without one
 }
 
 // Output opens the output that -o names.
@@ -57,6 +61,12 @@ func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
 			return nil, err
 		}
 		if err := env.onlyOnce(path, abs); err != nil {
+			return nil, err
+		}
+	}
+	if opt.Compress && strings.HasSuffix(path, ".zst") {
+		var err error
+		if o.layer, err = newCompressed(writer(o.write)); err != nil {
 			return nil, err
 		}
 	}
@@ -119,6 +129,18 @@ func (o *Output) create() (err error) {
 
 // Write writes p, and creates the file before the first byte.
 func (o *Output) Write(p []byte) (int, error) {
+	if o.layer != nil {
+		return o.layer.Write(p)
+	}
+	return o.write(p)
+}
+
+// writer is an io.Writer by its method.
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+func (o *Output) write(p []byte) (int, error) {
 	if o.w == nil {
 		if err := o.create(); err != nil {
 			return 0, err
@@ -130,10 +152,14 @@ func (o *Output) Write(p []byte) (int, error) {
 // Close ends a whole output. Its error must be checked: a full disk may show
 // only here.
 func (o *Output) Close() error {
-	if o.f == nil {
-		return nil
+	var err error
+	if o.layer != nil {
+		err = o.layer.Close()
 	}
-	err := o.f.Close()
+	if o.f == nil {
+		return err
+	}
+	err = errors.Join(err, o.f.Close())
 	if !o.opt.Atomic {
 		return err
 	}

@@ -1,15 +1,11 @@
 package record
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats/telemetry"
@@ -26,7 +22,6 @@ type recording struct {
 	env     *cli.Env
 	sampler *sample.Sampler
 	out     *cli.Output
-	layer   *compressed // nil without one
 	w       *telemetry.Writer
 	every   time.Duration // readClocksEvery
 	clocks  func() trace.ClockSnapshot
@@ -48,23 +43,15 @@ type health struct {
 }
 
 func newRecording(env *cli.Env, s *sample.Sampler, info sample.Info) (*recording, error) {
-	out, err := env.Output(cli.OutputOptions{Binary: true, Log: true})
+	out, err := env.Output(cli.OutputOptions{Binary: true, Log: true, Compress: true})
 	if err != nil {
 		return nil, err
 	}
 	r := &recording{env: env, sampler: s, out: out, every: readClocksEvery, clocks: s.Clock.Snapshot}
 	r.told = r.clocks()
-	var to io.Writer = out
-	if strings.HasSuffix(out.Path, ".zst") {
-		if r.layer, err = newCompressed(out); err != nil {
-			out.Abort()
-			return nil, err
-		}
-		to = r.layer
-	}
 	info.Interval, info.SlowInterval = s.Interval, s.SlowInterval
 	r.devices = make([]health, len(s.Devices()))
-	r.w, err = telemetry.NewWriter(to, telemetry.Head{
+	r.w, err = telemetry.NewWriter(out, telemetry.Head{
 		Producer: cli.Producer(), Clock: s.Clock.Clock(), Info: info, Devices: s.Devices(), Snapshot: r.told,
 	})
 	if err != nil {
@@ -72,46 +59,6 @@ func newRecording(env *cli.Env, s *sample.Sampler, info sample.Info) (*recording
 		return nil, err
 	}
 	return r, nil
-}
-
-// compressed is a zstd layer that passes each Write on at once, in one Write,
-// as a killed recorder should leave whole batches there, too.
-type compressed struct {
-	zstd *zstd.Encoder
-	buf  bytes.Buffer
-	out  io.Writer
-}
-
-func newCompressed(out io.Writer) (*compressed, error) {
-	c := &compressed{out: out}
-	var err error
-	c.zstd, err = zstd.NewWriter(&c.buf, zstd.WithEncoderConcurrency(1))
-	return c, err
-}
-
-// Write compresses p and writes it.
-func (c *compressed) Write(p []byte) (int, error) {
-	if _, err := c.zstd.Write(p); err != nil {
-		return 0, err
-	}
-	if err := c.zstd.Flush(); err != nil {
-		return 0, err
-	}
-	return len(p), c.pass()
-}
-
-// Close ends the layer; it does not close what is below.
-func (c *compressed) Close() error {
-	if err := c.zstd.Close(); err != nil {
-		return err
-	}
-	return c.pass()
-}
-
-func (c *compressed) pass() error {
-	_, err := c.out.Write(c.buf.Bytes())
-	c.buf.Reset()
-	return err
 }
 
 // run records until ctx ends and closes the output.
@@ -126,9 +73,6 @@ func (r *recording) run(ctx context.Context) error {
 			Ticks: s.Ticks, Missed: s.Missed, LatenessP50: s.LatenessP50, LatenessP99: s.LatenessP99, LatenessMax: s.LatenessMax,
 			Read: s.Read, CPU: s.CPU, Clean: true, Snapshot: r.sampler.Clock.Snapshot(),
 		})
-	}
-	if err == nil && r.layer != nil {
-		err = r.layer.Close()
 	}
 	if err != nil {
 		r.out.Abort()

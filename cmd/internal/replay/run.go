@@ -40,7 +40,7 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	if err := engine.Preconnect(ctx); err != nil {
 		return err
 	}
-	out, err := env.Output(cli.OutputOptions{Log: true})
+	out, err := env.Output(cli.OutputOptions{Log: true, Compress: true})
 	if err != nil {
 		return err
 	}
@@ -110,6 +110,9 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 		return logError(out, err)
 	}
 	env.Summaryf("%s", summary(&res))
+	for _, line := range heldBack(&res, &opt.Plan) {
+		env.Summaryf("%s", line)
+	}
 	if at, ok := engine.KernelClockLost().Get(); ok {
 		env.Printf("warning: the wall clock was set during the run: from %.3f s on replay has stamped what arrived, and not the kernel", at.Seconds())
 	}

@@ -76,6 +76,20 @@ func summary(res *replay.Result) string {
 	return line
 }
 
+// heldBack says of phases that are no open loop any more, since what was due had to
+// wait. Of a closed loop that is what it is for.
+func heldBack(res *replay.Result, plan *trace.Plan) (lines []string) {
+	for i := range plan.Phases {
+		ph := &plan.Phases[i]
+		n := res.Held[ph.Name]
+		if kind := ph.LoadKind(); n == 0 || kind != trace.OpenLoop && kind != trace.TraceTimes {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s: %d requests waited in line, so it was no open loop: see their lateness", ph.Name, n))
+	}
+	return lines
+}
+
 // verdict turns a result into the tool's exit.
 func verdict(res *replay.Result, opt *replay.Options) error {
 	if res.Reason != "" {
