@@ -204,8 +204,8 @@ func (r *Reducer) client(ph *phase, m map[string]Metric) {
 	}
 	n, all := sentAfter(ph.lateness, limit)-sentAfter(ph.begun, limit), len(ph.lateness)-len(ph.begun)
 	if n >= 2 && 100*n >= all {
-		r.doubt(ph, WarnClientLate, "", "%d of %s more than %v after they were due, one by %.3g s: the client, or its machine, did not keep up",
-			n, plural(all, "request was sent", "requests were sent"), limit.Round(10*time.Microsecond), d.Max)
+		r.doubt(ph, WarnClientLate, "", "%d of %s more than %v after they were due (send_lateness): the client, or its machine, did not keep up",
+			n, plural(all, "request was sent", "requests were sent"), limit.Round(10*time.Microsecond))
 	}
 }
 
