@@ -38,7 +38,6 @@ type powerGauge struct {
 	sent  int         // how many of knots are in the curve
 	reach int         // how many neighbours on each side a knot has
 
-	usual    float64 // mean of the knots' change
 	level    float64 // mean power of the last seconds, watts
 	variance float64 // of the energy since the curve began, J^2
 
@@ -70,34 +69,33 @@ type gaugeKnot struct {
 }
 
 const (
-	instantReach = 2
-	averageReach = 6
-	sampleReach  = 10
+	updateReach = 2 // of means and averages
+	edgeReach   = 2 // how many knots on each side an edge needs at least
+	sampleReach = 10
 
-	// averageSpread times the period, times the change of power from one update
-	// to the next, is the standard uncertainty of the deconvolved energy at an
-	// update; averageFloor that of a steady power, in units of topUnits: less than
-	// it, a step is not believed. Set by fidelity_test.go.
-	averageSpread = 1.25
-	averageFloor  = 4
+	// What an average leaves open repeats with its length, which is what it is in
+	// proportion to: averageOpen of that times a power, whose square is the sum of
+	// these shares. Of the changes of power around, the largest but counts for
+	// little, for one step alone is followed; up and down again is not. The roughness
+	// stands for those that the deconvolution smoothed away. A steady power is not
+	// known better than to averageFloor, in units of topUnits: less than it, a step
+	// is not believed. Set by fidelity_test.go.
+	averageOpen  = 0.1
+	averageRough = 0.55  // of the roughness
+	averageNear  = 0.18  // of the squares of the four changes nearest to an edge but the largest
+	averageStep  = 0.008 // of the square of the largest
+	averageFloor = 3.0
 
-	// sampleBlur times the window, times the change of power over a window, is the
-	// standard uncertainty of the energy at an instant by samples of windows that
-	// overlap: a step there is off by an eighth.
-	sampleBlur = 0.175
+	// Samples of an average follow power with the window's blur: by the window, times
+	// the change of power over a window, of which these shares count alike.
+	sampleNear = 0.05 // of the squares of the five changes nearest to an edge but the largest
+	sampleStep = 0.01
 
 	// stampMemory is over how many updates errors of stamps go together: polls walk
 	// past updates in some seconds. stampAlone is the share of their variance that
 	// does not.
 	stampMemory = 50
 	stampAlone  = 0.12
-
-	// Beside a step, what an average leaves open is more than in a calm load, and more
-	// than in proportion: by the change of power there over the usual one, the mean of
-	// usualMemory knots, within these bounds.
-	usualMemory = 100
-	leastHere   = 0.4
-	mostHere    = 1.7
 
 	// mostRoughness is how many times the usual change of power a change may
 	// count as.
@@ -131,7 +129,7 @@ func newPowerGauge(instants []trace.Time, sensor Sensor, poll time.Duration, top
 			g.reach = int(sensor.Window/poll)/2 + 1
 		}
 	case sensor.Kind == SensorAverage:
-		g.kind, g.reach = gaugeAverage, averageReach
+		g.kind, g.reach = gaugeAverage, updateReach
 		g.points.span, g.points.top = sensor.Span+sensor.Period, top
 		if sensor.Rest > sensor.Period {
 			g.points.rest = sensor.Rest
@@ -140,7 +138,7 @@ func newPowerGauge(instants []trace.Time, sensor Sensor, poll time.Duration, top
 	case sensor.Duty < 1:
 		g.kind = gaugeWindows
 	default:
-		g.kind, g.reach = gaugeMeans, instantReach
+		g.kind, g.reach = gaugeMeans, updateReach
 	}
 	g.points.period, g.points.emit = sensor.Period, g.update
 	g.curve = newCurve(instants, g.sampled())
@@ -196,7 +194,7 @@ func (g *powerGauge) cut() {
 	if c := g.curve; len(g.knots) > 1 && c.next < len(c.edges) && c.edges[c.next].at == g.knots[len(g.knots)-1].at {
 		// An edge on the very last knot is bracketed.
 		last := g.knots[len(g.knots)-1]
-		c.edges[c.next] = edge{at: last.at, energy: c.energy, covered: c.covered, inside: true, sigma: math.Sqrt(last.variance), spread: last.spread}
+		c.edges[c.next] = edge{at: last.at, energy: c.energy, covered: c.covered, inside: true, sigma: math.Sqrt(last.variance + g.open(len(g.knots)-1)), spread: last.spread}
 		c.next++
 	}
 	g.knots, g.sent = g.knots[:0], 0
@@ -268,12 +266,13 @@ func (g *powerGauge) cell(c Cell) {
 
 // hold keeps a knot until its neighbours are known.
 func (g *powerGauge) hold(k gaugeKnot) {
-	if old := g.sent - g.reach - 1; old > 2*g.reach {
+	reach := max(g.reach, edgeReach)
+	if old := g.sent - reach - 1; old > 2*reach {
 		g.knots = g.knots[:copy(g.knots, g.knots[old:])]
 		g.sent -= old
 	}
 	g.knots = append(g.knots, k)
-	if len(g.knots)-g.sent > g.reach {
+	if len(g.knots)-g.sent > reach {
 		g.send()
 	}
 }
@@ -320,24 +319,6 @@ func (g *powerGauge) judge(i int) {
 		k.returns = min(1, max(0, -2*products/squares))
 	}
 	g.lose(i)
-	g.usual += (k.change - g.usual) / usualMemory
-	here := 1.0 // how uneven power is here, relative to what is usual
-	if g.usual > 0 {
-		here = min(mostHere, max(leastHere, k.change/g.usual))
-	}
-	switch {
-	case g.kind == gaugeAverage:
-		spread := averageSpread * g.sensor.Period.Seconds()
-		floor := averageFloor * g.deconv.unit * g.sensor.Period.Seconds()
-		k.variance += float64(k.change*float64(spread*spread)*here) + float64(floor*floor)
-	case g.kind == gaugeSamples && i > 0:
-		// The samples follow power with the window's blur.
-		window := g.sensor.Window.Seconds()
-		if steps := window / k.at.Sub(g.knots[i-1].at).Seconds(); steps > 1 {
-			blur := float64(sampleBlur * window * steps)
-			k.variance += k.change * float64(blur*blur) * here
-		}
-	}
 	k.spread = g.variance
 }
 
@@ -398,6 +379,36 @@ func (g *powerGauge) unseen(k *gaugeKnot, dt float64) float64 {
 	return float64(dt*dt) * twice * (1 - twice) * k.change / 12
 }
 
+// open returns the variance of the energy between knots i-1 and i by what an average
+// leaves open there, in J^2.
+func (g *powerGauge) open(i int) float64 {
+	window := g.sensor.Window.Seconds()
+	switch {
+	case g.kind == gaugeAverage:
+		largest, rest := g.changes(i-1, i+2)
+		scale, floor := averageOpen*window, averageFloor*g.deconv.unit
+		squares := float64(averageRough*g.curve.roughness) + float64(averageNear*rest) + float64(averageStep*largest)
+		return float64(scale*scale) * (squares + float64(floor*floor))
+	case g.kind == gaugeSamples && g.sensor.Kind == SensorAverage && i > 0:
+		largest, rest := g.changes(i-2, i+2)
+		steps := max(1, window/g.knots[i].at.Sub(g.knots[i-1].at).Seconds())
+		return float64(window*window) * math.Sqrt(steps) * (float64(sampleNear*rest) + float64(sampleStep*largest))
+	}
+	return 0
+}
+
+// changes returns the squares of the changes of power into the knots from one to
+// another, in W^2: the largest, and the sum of the others.
+func (g *powerGauge) changes(from, to int) (largest, rest float64) {
+	for j := max(1, from); j <= min(len(g.knots)-1, to); j++ {
+		change := g.knots[j].watts - g.knots[j-1].watts
+		square := float64(change * change)
+		rest += min(square, largest)
+		largest = max(square, largest)
+	}
+	return largest, rest
+}
+
 // between evaluates an edge between knots i-1 and i: as a counter's where the
 // values are means, on the parabola where they are values. To what is uncertain
 // at the knots comes how power moves in between, as a Brownian bridge.
@@ -433,5 +444,5 @@ func (g *powerGauge) between(i int, e *edge) {
 	e.inside = true
 	e.covered = c.covered + int64(e.at-a.at)
 	e.spread = a.spread + float64(w*(b.spread-a.spread))
-	e.sigma = math.Sqrt(float64((1-w)*(1-w)*a.variance) + float64(w*w*b.variance) + bridge)
+	e.sigma = math.Sqrt(float64((1-w)*(1-w)*a.variance) + float64(w*w*b.variance) + bridge + g.open(i))
 }

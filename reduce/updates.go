@@ -56,6 +56,10 @@ const (
 	maxRests  = 3     // updates at rest between two changes, the second one's included
 	riseSlack = 1.25  // by which a load may be above the highest average
 	slowRest  = 4     // polls slower than this part of rest do not show it
+
+	// countedBack is how uncertain the time between two updates is, as a share, of
+	// which one was seen and the other is counted back from it.
+	countedBack = 0.01
 )
 
 // read takes what was read at t; t grows.
@@ -95,7 +99,10 @@ func (c *changePoints) end() {
 
 func (c *changePoints) put(t Tick) {
 	if t.Kind != TickSeen {
-		t.Stamp, t.Watts = evenly(c.period), c.watts
+		t.Watts = c.watts
+		if t.Stamp == 0 {
+			t.Stamp = evenly(c.period)
+		}
 	}
 	c.emit(t)
 	c.updated = t.At
@@ -133,24 +140,30 @@ func (c *changePoints) change(middle trace.Time, around time.Duration, watts flo
 	}
 	for i := 1; i < n; i++ {
 		rested := start.Add(at.Sub(start) * time.Duration(i) / time.Duration(n))
-		c.fill(rested, TickDoubtful)
+		c.fill(rested, evenly(c.period), TickDoubtful)
 		c.put(Tick{At: rested, Kind: TickAssumed, Known: true})
 	}
 	kind := TickAssumed
 	if n > 0 {
 		kind = TickDoubtful
 	}
-	c.fill(at, kind)
+	c.fill(at, stamp, kind)
 	c.put(Tick{At: at, Stamp: stamp, Kind: TickSeen, Known: true, Watts: watts})
 	c.changed, c.around, c.plateau, c.atRest = middle, around, false, n > 0
 }
 
-// fill puts updates between the last one and one at t.
-func (c *changePoints) fill(t trace.Time, kind TickKind) {
+// fill puts updates between the last one and one at t, which is known to stamp
+// seconds: so nearly are those counted back from it.
+func (c *changePoints) fill(t trace.Time, stamp float64, kind TickKind) {
 	start := c.updated
 	for m := t.Sub(start) / c.period; m > 0; m-- {
 		if at := t.Add(-m * c.period); at.Sub(start) >= c.period/2 {
-			c.put(Tick{At: at, Kind: kind, Known: kind == TickAssumed && at <= c.polled})
+			tick := Tick{At: at, Kind: kind, Known: kind == TickAssumed && at <= c.polled}
+			if at <= c.polled { // in a gap nothing tells
+				less := countedBack * at.Sub(t).Seconds()
+				tick.Stamp = min(evenly(c.period), math.Sqrt(float64(stamp*stamp)+float64(less*less)))
+			}
+			c.put(tick)
 		}
 	}
 }
