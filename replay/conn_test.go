@@ -283,6 +283,43 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
+// TestServerThatPartsAfterEachStream has one that says it keeps the connection
+// and does not, as llama.cpp's does: it is found out by the first answer, at the
+// price of one request for each slot at most.
+func TestServerThatPartsAfterEachStream(t *testing.T) {
+	t.Parallel()
+	const turns = 40
+	for _, slots := range []int{1, 8} {
+		s := replaytest.Listen(t)
+		stale := 0
+		for _, q := range over(t, s.URL, ClientOptions{}, slots, slices.Repeat([]trace.Turn{faulty("part", true)}, turns)...) {
+			switch {
+			case q.Error.Class == trace.ErrStale:
+				stale++
+			case q.Outcome != trace.Succeeded:
+				t.Errorf("%+v", q.Error)
+			}
+		}
+		if stale > slots || s.Connections() < turns-stale {
+			t.Errorf("%d slots: %d of %d requests met a closed connection; %d connections", slots, stale, turns, s.Connections())
+		}
+	}
+}
+
+// TestBreakIsNoParting has answers that break off, after which connections are
+// kept as before.
+func TestBreakIsNoParting(t *testing.T) {
+	t.Parallel()
+	s := replaytest.Listen(t)
+	for _, fault := range []string{"close_mid_stream", "reset_mid_stream", "until_close", "close_before_answer"} {
+		before := s.Connections()
+		over(t, s.URL, ClientOptions{}, 1, faulty(fault, true), faulty("", true), faulty("", true), faulty("", true))
+		if n := s.Connections() - before; n != 2 {
+			t.Errorf("%s: %d connections", fault, n)
+		}
+	}
+}
+
 // TestNothingIsSentTwice has a server that closes each connection behind its
 // answer without saying so, so that requests meet connections that are about to
 // die, with and without the header that would make net/http try again.

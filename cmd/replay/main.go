@@ -46,7 +46,8 @@
 // that its prefix is cached there.
 //
 // HTTP/1.1, one connection for each request in flight, kept from one to the next
-// for up to --keepalive, below the 5 s of uvicorn. The log has the connection of
+// for up to --keepalive, below the 5 s of uvicorn; a server that closes connections
+// right after its answers gets a new one for each. The log has the connection of
 // each request, whether it was new and how long it took, so that the time that it
 // took can be told from the server's. --preconnect opens connections ahead. Nothing
 // is retried, redirected or decompressed. After a request that reached no

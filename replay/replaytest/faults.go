@@ -59,8 +59,14 @@ var Faults = map[string]func(a *Answer){
 	"reset_after_head":    func(a *Answer) { a.Begin(sse); a.Reset() },
 	"reset_mid_stream":    func(a *Answer) { a.Begin(sse); a.Events(Role, Token); a.Reset() },
 	"close_mid_stream":    func(a *Answer) { a.Begin(sse); a.Events(Role, Token); a.Close() },
-	"half_close":          func(a *Answer) { a.Begin(sse); a.Events(Role, Token); a.HalfClose() },
-	"cut_in_event":        func(a *Answer) { a.Begin(sse); a.Events(Role); a.Chunk("data: " + Token[:30]); a.End() },
+	"part": func(a *Answer) { // a good one, after which llama.cpp's server closes, whatever it says
+		a.Begin(sse, "Keep-Alive: timeout=5, max=100")
+		a.Events(Role, Token, Token, Token, Finish, Usage, Done)
+		a.End()
+		a.Close()
+	},
+	"half_close":   func(a *Answer) { a.Begin(sse); a.Events(Role, Token); a.HalfClose() },
+	"cut_in_event": func(a *Answer) { a.Begin(sse); a.Events(Role); a.Chunk("data: " + Token[:30]); a.End() },
 	"until_close": func(a *Answer) {
 		a.ReadBody()
 		a.Raw("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: " + Token + "\n\n")
