@@ -131,7 +131,7 @@ func (ph *phase) take(q *trace.Request, slo SLO) {
 	}
 	if n, ok := q.OutputTokens.Get(); ok {
 		ph.withOutput++
-		if q.TokenSource != trace.FromUsage {
+		if !q.TokenSource.Exact() {
 			ph.counted++
 		}
 		if !ph.arrivals {

@@ -452,15 +452,24 @@ func (x *exchange) rejected(resp *http.Response, r *trace.Request) {
 	x.fail(r, class, x.describe("status "+strconv.Itoa(resp.StatusCode)))
 }
 
-// tokens takes the counts from the usage object, else counts events.
+// tokens takes the counts from the usage object, else from llama.cpp's timings,
+// which are of one choice only, else counts events.
 func (x *exchange) tokens(r *trace.Request, streamed bool) {
 	if len(x.answer.usage) > 0 {
 		r.Usage = append([]byte(nil), x.answer.usage...)
 		r.InputTokens, r.OutputTokens = x.answer.dec.counts(x.answer.usage)
 	}
+	r.TokenSource = trace.FromUsage
+	if t := x.answer.metrics[timings]; !r.OutputTokens.OK && len(t) > 0 && x.answer.ends == 1 {
+		var input trace.Opt[int64]
+		input, r.OutputTokens = x.answer.dec.timed(t)
+		if !r.InputTokens.OK {
+			r.InputTokens = input
+		}
+		r.TokenSource = trace.FromTimings
+	}
 	switch {
 	case r.OutputTokens.OK:
-		r.TokenSource = trace.FromUsage
 	case streamed:
 		n := int64(0)
 		for i := range r.Chunks {
@@ -469,5 +478,7 @@ func (x *exchange) tokens(r *trace.Request, streamed bool) {
 			}
 		}
 		r.OutputTokens, r.TokenSource = trace.Some(n), trace.FromChunks
+	default:
+		r.TokenSource = ""
 	}
 }

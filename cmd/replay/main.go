@@ -55,6 +55,7 @@
 //
 //	dns, connect, tls          no connection
 //	conn_stale, reset          it broke before the answer; conn_stale if it was a kept one
+//	                           and broke within 200 ms, so that no server had it
 //	timeout                    --timeout, from the request to the end of its answer
 //	http_429, http_4xx, http_5xx, http_other   the status
 //	sse_error                  an error event in the stream
