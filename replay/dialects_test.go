@@ -119,7 +119,8 @@ var dialects = []recorded{
 	{"SGLang, an error in the stream", data(
 		`{"error":{"object":"error","message":"out of memory","type":"InternalServerError","param":null,"code":500}}`,
 		`[DONE]`), reading{Kinds: "ed", Failed: true}},
-	// llama.cpp's server as it answered (xllamacpp 2026.10.11549, a random model):
+	// llama.cpp's server (xllamacpp 2026.10.11549, a random model); the events of
+	// the chat are from two answers, under one id:
 	// the role comes with a null, an event holds several tokens or, where their
 	// bytes are no whole character yet, there is none.
 	{"llama.cpp chat", data(
