@@ -134,7 +134,7 @@ func (ph *phase) take(q *trace.Request, l latency, gaps []time.Duration, slo SLO
 	}
 	if n, ok := q.OutputTokens.Get(); ok {
 		ph.withOutput++
-		if q.TokenSource != trace.FromUsage {
+		if !q.TokenSource.Exact() {
 			ph.counted++
 		}
 		if !ph.arrivals {

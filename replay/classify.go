@@ -19,6 +19,7 @@ import (
 type answer struct {
 	usage   []byte // the last usage object, verbatim; empty is none
 	finish  string // the last finish reason
+	ends    int    // events that had one: one for each choice
 	fault   fault  // the error object of an event or of the body
 	failed  bool   // there was one
 	invalid int    // events that are not JSON
@@ -122,6 +123,7 @@ func (a *answer) decode(data []byte) trace.ChunkKind {
 	}
 	if len(f.finish) > 0 {
 		a.finish = reason(f.finish)
+		a.ends++
 	}
 	if f.failed {
 		a.failed, a.fault = true, f.fault

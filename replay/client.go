@@ -31,7 +31,9 @@ type ClientOptions struct {
 	// TLS is the configuration of TLS; nil is Go's own. Where it has no
 	// ServerName the target's is used.
 	TLS *tls.Config
-	// KeepAlive is how long a connection may rest between two requests; 0 is 4 s.
+	// KeepAlive is how long a connection may rest between two requests; 0 is 4 s,
+	// and less gives every request a connection of its own. So gets a server that
+	// is seen to close connections right after its answers.
 	KeepAlive time.Duration
 	// SourceAddresses are local addresses that connections are made from, in
 	// turn: each has some 28,000 ports. None leaves it to the system.
@@ -52,6 +54,7 @@ type Client struct {
 	header http.Header
 	host   string
 	own    *http.Transport // nil when it is the caller's
+	apart  *http.Transport // of the same dialer, keeps no connections
 	dialer *dialer         // of own
 	kernel *kernelClock    // nil where the client stamps
 }
@@ -78,6 +81,7 @@ func NewClient(clock *trace.SteadyClock, opt ClientOptions) (*Client, error) {
 		}
 		c.dialer = newDialer(clock.Now, &opt, c.kernel)
 		c.own = newTransport(c.dialer, opt.KeepAlive)
+		c.apart = newTransport(c.dialer, -1)
 		c.opt.Transport = c.own
 	}
 	return c, nil
@@ -209,9 +213,10 @@ func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoi
 
 	r.Sent = x.client.clock.Now()
 	sent()
-	resp, err := x.client.opt.Transport.RoundTrip(req)
+	resp, err := x.client.transport(target).RoundTrip(req)
 	if err != nil {
 		x.refused(ctx, err, r)
+		x.lost(target, r)
 	} else {
 		x.receive(ctx, end, resp, payload, r)
 		resp.Body.Close()
@@ -223,6 +228,22 @@ func (x *exchange) do(ctx context.Context, target *Target, endpoint trace.Endpoi
 	r.BodyBytes, r.BodyHash = trace.Some(int64(len(payload))), trace.Some(xxh3.Hash(payload))
 	if r.Outcome != trace.Failed {
 		r.Error = trace.RequestError{}
+	}
+}
+
+// transport returns what makes the requests to a target.
+func (c *Client) transport(target *Target) http.RoundTripper {
+	if c.own != nil && !c.dialer.keeps(target.endpoint()) {
+		return c.apart
+	}
+	return c.opt.Transport
+}
+
+// lost notes a server that closed a kept connection at once, where the request
+// was as fast as that.
+func (x *exchange) lost(target *Target, r *trace.Request) {
+	if x.conn != nil && !x.conn.ahead && r.Error.Class == trace.ErrStale && x.idle.OK && r.Done.Sub(r.Sent)+x.idle.V < atOnceClosed {
+		x.client.dialer.parts.Store(target.endpoint(), true)
 	}
 }
 
@@ -272,7 +293,7 @@ func (x *exchange) receive(ctx context.Context, end context.CancelCauseFunc, res
 		x.discard(resp.Body, r)
 		x.failOr(ctx, r, class, "the answer has the content encoding "+printable(encoding)+", which was not asked for")
 	case media == eventStream:
-		x.stream(ctx, end, resp.Body, r)
+		x.stream(ctx, end, resp, r)
 	default:
 		x.whole(ctx, resp.Body, payload, printable(media), r)
 	}
@@ -282,8 +303,8 @@ func (x *exchange) receive(ctx context.Context, end context.CancelCauseFunc, res
 const eventStream = "text/event-stream"
 
 // stream reads a streamed answer to its end.
-func (x *exchange) stream(ctx context.Context, end context.CancelCauseFunc, body io.Reader, r *trace.Request) {
-	x.sse.reset(body, x.arrived)
+func (x *exchange) stream(ctx context.Context, end context.CancelCauseFunc, resp *http.Response, r *trace.Request) {
+	x.sse.reset(resp.Body, x.arrived)
 	var (
 		ev   sseEvent
 		err  error
@@ -315,6 +336,10 @@ func (x *exchange) stream(ctx context.Context, end context.CancelCauseFunc, body
 	r.Done = x.client.clock.Now()
 	if err == io.EOF || done {
 		r.Done = max(last, x.arrived())
+	}
+	if err == io.EOF && x.conn != nil && !resp.Close {
+		x.stamps.whole.Store(true)
+		x.conn.part(x.stamps)
 	}
 	x.judge(ctx, err, done, r)
 }
@@ -427,15 +452,24 @@ func (x *exchange) rejected(resp *http.Response, r *trace.Request) {
 	x.fail(r, class, x.describe("status "+strconv.Itoa(resp.StatusCode)))
 }
 
-// tokens takes the counts from the usage object, else counts events.
+// tokens takes the counts from the usage object, else from llama.cpp's timings,
+// which are of one choice only, else counts events.
 func (x *exchange) tokens(r *trace.Request, streamed bool) {
 	if len(x.answer.usage) > 0 {
 		r.Usage = append([]byte(nil), x.answer.usage...)
 		r.InputTokens, r.OutputTokens = x.answer.dec.counts(x.answer.usage)
 	}
+	r.TokenSource = trace.FromUsage
+	if t := x.answer.metrics[timings]; !r.OutputTokens.OK && len(t) > 0 && x.answer.ends == 1 {
+		var input trace.Opt[int64]
+		input, r.OutputTokens = x.answer.dec.timed(t)
+		if !r.InputTokens.OK {
+			r.InputTokens = input
+		}
+		r.TokenSource = trace.FromTimings
+	}
 	switch {
 	case r.OutputTokens.OK:
-		r.TokenSource = trace.FromUsage
 	case streamed:
 		n := int64(0)
 		for i := range r.Chunks {
@@ -444,5 +478,7 @@ func (x *exchange) tokens(r *trace.Request, streamed bool) {
 			}
 		}
 		r.OutputTokens, r.TokenSource = trace.Some(n), trace.FromChunks
+	default:
+		r.TokenSource = ""
 	}
 }

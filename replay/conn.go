@@ -3,10 +3,13 @@ package replay
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"math"
 	"net"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"wattrace/trace"
@@ -24,6 +27,7 @@ func newTransport(d *dialer, keepAlive time.Duration) *http.Transport {
 	if keepAlive == 0 {
 		keepAlive = defaultKeepAlive
 	}
+	none := keepAlive < 0
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			return d.conn(ctx, endpoint{addr, false})
@@ -32,8 +36,9 @@ func newTransport(d *dialer, keepAlive time.Duration) *http.Transport {
 			return d.conn(ctx, endpoint{addr, true})
 		},
 		Protocols:           &protocols,
+		DisableKeepAlives:   none,
 		MaxIdleConnsPerHost: math.MaxInt, // the default of 2 would close the others
-		IdleConnTimeout:     keepAlive,
+		IdleConnTimeout:     max(keepAlive, 0),
 		DisableCompression:  true, // a gzip reader would hold events back
 		ReadBufferSize:      readSize,
 		WriteBufferSize:     8 << 10, // head and body of a usual request in one write
@@ -51,7 +56,9 @@ type stamps struct {
 	wrote     atomic.Int64 // the last Write returned
 	firstByte atomic.Int64 // the first Read with bytes returned
 	lastRead  atomic.Int64 // the last one did
+	whole     atomic.Bool  // the answer has ended as it should, and the connection could be kept
 	ended     atomic.Bool  // a Read failed: the connection is over
+	endedAt   atomic.Int64 // when the other side ended it; never where we did
 	lag       atomic.Int64 // the longest that what had come waited for a Read, in ns; never where the client stamps
 	own       atomic.Bool  // a Read was stamped by the client, where the kernel should have
 }
@@ -64,6 +71,7 @@ func newStamps() *stamps {
 	s.wrote.Store(never)
 	s.firstByte.Store(never)
 	s.lastRead.Store(never)
+	s.endedAt.Store(never)
 	s.lag.Store(never)
 	return s
 }
@@ -95,7 +103,12 @@ type stampConn struct {
 	waited       time.Duration // from connectEnd until it was handed out, if it was opened ahead
 	ahead        bool          // it was
 	requests     int           // that it was given to
+	parted       func()        // called when the server closes it right after a whole answer
 }
+
+// atOnceClosed is how soon after an answer a server must close its connection
+// to be one that does so after each: less than any server's keep-alive.
+const atOnceClosed = 250 * time.Millisecond
 
 func newStampConn(conn net.Conn, now func() trace.Time) *stampConn {
 	c := &stampConn{Conn: conn, now: now}
@@ -117,7 +130,11 @@ func (c *stampConn) Read(b []byte) (n int, err error) {
 	}
 	s := c.cur.Load()
 	if err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			s.endedAt.Store(int64(c.now()))
+		}
 		s.ended.Store(true)
+		c.part(s)
 	}
 	if n > 0 {
 		if own {
@@ -128,6 +145,18 @@ func (c *stampConn) Read(b []byte) (n int, err error) {
 		s.firstByte.CompareAndSwap(never, int64(at))
 	}
 	return n, err
+}
+
+// part tells of a server that ended the connection right after a whole answer.
+// Both who sees the end and who sees that the answer was whole call it, since
+// either may be the later one.
+func (c *stampConn) part(s *stamps) {
+	if c.parted == nil || !s.ended.Load() || !s.whole.Load() || s.endedAt.Load() == never {
+		return
+	}
+	if time.Duration(s.endedAt.Load()-s.lastRead.Load()) < atOnceClosed {
+		c.parted()
+	}
 }
 
 // Write implements net.Conn.

@@ -283,6 +283,77 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
+// TestServerThatPartsAfterEachStream has one that says it keeps the connection
+// and does not, as llama.cpp's does: it is found out by the first answer, at the
+// price of one request for each slot at most.
+func TestServerThatPartsAfterEachStream(t *testing.T) {
+	t.Parallel()
+	const turns = 40
+	for _, slots := range []int{1, 8} {
+		s := replaytest.Listen(t)
+		stale := 0
+		for _, q := range over(t, s.URL, ClientOptions{}, slots, slices.Repeat([]trace.Turn{faulty("part", true)}, turns)...) {
+			switch {
+			case q.Error.Class == trace.ErrStale:
+				stale++
+			case q.Outcome != trace.Succeeded:
+				t.Errorf("%+v", q.Error)
+			}
+		}
+		if stale > slots || s.Connections() < turns-stale {
+			t.Errorf("%d slots: %d of %d requests met a closed connection; %d connections", slots, stale, turns, s.Connections())
+		}
+	}
+}
+
+// TestBreakIsNoParting has answers that break off, after which connections are
+// kept as before.
+func TestBreakIsNoParting(t *testing.T) {
+	t.Parallel()
+	s := replaytest.Listen(t)
+	for _, fault := range []string{"close_mid_stream", "reset_mid_stream", "until_close", "close_before_answer"} {
+		before := s.Connections()
+		over(t, s.URL, ClientOptions{}, 1, faulty(fault, true), faulty("", true), faulty("", true), faulty("", true))
+		if n := s.Connections() - before; n != 2 {
+			t.Errorf("%s: %d connections", fault, n)
+		}
+	}
+}
+
+// TestKeptConnectionThatBreaksLater has a server that takes a request over a
+// kept connection and goes away: that connection was not stale.
+func TestKeptConnectionThatBreaksLater(t *testing.T) {
+	t.Parallel()
+	s := replaytest.Listen(t)
+	got := over(t, s.URL, ClientOptions{}, 1, faulty("", true), faulty("close_later", true))
+	if q := got[1]; q.ConnReused != trace.Some(true) || q.Error.Class != trace.ErrReset {
+		t.Errorf("%+v", q)
+	}
+}
+
+// TestTokensFromTimings has llama.cpp's counts, where no usage came: exact for
+// one choice, and not taken where there are more.
+func TestTokensFromTimings(t *testing.T) {
+	t.Parallel()
+	s := replaytest.Listen(t)
+	got := over(t, s.URL, ClientOptions{}, 1, faulty("timed", true), faulty("timed_two", true), faulty("measured", true))
+	for i, want := range []struct {
+		source trace.TokenSource
+		input  trace.Opt[int64]
+		output int64
+	}{{trace.FromTimings, trace.Some(int64(27)), 6}, {trace.FromChunks, trace.Opt[int64]{}, 3}, {trace.FromUsage, trace.Some(int64(7)), 3}} {
+		if q := got[i]; q.TokenSource != want.source || q.InputTokens != want.input || q.OutputTokens.V != want.output {
+			t.Errorf("%d: %v tokens in, %v out of %s", i, q.InputTokens, q.OutputTokens, q.TokenSource)
+		}
+	}
+	if m := string(got[0].ServerMetrics); !strings.HasPrefix(m, `{"timings":{"cache_n":2,`) {
+		t.Errorf("measured %s", m)
+	}
+	if _, ok := got[0].ITL(); !ok {
+		t.Error("no inter-token latency")
+	}
+}
+
 // TestNothingIsSentTwice has a server that closes each connection behind its
 // answer without saying so, so that requests meet connections that are about to
 // die, with and without the header that would make net/http try again.

@@ -356,26 +356,52 @@ func (d *decoder) fault(f *found) (err error) {
 	return d.json.SkipValue()
 }
 
+// timed reads the token counts of llama.cpp's timings. The prompt is what was
+// found in the cache and what was not: its tokens are not known without both.
+func (d *decoder) timed(object []byte) (input, output trace.Opt[int64]) {
+	var cached, prompt trace.Opt[int64]
+	d.integers(object, func(name string, n int64) {
+		switch name {
+		case "cache_n":
+			cached = trace.Some(n)
+		case "prompt_n":
+			prompt = trace.Some(n)
+		case "predicted_n":
+			output = trace.Some(n)
+		}
+	})
+	if cached.OK && prompt.OK {
+		input = trace.Some(cached.V + prompt.V)
+	}
+	return input, output
+}
+
 // counts reads the token counts of a usage object: prompt_tokens and
 // completion_tokens, in a response input_tokens and output_tokens.
 func (d *decoder) counts(usage []byte) (input, output trace.Opt[int64]) {
-	d.start(usage)
-	d.object(func(name []byte) error { // usage is known to be valid
-		v, _, err := d.value()
-		if err != nil {
-			return err
-		}
-		n, numErr := strconv.ParseInt(string(v), 10, 64)
-		if numErr != nil || n < 0 {
-			return nil
-		}
-		switch string(name) {
+	d.integers(usage, func(name string, n int64) {
+		switch name {
 		case "prompt_tokens", "input_tokens":
 			input = trace.Some(n)
 		case "completion_tokens", "output_tokens":
 			output = trace.Some(n)
 		}
-		return nil
 	})
 	return input, output
+}
+
+// integers calls one for each member of an object, which is known to be valid,
+// that is an integer and not negative.
+func (d *decoder) integers(object []byte, one func(name string, n int64)) {
+	d.start(object)
+	d.object(func(name []byte) error {
+		v, _, err := d.value()
+		if err != nil {
+			return err
+		}
+		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil && n >= 0 {
+			one(string(name), n)
+		}
+		return nil
+	})
 }

@@ -34,8 +34,19 @@ type dialer struct {
 	turn    atomic.Uint64
 	opened  atomic.Int64
 
+	parts sync.Map // endpoints that close the connection right after an answer
+
 	mu   sync.Mutex
 	held map[endpoint][]net.Conn
+}
+
+// keeps reports whether connections to an endpoint can be kept, as far as is
+// known. llama.cpp's server closes them after each stream, and says that it
+// keeps them for 5 s: a request that takes such a connection is lost if it is
+// faster than the close.
+func (d *dialer) keeps(to endpoint) bool {
+	_, parts := d.parts.Load(to)
+	return !parts
 }
 
 func newDialer(now func() trace.Time, opt *ClientOptions, kernel *kernelClock) *dialer {
@@ -88,6 +99,7 @@ func (d *dialer) dial(ctx context.Context, to endpoint) (net.Conn, error) {
 	}
 	c := newStampConn(conn, d.now)
 	c.id, c.connectStart = d.opened.Add(1)-1, start
+	c.parted = func() { d.parts.Store(to, true) }
 	if d.kernel != nil {
 		if c.kernel, err = newKernelReader(conn, d.kernel); err != nil {
 			conn.Close()

@@ -119,6 +119,22 @@ var dialects = []recorded{
 	{"SGLang, an error in the stream", data(
 		`{"error":{"object":"error","message":"out of memory","type":"InternalServerError","param":null,"code":500}}`,
 		`[DONE]`), reading{Kinds: "ed", Failed: true}},
+	// llama.cpp's server (xllamacpp 2026.10.11549, a random model); the events of
+	// the chat are from two answers, under one id:
+	// the role comes with a null, an event holds several tokens or, where their
+	// bytes are no whole character yet, there is none.
+	{"llama.cpp chat", data(
+		`{"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":null}}],"created":1795792413,"id":"chatcmpl-MleeCvoeliD72GkplP2Iz5myLJ0ppxFY","model":"tiny","system_fingerprint":"b0-unknown","object":"chat.completion.chunk"}`,
+		`{"choices":[{"finish_reason":null,"index":0,"delta":{"content":"\u0010"}}],"created":1795792413,"id":"chatcmpl-MleeCvoeliD72GkplP2Iz5myLJ0ppxFY","model":"tiny","system_fingerprint":"b0-unknown","object":"chat.completion.chunk"}`,
+		`{"choices":[{"finish_reason":"length","index":0,"delta":{}}],"created":1795792413,"id":"chatcmpl-MleeCvoeliD72GkplP2Iz5myLJ0ppxFY","model":"tiny","system_fingerprint":"b0-unknown","object":"chat.completion.chunk"}`,
+		`{"choices":[],"created":1795792806,"id":"chatcmpl-MleeCvoeliD72GkplP2Iz5myLJ0ppxFY","model":"tiny","system_fingerprint":"b0-unknown","object":"chat.completion.chunk","usage":{"completion_tokens":4,"prompt_tokens":27,"total_tokens":31,"prompt_tokens_details":{"cached_tokens":7}},"timings":{"cache_n":7,"prompt_n":20,"prompt_ms":1.519,"prompt_per_token_ms":0.07594999999999999,"prompt_per_second":13166.556945358789,"predicted_n":4,"predicted_ms":0.646,"predicted_per_token_ms":0.21533333333333335,"predicted_per_second":4643.962848297213}}`,
+		`[DONE]`), reading{Kinds: "rcfud", ID: "chatcmpl-MleeCvoeliD72GkplP2Iz5myLJ0ppxFY", Finish: "length", Input: 27, Output: 4,
+		Metrics: `{"timings":{"cache_n":7,"prompt_n":20,"prompt_ms":1.519,"prompt_per_token_ms":0.07594999999999999,"prompt_per_second":13166.556945358789,"predicted_n":4,"predicted_ms":0.646,"predicted_per_token_ms":0.21533333333333335,"predicted_per_second":4643.962848297213}}`}},
+	{"llama.cpp completions", data(
+		`{"choices":[{"text":"�","index":0,"logprobs":null,"finish_reason":null}],"created":1795792806,"model":"tiny","system_fingerprint":"b0-unknown","object":"text_completion","id":"chatcmpl-dL542QljTsqWhveLCU8RAEEBzNyRv0dP"}`,
+		`{"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"created":1795792806,"model":"tiny","system_fingerprint":"b0-unknown","object":"text_completion","usage":{"completion_tokens":4,"prompt_tokens":10,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":2}},"id":"chatcmpl-dL542QljTsqWhveLCU8RAEEBzNyRv0dP","timings":{"cache_n":2,"prompt_n":8,"prompt_ms":0.868,"prompt_per_token_ms":0.1085,"prompt_per_second":9216.589861751152,"predicted_n":4,"predicted_ms":3.195,"predicted_per_token_ms":1.065,"predicted_per_second":938.9671361502349}}`,
+		`[DONE]`), reading{Kinds: "cfd", ID: "chatcmpl-dL542QljTsqWhveLCU8RAEEBzNyRv0dP", Finish: "length", Input: 10, Output: 4,
+		Metrics: `{"timings":{"cache_n":2,"prompt_n":8,"prompt_ms":0.868,"prompt_per_token_ms":0.1085,"prompt_per_second":9216.589861751152,"predicted_n":4,"predicted_ms":3.195,"predicted_per_token_ms":1.065,"predicted_per_second":938.9671361502349}}`}},
 	// TGI leaves out the space, and the blank lines of its comments.
 	{"TGI chat", ":\n\n" + strings.ReplaceAll(data(
 		`{"object":"chat.completion.chunk","id":"","created":1,"model":"m","system_fingerprint":"3.3","choices":[{"index":0,"delta":{"role":"assistant","content":" one"},"logprobs":null,"finish_reason":null}],"usage":null}`,

@@ -7,12 +7,18 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"wattrace/trace"
 )
 
 // maxMessage bounds an error message in the log, in bytes.
 const maxMessage = 512
+
+// staleWithin is how soon the close of a kept connection must be seen for the
+// request to have met it: a round trip, and what a busy machine adds. One that
+// waited longer was in the server when that went away.
+const staleWithin = 200 * time.Millisecond
 
 // fail gives a request the outcome of a failure.
 func (x *exchange) fail(r *trace.Request, class trace.ErrorClass, message string) {
@@ -70,7 +76,7 @@ func (x *exchange) refused(ctx context.Context, err error, r *trace.Request) {
 		x.fail(r, trace.ErrConnect, op.Error())
 	case answered && !broken:
 		x.fail(r, trace.ErrHTTPOther, "the answer is not HTTP")
-	case x.reused && !answered:
+	case x.reused && !answered && r.Done.Sub(r.Sent) < staleWithin:
 		x.fail(r, trace.ErrStale, "a kept connection was closed: "+broke(err))
 	default:
 		x.fail(r, trace.ErrReset, "no answer: "+broke(err))

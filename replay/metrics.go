@@ -9,9 +9,12 @@ import (
 )
 
 // metricKeys are the keys under which servers say what they measured of one
-// request: vLLM at the top, SGLang at the top or in a choice, TensorRT-LLM in a
-// choice.
-var metricKeys = [...]string{"metrics", "meta_info", "perf_metrics", "disaggregated_params"}
+// request: vLLM and llama.cpp at the top, SGLang at the top or in a choice,
+// TensorRT-LLM in a choice.
+var metricKeys = [...]string{"metrics", "meta_info", "perf_metrics", "disaggregated_params", "timings"}
+
+// timings is the place of llama.cpp's in metricKeys.
+const timings = len(metricKeys) - 1
 
 // maxMetrics bounds the objects of one answer in the log, in bytes. What is
 // longer is not measurements.

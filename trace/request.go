@@ -21,9 +21,13 @@ type TokenSource string
 
 // The sources of a token count.
 const (
-	FromUsage  TokenSource = "usage"  // the server's usage object: exact
-	FromChunks TokenSource = "chunks" // events that carry output: a lower bound, since one event may hold several tokens
+	FromUsage   TokenSource = "usage"   // the server's usage object: exact
+	FromTimings TokenSource = "timings" // llama.cpp's timings, where it sends no usage: exact
+	FromChunks  TokenSource = "chunks"  // events that carry output: a lower bound, since one event may hold several tokens
 )
+
+// Exact reports whether the count is the server's own.
+func (s TokenSource) Exact() bool { return s == FromUsage || s == FromTimings }
 
 // ErrorClass groups failures by what failed, the same for every server.
 type ErrorClass string
@@ -33,7 +37,7 @@ const (
 	ErrDNS          ErrorClass = "dns"           // the name did not resolve
 	ErrConnect      ErrorClass = "connect"       // no connection
 	ErrTLS          ErrorClass = "tls"           // no TLS session
-	ErrStale        ErrorClass = "conn_stale"    // a kept connection had been closed; nothing was answered
+	ErrStale        ErrorClass = "conn_stale"    // a kept connection had been closed, as was seen within 200 ms; nothing was answered
 	ErrReset        ErrorClass = "reset"         // the connection broke before the answer began
 	ErrTimeout      ErrorClass = "timeout"       // the request's own time limit
 	ErrHTTP429      ErrorClass = "http_429"      // too many requests
@@ -141,7 +145,7 @@ func (r *Request) TTFT() (time.Duration, bool) {
 // fewer than two tokens, and for a count that is not the server's own.
 func (r *Request) ITL() (time.Duration, bool) {
 	n, ok := r.OutputTokens.Get()
-	if !ok || n < 2 || r.TokenSource != FromUsage || !r.FirstToken.OK || !r.LastToken.OK {
+	if !ok || n < 2 || !r.TokenSource.Exact() || !r.FirstToken.OK || !r.LastToken.OK {
 		return 0, false
 	}
 	return r.LastToken.V.Sub(r.FirstToken.V) / time.Duration(n-1), true

@@ -46,7 +46,8 @@
 // that its prefix is cached there.
 //
 // HTTP/1.1, one connection for each request in flight, kept from one to the next
-// for up to --keepalive, below the 5 s of uvicorn. The log has the connection of
+// for up to --keepalive, below the 5 s of uvicorn; a server that closes connections
+// right after its answers gets a new one for each. The log has the connection of
 // each request, whether it was new and how long it took, so that the time that it
 // took can be told from the server's. --preconnect opens connections ahead. Nothing
 // is retried, redirected or decompressed. After a request that reached no
@@ -54,6 +55,7 @@
 //
 //	dns, connect, tls          no connection
 //	conn_stale, reset          it broke before the answer; conn_stale if it was a kept one
+//	                           and broke within 200 ms, so that no server had it
 //	timeout                    --timeout, from the request to the end of its answer
 //	http_429, http_4xx, http_5xx, http_other   the status
 //	sse_error                  an error event in the stream

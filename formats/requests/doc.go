@@ -87,8 +87,9 @@
 //	                 trace.ErrorClass
 //	finish_reason    as the server said
 //	input_tokens, output_tokens, token_source   usage: as the server's usage
-//	                 object says; chunks: events with output were counted,
-//	                 which is a lower bound
+//	                 object says; timings: as the timings of llama.cpp's
+//	                 server say, where it sends no usage; chunks: events
+//	                 with output were counted, which is a lower bound
 //	expected_input_tokens, expected_output_tokens   from the trace's side file
 //	conn, conn_reused   the connection, numbered from 0 in the order of
 //	                 opening; whether an earlier request had used it
@@ -109,7 +110,8 @@
 //	                 no stamp, or the wall clock was set (see the clock lines)
 //	server_metrics   what the server measured, by the keys of its answer, as it
 //	                 stood there: metrics (vLLM), meta_info (SGLang),
-//	                 perf_metrics and disaggregated_params (TensorRT-LLM).
+//	                 perf_metrics and disaggregated_params (TensorRT-LLM),
+//	                 timings (llama.cpp).
 //	                 Members that could hold text or tokens are left out
 //	usage            the server's usage object, verbatim
 //	chunk_kinds      run lengths of event kinds, one letter and a count each:

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The events of a good answer, and its tokens. A whole stream has the kinds
@@ -15,6 +16,10 @@ const (
 	Finish = `{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`
 	Usage  = `{"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
 	Done   = `[DONE]`
+
+	// Timed is the last event of llama.cpp's server (xllamacpp 2026.10.11549) where
+	// no usage was asked for, as it sent it but for the id.
+	Timed = `{"choices":[{"finish_reason":"length","index":0,"delta":{}}],"created":1795792413,"id":"c","model":"tiny","system_fingerprint":"b0-unknown","object":"chat.completion.chunk","timings":{"cache_n":2,"prompt_n":25,"prompt_ms":1.717,"prompt_per_token_ms":0.06868,"prompt_per_second":14560.2795573675,"predicted_n":6,"predicted_ms":1.228,"predicted_per_token_ms":0.24559999999999998,"predicted_per_second":4071.661237785016}}`
 
 	// Measured is Usage with what vLLM says of the request, and a text that it
 	// does not say.
@@ -48,9 +53,12 @@ var Faults = map[string]func(a *Answer){
 		a.Events(Token, Token, Finish, Usage, Done)
 		a.End()
 	},
-	"measured": func(a *Answer) { stream(a, Role, Token, Token, Token, Finish, Measured, Done) },
+	"measured":  func(a *Answer) { stream(a, Role, Token, Token, Token, Finish, Measured, Done) },
+	"timed":     func(a *Answer) { stream(a, Role, Token, Token, Token, Timed, Done) },
+	"timed_two": func(a *Answer) { stream(a, Role, Token, Token, Token, Finish, Timed, Done) },
 
 	// The connection.
+	"close_later":         func(a *Answer) { a.ReadBody(); time.Sleep(300 * time.Millisecond); a.Close() },
 	"reset_unread":        func(a *Answer) { a.Reset() },
 	"reset_mid_body":      func(a *Answer) { a.ReadSome(1 << 20); a.Reset() },
 	"reset_before_answer": func(a *Answer) { a.ReadBody(); a.Reset() },
@@ -59,8 +67,14 @@ var Faults = map[string]func(a *Answer){
 	"reset_after_head":    func(a *Answer) { a.Begin(sse); a.Reset() },
 	"reset_mid_stream":    func(a *Answer) { a.Begin(sse); a.Events(Role, Token); a.Reset() },
 	"close_mid_stream":    func(a *Answer) { a.Begin(sse); a.Events(Role, Token); a.Close() },
-	"half_close":          func(a *Answer) { a.Begin(sse); a.Events(Role, Token); a.HalfClose() },
-	"cut_in_event":        func(a *Answer) { a.Begin(sse); a.Events(Role); a.Chunk("data: " + Token[:30]); a.End() },
+	"part": func(a *Answer) { // a good one, after which llama.cpp's server closes, whatever it says
+		a.Begin(sse, "Keep-Alive: timeout=5, max=100")
+		a.Events(Role, Token, Token, Token, Finish, Usage, Done)
+		a.End()
+		a.Close()
+	},
+	"half_close":   func(a *Answer) { a.Begin(sse); a.Events(Role, Token); a.HalfClose() },
+	"cut_in_event": func(a *Answer) { a.Begin(sse); a.Events(Role); a.Chunk("data: " + Token[:30]); a.End() },
 	"until_close": func(a *Answer) {
 		a.ReadBody()
 		a.Raw("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: " + Token + "\n\n")

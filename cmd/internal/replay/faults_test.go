@@ -32,6 +32,7 @@ var logged = map[string]trace.ErrorClass{
 	"error_then_done": trace.ErrSSEEvent, "error_by_name": trace.ErrSSEEvent,
 	"event_not_json": trace.ErrSSESyntax, "wrong_type": trace.ErrSSESyntax, "page_as_stream": trace.ErrSSESyntax,
 	"page_with_200": trace.ErrSSESyntax, "gzip": trace.ErrSSESyntax, "whole": trace.ErrSSESyntax, "measured": "",
+	"timed": "", "timed_two": "", "part": "", "close_later": trace.ErrReset,
 	"error_with_200": trace.ErrSSESyntax, "not_an_answer": trace.ErrSSESyntax, // a stream was asked for
 	"whole_cut": trace.ErrBody,
 }
