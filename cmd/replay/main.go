@@ -135,7 +135,7 @@
 //	                       their type and code are: messages may quote the prompt
 //	--preconnect N         open N connections before the first phase, to the servers
 //	                       in turn; one that a server closes meanwhile is made anew
-//	--keepalive TIME       close a connection that has rested so long (4s)
+//	--keepalive TIME       close a connection that has rested so long (4s); 0 keeps none
 //	--source-address ADDRESS   connect from this local address; may be repeated, and
 //	                       they take turns: each has some 28,000 ports
 //	--kernel-timestamps    stamp what arrives with the kernel's clock (Linux)

@@ -44,7 +44,7 @@ func (o *clientOptions) flags() []ucli.Flag {
 		&ucli.BoolFlag{Name: "insecure", Usage: "do not check the server's certificate; the log says so", Destination: &o.insecure},
 		&ucli.StringSliceFlag{Name: "source-address", Usage: "connect from the local `ADDRESS`; several take turns, for more than 28,000 ports"},
 		&ucli.IntFlag{Name: "preconnect", Usage: "open `N` connections before the first phase", Destination: &o.preconnect},
-		&ucli.DurationFlag{Name: "keepalive", Usage: "close a connection that has rested for `TIME`", Value: defaultKeepAlive, Destination: &o.keepAlive},
+		&ucli.DurationFlag{Name: "keepalive", Usage: "close a connection that has rested for `TIME`; 0 keeps none", Value: defaultKeepAlive, Destination: &o.keepAlive},
 		&ucli.BoolFlag{Name: "kernel-timestamps", Usage: "stamp what arrives with the kernel's clock (Linux)", Destination: &o.kernel},
 		&ucli.Int64Flag{Name: "cache-salt", Usage: "give each body a cache_salt of its own, made from `SEED`, so that no prefix is cached", Destination: &o.salt},
 	}
@@ -58,8 +58,8 @@ func (o *clientOptions) apply(opt *replay.Options, isSet func(string) bool) erro
 	default:
 		return cli.Usagef("--balance %q: want %s, %s or %s", o.balance, replay.RoundRobin, replay.Least, replay.Sticky)
 	}
-	if o.keepAlive <= 0 {
-		return cli.Usagef("--keepalive must be more than 0")
+	if o.keepAlive < 0 {
+		return cli.Usagef("--keepalive is negative")
 	}
 	if o.preconnect < 0 || o.preconnect > maxPreconnect {
 		return cli.Usagef("--preconnect must be from 0 to %d", maxPreconnect)
@@ -69,6 +69,9 @@ func (o *clientOptions) apply(opt *replay.Options, isSet func(string) bool) erro
 	}
 	c := &opt.Client
 	c.KeepAlive, c.KernelTimestamps, opt.Preconnect = o.keepAlive, o.kernel, o.preconnect
+	if o.keepAlive == 0 {
+		c.KeepAlive = -1
+	}
 	if isSet("cache-salt") {
 		opt.CacheSalt = trace.Some(o.salt)
 	}
@@ -120,7 +123,7 @@ func connections(opt *replay.Options) (requests.ChunkClock, requests.Connections
 		clock = requests.KernelClock
 	}
 	return clock, requests.Connections{
-		Balance: string(opt.Balance), KeepAlive: opt.Client.KeepAlive, Preconnect: opt.Preconnect,
+		Balance: string(opt.Balance), KeepAlive: max(0, opt.Client.KeepAlive), Preconnect: opt.Preconnect,
 		SourceAddresses: len(opt.Client.SourceAddresses), Insecure: opt.Client.TLS.InsecureSkipVerify, CacheSaltSeed: opt.CacheSalt,
 	}
 }

@@ -266,7 +266,7 @@ func TestNothingIsSentBeforeAllIsChecked(t *testing.T) {
 		{2, "--header: want 'NAME: VALUE'", append(url, ok, "--header", "x")},
 		{1, `header "A b": not a header name`, append(url, ok, "--header", "A b: c")},
 		{2, `--balance "best": want round-robin, least or sticky`, append(url, ok, "--balance", "best")},
-		{2, "--keepalive must be more than 0", append(url, ok, "--keepalive", "0s")},
+		{2, "--keepalive is negative", append(url, ok, "--keepalive", "-1s")},
 		{2, "--preconnect must be from 0 to 65536", append(url, ok, "--preconnect", "-1")},
 		{2, "--insecure checks no certificate", append(url, ok, "--insecure", "--ca-file", ok)},
 		{1, ok + ": no certificate in it (PEM)", append(url, ok, "--ca-file", ok)},
