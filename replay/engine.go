@@ -172,6 +172,7 @@ type Result struct {
 	End                                trace.Time                 // end of the last phase
 	Stopped                            bool                       // before the plan was done
 	Reason                             string                     // why it stopped by itself; "" if it did not
+	Client                             Judgement                  // on the client itself
 }
 
 // Progress is how a run is going.
