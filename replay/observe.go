@@ -146,7 +146,7 @@ func (o *observer) answered(q *trace.Request) {
 // use returns what the client used, and adds the interval up.
 func (o *observer) use(now trace.Time, inFlight, queue int) *Use {
 	u := Use{
-		At: now, CPU: cpuTime(), InFlight: inFlight, Queue: queue,
+		At: now, CPU: CPUTime(), InFlight: inFlight, Queue: queue,
 		Held: int(o.waiting.Load()), LogBlocked: time.Duration(o.blocked.Load()),
 	}
 	var sofar counts

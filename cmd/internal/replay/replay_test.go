@@ -30,10 +30,14 @@ const (
 	bad  = `{"fault":"bad_request","messages":[{"role":"user","content":"xyzzy"}],"stream":true}`
 )
 
-// TestMain keeps the environment of whoever runs the tests out of them.
+// TestMain keeps the environment of whoever runs the tests out of them, and lets
+// the test binary be the server of a self-test.
 func TestMain(m *testing.M) {
 	os.Unsetenv("WATTRACE_URL")
 	os.Unsetenv("WATTRACE_API_KEY")
+	if len(os.Args) == 2 && os.Args[1] == "--"+serverFlag { // the server of a self-test
+		os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
 
