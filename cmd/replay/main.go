@@ -102,12 +102,10 @@
 // delays the log, and no request of an open loop; slots of a closed loop wait when
 // the log is 16,384 lines behind, which is logged and shown.
 //
-// How good the client is on this machine, --selftest says, with a server of its
-// own in a second process: the error of its stamps, its own and the kernel's, at
-// some numbers of streams; how late it sends at some rates; how many chunks a core
-// takes. It takes 20 to 30 s:
-//
-//	$ replay --selftest
+// How good the client is on this machine, replay --selftest says, in 20 to 30 s and
+// with a server of its own in a second process: the error of its stamps, its own and
+// the kernel's, at some numbers of streams; how late it sends at some rates; how
+// many chunks a core takes.
 //
 // Output tokens are the server's count (usage); where it sends none, events with
 // output are counted, which is a lower bound and marked as such. To get it from a
