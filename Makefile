@@ -14,7 +14,7 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench bench-sql meter attribution fidelity demo fuzz golden golden-arch schema setup ci clean
+.PHONY: help build test race lint layers bench bench-sql bench-replay meter attribution fidelity demo fuzz golden golden-arch schema setup ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,14 @@ bench-sql: build ## reduce beside DuckDB and Polars, on the same recordings of 1
 	@test -x dist/sql/bin/python || python3 -m venv dist/sql
 	dist/sql/bin/pip install -q 'pyarrow==21.*' numpy duckdb polars
 	dist/sql/bin/python testdata/bench-sql.py bin/reduce
+
+# Peers that cannot be had are left out, and said to be.
+bench-replay: build ## replay beside vegeta, hey, wrk and aiohttp, a core for the client and one for the server: some 2 minutes
+	@mkdir -p dist/peers
+	-GOBIN="$$PWD/dist/peers" $(GO) install github.com/tsenart/vegeta/v12@latest
+	-GOBIN="$$PWD/dist/peers" $(GO) install github.com/rakyll/hey@latest
+	-test -x dist/peers/aiohttp/bin/python || { python3 -m venv dist/peers/aiohttp && dist/peers/aiohttp/bin/pip install -q aiohttp; } || rm -rf dist/peers/aiohttp
+	WATTRACE_BENCH_REPLAY="$$PWD/bin/replay" WATTRACE_BENCH_PEERS="$$PWD/dist/peers" $(GO) test -count=1 -v -timeout 15m -run 'TestBenchReplay$$' ./cmd/internal/replay
 
 meter: ## what the power fields say beside a power meter; WATTRACE_METER_DATA names the recordings
 	$(GO) test -count=1 -v -run 'TestMeter|TestGaugesAgainstTruth' ./reduce

@@ -40,7 +40,7 @@ func newTransport(d *dialer, keepAlive time.Duration) *http.Transport {
 		MaxIdleConnsPerHost: math.MaxInt, // the default of 2 would close the others
 		IdleConnTimeout:     max(keepAlive, 0),
 		DisableCompression:  true, // a gzip reader would hold events back
-		ReadBufferSize:      readSize,
+		ReadBufferSize:      socketSize,
 		WriteBufferSize:     8 << 10, // head and body of a usual request in one write
 	}
 }

@@ -8,5 +8,5 @@ import (
 	"wattrace/trace"
 )
 
-// cpuTime is not known here.
-func cpuTime() trace.Opt[time.Duration] { return trace.Opt[time.Duration]{} }
+// CPUTime is not known here.
+func CPUTime() trace.Opt[time.Duration] { return trace.Opt[time.Duration]{} }

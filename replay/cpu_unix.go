@@ -9,8 +9,8 @@ import (
 	"wattrace/trace"
 )
 
-// cpuTime returns the CPU time, user and system, that this process has used.
-func cpuTime() trace.Opt[time.Duration] {
+// CPUTime returns the CPU time, user and system, that this process has used.
+func CPUTime() trace.Opt[time.Duration] {
 	var ru syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &ru) != nil {
 		return trace.Opt[time.Duration]{}

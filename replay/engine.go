@@ -173,6 +173,7 @@ type Result struct {
 	Stopped                            bool                       // before the plan was done
 	Reason                             string                     // why it stopped by itself; "" if it did not
 	Held                               map[string]int64           // of phases by name: requests that were due and had to wait for a ceiling or a prefill
+	Client                             Judgement                  // on the client itself
 }
 
 // Progress is how a run is going.

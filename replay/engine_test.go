@@ -102,6 +102,7 @@ type story struct {
 	requests []trace.Request
 	clocks   []trace.Time
 	clients  []trace.Time
+	uses     []Use
 	fail     func() error
 }
 
@@ -130,8 +131,9 @@ func (s *story) Clock(c trace.ClockSnapshot) error {
 	return nil
 }
 
-func (s *story) Client(at trace.Time, cpu trace.Opt[time.Duration], inFlight int) error {
-	s.clients = append(s.clients, at)
+func (s *story) Client(u *Use) error {
+	s.clients = append(s.clients, u.At)
+	s.uses = append(s.uses, *u)
 	return nil
 }
 
@@ -192,6 +194,7 @@ func TestClosedLoop(t *testing.T) {
 		if diff := cmp.Diff([]string{"p start 0s", "p end 2.4s"}, s.events); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
+		res.Client = Judgement{}
 		want := Result{Sent: 3, Succeeded: 3, Classes: map[trace.ErrorClass]int64{}, InputTokens: 9, OutputTokens: 6, End: trace.Time(2400 * time.Millisecond)}
 		if diff := cmp.Diff(want, res); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
@@ -415,7 +418,7 @@ func TestJournalHoldsSlotsBack(t *testing.T) {
 		j.pause() // there is room for one more
 		j.add(entry{})
 		passed := 0
-		for _, release := range []func(){func() { j.take() }, j.stop} {
+		for _, release := range []func(){func() { j.giveBack(j.take()) }, j.stop} {
 			go func() { j.pause(); passed++ }()
 			synctest.Wait()
 			if passed != 0 {

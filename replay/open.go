@@ -2,6 +2,7 @@ package replay
 
 import (
 	"container/heap"
+	"runtime"
 	"sync"
 
 	"wattrace/trace"
@@ -25,6 +26,9 @@ func (r *run) arrive(g *group, p *phaseRun) {
 			break
 		}
 		talks.Go(func() { r.talk(g, p, t, item) })
+		// This goroutine may sleep in the kernel next, where the runtime sees it
+		// busy for a while: the other is to run first.
+		runtime.Gosched()
 	}
 	talks.Wait()
 	r.mu.Lock()

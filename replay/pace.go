@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -70,24 +71,27 @@ func newGate(n int) gate {
 	return make(gate, n)
 }
 
-// enter waits for room; false if the phase sends no more.
-func (g gate) enter(r *run, p *phaseRun) bool {
+// enter waits for room; in is false if the phase sends no more.
+func (g gate) enter(r *run, p *phaseRun) (in, waited bool) {
 	if g == nil {
-		return true
+		return true, false
 	}
 	select {
 	case g <- struct{}{}:
-		return true
+		return true, false
 	default:
 	}
 	p.held.Add(1)
+	r.watching.held.Add(1)
+	r.watching.waiting.Add(1)
+	defer r.watching.waiting.Add(-1)
 	select {
 	case g <- struct{}{}:
-		return true
+		return true, true
 	case <-p.over:
 	case <-r.ctx.Done():
 	}
-	return false
+	return false, true
 }
 
 func (g gate) leave() {
@@ -100,18 +104,25 @@ func (g gate) leave() {
 type pass struct {
 	p       *phaseRun
 	prefill sync.Once
+	through trace.Time // when it was let through, where it had to wait; else before it was due
 }
 
 // enter waits until a request may be sent; false if the phase sends no more.
 func (r *run) enter(p *phaseRun) (*pass, bool) {
-	if !p.ceiling.enter(r, p) {
+	in, waited := p.ceiling.enter(r, p)
+	if !in {
 		return nil, false
 	}
-	if !p.prefills.enter(r, p) {
+	in, again := p.prefills.enter(r, p)
+	if !in {
 		p.ceiling.leave()
 		return nil, false
 	}
-	return &pass{p: p}, true
+	way := &pass{p: p, through: math.MinInt64}
+	if waited || again {
+		way.through = r.clock.Now()
+	}
+	return way, true
 }
 
 // answered lets the next prefill begin: the first token is there, or never comes.

@@ -21,7 +21,7 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, sink Sink) (Resu
 	}
 	defer e.client.Close()
 	ctx, cancel := context.WithCancel(ctx)
-	r := &run{Engine: e, ctx: ctx, journal: newJournal(), halt: make(chan struct{})}
+	r := &run{Engine: e, ctx: ctx, journal: newJournal(), watching: newObserver(e.clock.Now()), halt: make(chan struct{})}
 
 	var written, watched sync.WaitGroup
 	watched.Go(func() { r.watch(stop) })
@@ -49,6 +49,7 @@ type run struct {
 	*Engine
 	ctx       context.Context // ends: what is in flight is cancelled
 	journal   *journal
+	watching  *observer
 	halt      chan struct{} // closed when stopped
 	pool      sync.Pool     // of *trace.Request
 	exchanges sync.Pool     // of *exchange

@@ -13,7 +13,7 @@ func (r *run) slot(g *group, number int, free trace.Time) {
 	x := newExchange(r.client)
 	var pause time.Duration // before the next request; 0 while the server can be reached
 	for {
-		r.journal.pause()
+		r.watching.blocked.Add(int64(r.journal.pause()))
 		p, item, seq, verdict := r.next(g, number, free)
 		switch verdict {
 		case Send:
@@ -164,10 +164,10 @@ func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, way
 		q.Sent = r.clock.Now()
 		q.Outcome, q.Done = trace.Failed, q.Sent
 		q.Error = trace.RequestError{Class: trace.ErrClient, Message: "overlay: the body is not a JSON object"}
-		r.wasSent(q)
+		r.wasSent(q, p, way)
 	} else {
 		x.answered, x.giveUp = way.answered, item.GiveUp
-		x.do(p.ctx, &r.opt.Targets[q.Target], turn.Endpoint, body, q, func() { r.wasSent(q) })
+		x.do(p.ctx, &r.opt.Targets[q.Target], turn.Endpoint, body, q, func() { r.wasSent(q, p, way) })
 	}
 	r.count(p, q)
 	done = q.Done
@@ -181,7 +181,8 @@ func (r *run) send(p *phaseRun, item Item, seq int64, slot int, x *exchange, way
 }
 
 // wasSent notes that a request is under way.
-func (r *run) wasSent(q *trace.Request) {
+func (r *run) wasSent(q *trace.Request, p *phaseRun, way *pass) {
+	r.watching.sending(q.Sent.Sub(max(q.Scheduled, way.through)), p.plan.Kind == trace.Measure)
 	r.journal.add(entry{sent: true, seq: q.Seq, line: q.Line, name: q.Phase, at: q.Sent})
 	r.sent.Add(1)
 	r.inFlight.Add(1)
@@ -240,10 +241,14 @@ func (r *run) write(sink Sink, over <-chan struct{}) (res Result, err error) {
 	defer tick.Stop()
 	snapshotAt := r.clock.Now().Add(snapshotEvery)
 	for ended := false; ; {
-		for _, e := range r.journal.take() {
-			if err := r.pass(sink, e, &res); err != nil {
-				return res, err
+		for range r.journal.pages() { // of those that come meanwhile the journal tells
+			p := r.journal.take()
+			for i := range p.n {
+				if err := r.pass(sink, &p.entries[i], &res); err != nil {
+					return res, err
+				}
 			}
+			r.journal.giveBack(p)
 		}
 		if ended {
 			break
@@ -269,15 +274,16 @@ func (r *run) write(sink Sink, over <-chan struct{}) (res Result, err error) {
 	if err := r.use(sink); err != nil {
 		return res, err
 	}
+	res.Client = r.watching.judgement()
 	return res, sink.Clock(r.clock.Snapshot())
 }
 
 func (r *run) use(sink Sink) error {
-	return sink.Client(r.clock.Now(), cpuTime(), int(r.inFlight.Load()))
+	return sink.Client(r.watching.use(r.clock.Now(), int(r.inFlight.Load()), r.journal.longest()))
 }
 
 // pass hands one entry to the sink.
-func (r *run) pass(sink Sink, e entry, res *Result) error {
+func (r *run) pass(sink Sink, e *entry, res *Result) error {
 	switch {
 	case e.phase != nil:
 		return sink.Phase(e.phase, e.start, e.at)
@@ -299,6 +305,7 @@ func (r *run) pass(sink Sink, e entry, res *Result) error {
 	}
 	res.InputTokens += q.InputTokens.Or(0)
 	res.OutputTokens += q.OutputTokens.Or(0)
+	r.watching.answered(q)
 	err := sink.Request(q)
 	r.pool.Put(q)
 	return err

@@ -12,10 +12,15 @@ import (
 // request (sse_syntax); it is never cut.
 const MaxEvent = 64 << 20
 
-// readSize is the size of the buffers that answers are read through, two for
-// each stream: large enough for a burst of events, small enough for thousands of
+// readSize is the size of the buffers that events are found in, one for each
+// stream: large enough for a burst of events, small enough for thousands of
 // streams.
 const readSize = 8 << 10
+
+// socketSize is the size of the buffers that sockets are read into, one for each
+// connection. It bounds what a read takes of events that come together; what
+// comes one by one touches only its first page.
+const socketSize = 16 << 10
 
 // errLongEvent is the error for an event beyond MaxEvent.
 var errLongEvent = errors.New("an event is longer than 64 MiB")

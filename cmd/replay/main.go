@@ -86,6 +86,29 @@
 //
 //	$ replay --check --dialect trtllm --concurrency 16 --duration 30s trace.jsonl
 //
+// A load generator that is itself the bottleneck measures itself. So the log has,
+// once a second, what replay used and how late it was, and the last line a verdict,
+// which is shown at the end too:
+//
+//	ok         nothing of the below
+//	late       requests were sent later than due, by more than 1 ms (p99), or by 1 %
+//	           of the mean time between two tokens where that is longer. In a
+//	           closed loop they are due when their slot is free; what a ceiling or
+//	           a limit on prefills holds back is not due
+//	saturated  replay used more than 90 % of the processor time that it may have
+//	           (GOMAXPROCS, affinity and cgroup quota, whichever is least) in more
+//	           than 5 % of the seconds, or its goroutines waited for a processor by
+//	           more than the bound above (p99)
+//
+// With --strict late and saturated are exit status 3. A disk that stands still
+// delays the log, and no request of an open loop; slots of a closed loop wait when
+// the log is 16,384 lines behind, which is logged and shown.
+//
+// How good the client is on this machine, replay --selftest says, in 20 to 30 s and
+// with a server of its own in a second process: the error of its stamps, its own and
+// the kernel's, at some numbers of streams; how late it sends at some rates; how
+// many chunks a core takes.
+//
 // Output tokens are the server's count (usage); where it sends none, events with
 // output are counted, which is a lower bound and marked as such. To get it from a
 // server that has to be asked, and a stream where the trace asks for none:
@@ -146,7 +169,9 @@
 //	--cache-salt SEED      give each body a cache_salt of its own, made from SEED
 //	--check                send nothing; say what the trace and the load are
 //	--dialect KIND         of --check: what trtllm, vllm, sglang or openai would refuse
-//	--format FORMAT        of --check: text, or json
+//	--strict               exit status 3 where the client was late or saturated
+//	--selftest             measure how good the client is on this machine
+//	--format FORMAT        of --check and --selftest: text, or json
 //	-o FILE, --force       write to FILE (compressed if it ends in .zst); replace it if it
 //	                       exists
 //	-q, --progress MODE    no progress and no summary; auto, plain or none
@@ -155,7 +180,8 @@
 // then says that it was stopped. Pressed again, it cancels what is in flight.
 //
 // Exit status: 0 ok, 1 failed, 2 usage (with --check also a trace with a fault), 3
-// finished but incomplete (some requests failed, or would be refused), 130
+// finished but incomplete (some requests failed, or would be refused; with --strict
+// also a client that was late or saturated), 130
 // interrupted.
 package main
 

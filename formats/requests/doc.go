@@ -5,19 +5,19 @@
 // The log is JSON Lines, UTF-8, one object per line, the key "type" first.
 // testdata/example.jsonl is a whole one:
 //
-//	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000","spread_nanos":290},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"],"chunk_clock":"kernel","connections":{"balance":"least","keepalive_seconds":4,"preconnect":64,"source_addresses":2,"tls_insecure":true,"cache_salt_seed":7}}
+//	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000","spread_nanos":290},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"],"chunk_clock":"kernel","connections":{"balance":"least","keepalive_seconds":4,"preconnect":64,"source_addresses":2,"tls_insecure":true,"cache_salt_seed":7},"client":{"gomaxprocs":4,"cpus":4,"cpu_quota":3.5,"cpu_model":"AMD EPYC 9654","governor":"performance"}}
 //	{"type":"phase","phase":"profiling","kind":"measure","event":"start","at_nanos":2000000000,"concurrency":64}
 //	{"type":"sent","seq":17,"line":18,"phase":"profiling","sent_nanos":2000120034}
 //	{"type":"request","seq":17,"line":18,"phase":"profiling","slot":3,"target":0,"scheduled_nanos":2000120000,"sent_nanos":2000120034,"wrote_nanos":2000160000,"first_byte_nanos":2090000000,"first_token_nanos":2090331000,"last_token_nanos":4600000000,"done_nanos":4600100000,"outcome":"succeeded","status":200,"finish_reason":"length","input_tokens":812,"output_tokens":128,"token_source":"usage","expected_input_tokens":812,"expected_output_tokens":128,"conn":3,"conn_reused":true,"conn_idle_nanos":1200000,"read_lag_nanos":310000,"body_bytes":4210,"body_xxh3":"0f9c3de1a7b24c58","cache_salt":"8c1f0a6e52d94b37","response_id":"chatcmpl-71","chunk_clock":"user","server_metrics":{"metrics":{"queue_time_ms":0.5}},"usage":{"prompt_tokens":812,"completion_tokens":128},"chunk_kinds":"r1c127f1u1d1","chunk_micros":[90211,20113,...]}
 //	{"type":"clock","at_nanos":12000000000,"boot_nanos":"824345678901","monotonic_nanos":"824345678901","unix_nanos":"1780000012000000000","spread_nanos":310}
-//	{"type":"client","at_nanos":12000000000,"cpu_seconds":0.31,"in_flight":64}
+//	{"type":"client","at_nanos":12000000000,"cpu_seconds":0.31,"in_flight":64,"held":0,"lateness_p50_nanos":18431,"lateness_p99_nanos":126975,"lateness_max_nanos":201344,"gc_pause_nanos":90112,"sched_p99_nanos":40960,"queue":12,"log_blocked_nanos":0}
 //	{"type":"phase","phase":"profiling","kind":"measure","event":"end","at_nanos":30000000000}
-//	{"type":"close","at_nanos":30000200000,"sent":200,"succeeded":200,"failed":0,"cancelled":0,"clean":true}
+//	{"type":"close","at_nanos":30000200000,"sent":200,"succeeded":200,"failed":0,"cancelled":0,"clean":true,"client":{"verdict":"ok","lateness_p50_nanos":17407,"lateness_p99_nanos":131071,"lateness_max_nanos":310272,"mean_gap_nanos":19750000,"bound_nanos":1000000,"sched_p99_nanos":40960,"cpu_share":0.08,"busy_share":0,"log_blocked_nanos":0,"held":0}}
 //
 // # Time
 //
-// A key that ends in _nanos and holds a number is, but for spread_nanos and the
-// durations named below, an instant in integer nanoseconds since the run's anchor, on the steady clock, of less than 2^61 either
+// A key that ends in _nanos and holds a number is, but for spread_nanos and what is
+// called a duration below, an instant in integer nanoseconds since the run's anchor, on the steady clock, of less than 2^61 either
 // way, so that what is made of differences fits 64 bits. The clock object of
 // the run line reads the boot, monotonic and wall clocks at the anchor; clock
 // lines read them again, at the end and at least every 10 s. Those readings are
@@ -30,7 +30,7 @@
 //	         turns), targets (base URLs, without user or key), plan (see
 //	         package plan), overlays (as given to --set), seed where one was
 //	         used, shard {index, count} where there is one, chunk_clock,
-//	         connections; see below
+//	         connections, client; see below
 //	phase    a phase starts or ends: phase, kind, event ("start", "end"),
 //	         at_nanos; at the start also its concurrency: its slots or users, of
 //	         this shard. An open loop has none
@@ -38,9 +38,9 @@
 //	         when it has ended, so these show what a killed run had in flight
 //	request  a request ended; see below
 //	clock    the clocks, read together
-//	client   once a second: CPU time the client has used, requests in flight
-//	close    the last line: totals, and clean, which is false after a signal.
-//	         A log without it is incomplete
+//	client   once a second: what the client used, and how late it was; see below
+//	close    the last line: totals, clean, which is false after a signal, and
+//	         client, a verdict; see below. A log without it is incomplete
 //
 // A new run line begins a new log, so that logs can be concatenated. A reader
 // skips types and keys that it does not know and refuses a schema with a
@@ -63,6 +63,43 @@
 //	tls_insecure       true: servers' certificates were not checked
 //	cache_salt_seed    each body got a cache_salt of its own, from this seed and
 //	                   its seq
+//
+// client of the run line is what it ran on: gomaxprocs (threads of Go code at
+// once), cpus (that it may run on), cpu_quota (processors' worth of time that its
+// cgroups allow), cpu_model, governor (of the processor's frequency).
+//
+// A client line says, of the time since the line before, which is a second but
+// where the log stood still, unless it says "so far":
+//
+//	cpu_seconds      CPU time so far, user and system, since the process began
+//	in_flight, held  requests in flight; that waited for a gate of the plan (a
+//	                 ceiling of an open loop, or of prefills)
+//	lateness_p50_nanos, lateness_p99_nanos, lateness_max_nanos   how much later
+//	                 than due the requests of that time were sent: sent_nanos -
+//	                 scheduled_nanos, less what a gate held them for; the
+//	                 percentiles up to 1/16 too long. Durations, as the rest
+//	gc_pause_nanos   the garbage collector stopped the process so far, to a tenth
+//	sched_p99_nanos  goroutines that could run waited for a processor; the 99th
+//	                 percentile
+//	queue            entries that waited to be written, at most
+//	log_blocked_nanos   slots of a closed loop waited for the log so far, added up:
+//	                 they do where it is 16,384 entries behind. Nothing of an open
+//	                 loop waits for it
+//
+// client of the close line has the same of the whole run (held: requests that
+// were; lateness of the phases that measure, where there are any, but for the
+// longest), and
+//
+//	verdict          "saturated" where busy_share is above 0.05 or sched_p99_nanos
+//	                 above bound_nanos; else "late" where lateness_p99_nanos is
+//	                 above it; else "ok"
+//	bound_nanos      1 ms, or 1 % of mean_gap_nanos if that is longer
+//	mean_gap_nanos   between two events with output of an answer
+//	cpu_share        of the processor time that the client may have, used while
+//	                 requests were in flight. It may have the least of
+//	                 gomaxprocs, cpus and cpu_quota
+//	busy_share       of that time, in which more than 0.9 of it was used, by client
+//	                 lines
 //
 // # The request line
 //

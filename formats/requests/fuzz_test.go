@@ -38,6 +38,8 @@ func (d *draw) int64() int64 {
 
 func (d *draw) count() int64 { return d.int64() & (max53 - 1) }
 
+func (d *draw) duration() time.Duration { return time.Duration(d.count()) }
+
 func (d *draw) text() string {
 	n := min(int(d.byte()%16), len(d.b))
 	s := string(d.b[:n])
@@ -119,9 +121,13 @@ func FuzzWriteReadRoundTrip(f *testing.F) {
 		log[2].Sent = Sent{Seq: d.count(), Line: 1 + d.count()/2, Phase: d.text(), At: d.time()}
 		log[6].Clock = trace.ClockSnapshot{At: d.time(), BootNanos: d.int64(), MonotonicNanos: d.int64(), UnixNanos: d.int64() | 1, Spread: time.Duration(d.count())}
 		if cpu-cpu == 0 { // finite
-			log[7].Client = Client{At: d.time(), CPUSeconds: trace.Some(cpu), InFlight: int(d.byte())}
+			log[7].Client = Client{At: d.time(), CPUSeconds: trace.Some(cpu), InFlight: int(d.byte()), LatenessP99: opt(d, d.duration), GCPause: opt(d, d.duration), Queue: trace.Some(int(d.byte())), LogBlocked: opt(d, d.duration)}
 		}
 		log[9].Close = Close{At: d.time(), Sent: d.count(), Succeeded: d.count(), Failed: d.count(), Cancelled: d.count(), Clean: d.byte()%2 == 0}
+		if v := d.text(); v != "" {
+			log[9].Close.Client = Judgement{Verdict: Verdict(v), LatenessMax: opt(d, d.duration), MeanGap: opt(d, d.duration), Held: opt(d, d.count)}
+		}
+		log[0].Run.Machine = Machine{GOMAXPROCS: 1 + int(d.byte()), CPUs: trace.Some(1 + int(d.byte())), CPUModel: d.text(), Governor: d.text()}
 		log[3].Request, log[5].Request = d.request(), d.request()
 		for _, i := range []int{3, 5} {
 			q := &log[i].Request

@@ -47,7 +47,7 @@ func (p *parser) clock(what string, c *trace.Clock, s *trace.ClockSnapshot, requ
 	})
 }
 
-var runKeys = []string{"schema", "producer", "clock", "trace", "targets", "plan", "overlays", "seed", "shard", "chunk_clock", "connections"}
+var runKeys = []string{"schema", "producer", "clock", "trace", "targets", "plan", "overlays", "seed", "shard", "chunk_clock", "connections", "client"}
 
 func (p *parser) run(r *Run) {
 	*r = Run{}
@@ -92,6 +92,8 @@ func (p *parser) run(r *Run) {
 			r.ChunkClock = p.chunkClock()
 		case 10:
 			p.connections(&r.Connections)
+		case 11:
+			p.machine(&r.Machine)
 		}
 	})
 }
@@ -118,6 +120,23 @@ func (p *parser) connections(c *Connections) {
 			c.Insecure = p.boolean("tls_insecure")
 		case 5:
 			c.CacheSaltSeed = trace.Some(p.integer("cache_salt_seed", any64, max64))
+		}
+	})
+}
+
+func (p *parser) machine(m *Machine) {
+	p.object("client", []string{"gomaxprocs", "cpus", "cpu_quota", "cpu_model", "governor"}, 1, func(k int) {
+		switch k {
+		case 0:
+			m.GOMAXPROCS = int(p.integer("gomaxprocs", 1, math.MaxInt32))
+		case 1:
+			m.CPUs = trace.Some(int(p.integer("cpus", 1, math.MaxInt32)))
+		case 2:
+			m.CPUQuota = trace.Some(p.number("cpu_quota"))
+		case 3:
+			m.CPUModel = p.text("cpu_model")
+		case 4:
+			m.Governor = p.text("governor")
 		}
 	})
 }
@@ -179,9 +198,14 @@ func (p *parser) sent(s *Sent) {
 	})
 }
 
+var clientKeys = []string{
+	"at_nanos", "cpu_seconds", "in_flight", "held", "lateness_p50_nanos", "lateness_p99_nanos", "lateness_max_nanos",
+	"gc_pause_nanos", "sched_p99_nanos", "queue", "log_blocked_nanos",
+}
+
 func (p *parser) client(c *Client) {
 	*c = Client{}
-	p.object("the client line", []string{"at_nanos", "cpu_seconds", "in_flight"}, 0b101, func(k int) {
+	p.object("the client line", clientKeys, 0b101, func(k int) {
 		switch k {
 		case 0:
 			c.At = p.instant("at_nanos")
@@ -189,11 +213,65 @@ func (p *parser) client(c *Client) {
 			c.CPUSeconds = trace.Some(p.number("cpu_seconds"))
 		case 2:
 			c.InFlight = int(p.integer("in_flight", 0, math.MaxInt32))
+		case 3:
+			c.Held = trace.Some(int(p.integer("held", 0, math.MaxInt32)))
+		case 4:
+			c.LatenessP50 = p.duration(clientKeys[k])
+		case 5:
+			c.LatenessP99 = p.duration(clientKeys[k])
+		case 6:
+			c.LatenessMax = p.duration(clientKeys[k])
+		case 7:
+			c.GCPause = p.duration(clientKeys[k])
+		case 8:
+			c.SchedP99 = p.duration(clientKeys[k])
+		case 9:
+			c.Queue = trace.Some(int(p.integer("queue", 0, math.MaxInt32)))
+		case 10:
+			c.LogBlocked = p.duration(clientKeys[k])
 		}
 	})
 }
 
-var closeKeys = []string{"at_nanos", "sent", "succeeded", "failed", "cancelled", "clean"}
+func (p *parser) duration(what string) trace.Opt[time.Duration] {
+	return trace.Some(time.Duration(p.integer(what, 0, max64)))
+}
+
+var judgementKeys = []string{
+	"verdict", "lateness_p50_nanos", "lateness_p99_nanos", "lateness_max_nanos", "mean_gap_nanos", "bound_nanos",
+	"sched_p99_nanos", "cpu_share", "busy_share", "log_blocked_nanos", "held",
+}
+
+func (p *parser) judgement(j *Judgement) {
+	p.object("client", judgementKeys, 1, func(k int) {
+		switch k {
+		case 0:
+			j.Verdict = Verdict(p.text("verdict"))
+		case 1:
+			j.LatenessP50 = p.duration(judgementKeys[k])
+		case 2:
+			j.LatenessP99 = p.duration(judgementKeys[k])
+		case 3:
+			j.LatenessMax = p.duration(judgementKeys[k])
+		case 4:
+			j.MeanGap = p.duration(judgementKeys[k])
+		case 5:
+			j.Bound = p.duration(judgementKeys[k])
+		case 6:
+			j.SchedP99 = p.duration(judgementKeys[k])
+		case 7:
+			j.CPUShare = trace.Some(p.number("cpu_share"))
+		case 8:
+			j.BusyShare = trace.Some(p.number("busy_share"))
+		case 9:
+			j.LogBlocked = p.duration(judgementKeys[k])
+		case 10:
+			j.Held = trace.Some(p.integer("held", 0, max53))
+		}
+	})
+}
+
+var closeKeys = []string{"at_nanos", "sent", "succeeded", "failed", "cancelled", "clean", "client"}
 
 func (p *parser) close(c *Close) {
 	*c = Close{}
@@ -211,6 +289,8 @@ func (p *parser) close(c *Close) {
 			c.Cancelled = p.integer("cancelled", 0, max53)
 		case 5:
 			c.Clean = p.boolean("clean")
+		case 6:
+			p.judgement(&c.Client)
 		}
 	})
 }

@@ -58,6 +58,16 @@ type Run struct {
 
 	ChunkClock  ChunkClock  // who stamped the answers; "" is unknown, which is the client
 	Connections Connections // zero where the log does not say
+	Machine     Machine     // zero where the log does not say
+}
+
+// Machine is what a run's client ran on.
+type Machine struct {
+	GOMAXPROCS int                // threads of Go code at once; 0 is unknown
+	CPUs       trace.Opt[int]     // that the client may run on
+	CPUQuota   trace.Opt[float64] // processors' worth of time that its cgroups allow it
+	CPUModel   string             // "" is unknown
+	Governor   string             // of the processor's frequency; "" is unknown
 }
 
 // ChunkClock says who stamped what arrived.
@@ -110,11 +120,46 @@ type Sent struct {
 	At    trace.Time
 }
 
-// Client is what the load generator itself used.
+// Client is what the load generator itself used, and how late it was. What is of
+// the interval is of the time since the line before.
 type Client struct {
 	At         trace.Time
 	CPUSeconds trace.Opt[float64] // CPU time since the process began, user and system
 	InFlight   int                // requests
+	Held       trace.Opt[int]     // requests that waited for a gate of the plan
+
+	LatenessP50 trace.Opt[time.Duration] // by how much requests of the interval were sent later than due
+	LatenessP99 trace.Opt[time.Duration]
+	LatenessMax trace.Opt[time.Duration]
+	GCPause     trace.Opt[time.Duration] // that the garbage collector stopped the process for so far
+	SchedP99    trace.Opt[time.Duration] // goroutines of the interval waited for a processor
+	Queue       trace.Opt[int]           // entries that waited for the log, at most, in the interval
+	LogBlocked  trace.Opt[time.Duration] // slots waited for the log so far, added up
+}
+
+// Verdict says whether the client can have distorted what it measured.
+type Verdict string
+
+// The verdicts.
+const (
+	ClientOK        Verdict = "ok"
+	ClientLate      Verdict = "late"      // requests were sent too late
+	ClientSaturated Verdict = "saturated" // it lacked processor time
+)
+
+// Judgement is the verdict on a run's client, and what it was found by.
+type Judgement struct {
+	Verdict     Verdict                  // "" where the log does not say
+	LatenessP50 trace.Opt[time.Duration] // by how much requests were sent later than due
+	LatenessP99 trace.Opt[time.Duration]
+	LatenessMax trace.Opt[time.Duration]
+	MeanGap     trace.Opt[time.Duration] // between events with output of an answer
+	Bound       trace.Opt[time.Duration] // that LatenessP99 and SchedP99 were held against
+	SchedP99    trace.Opt[time.Duration]
+	CPUShare    trace.Opt[float64] // of the processor time that the client may have
+	BusyShare   trace.Opt[float64] // of the seconds with load, in which it used almost all
+	LogBlocked  trace.Opt[time.Duration]
+	Held        trace.Opt[int64] // requests that waited for a gate of the plan
 }
 
 // Close ends a log.
@@ -125,4 +170,5 @@ type Close struct {
 	Failed    int64
 	Cancelled int64
 	Clean     bool // false after a signal
+	Client    Judgement
 }

@@ -45,6 +45,7 @@ func exampleLog() []Record {
 			Overlays:    []string{"stream=true"},
 			ChunkClock:  KernelClock,
 			Connections: Connections{Balance: "least", KeepAlive: 4 * time.Second, Preconnect: 64, SourceAddresses: 2, Insecure: true, CacheSaltSeed: trace.Some(int64(7))},
+			Machine:     Machine{GOMAXPROCS: 4, CPUs: trace.Some(4), CPUQuota: trace.Some(3.5), CPUModel: "AMD EPYC 9654", Governor: "performance"},
 		}},
 		{Type: TypePhase, Phase: PhaseEvent{Phase: "profiling", Kind: trace.Measure, Start: true, At: 2_000_000_000, Concurrency: 64}},
 		{Type: TypeSent, Sent: Sent{Seq: 17, Line: 18, Phase: "profiling", At: 2_000_120_034}},
@@ -73,9 +74,17 @@ func exampleLog() []Record {
 		{Type: TypeClock, Clock: trace.ClockSnapshot{
 			At: 12_000_000_000, BootNanos: 824345678901, MonotonicNanos: 824345678901, UnixNanos: 1780000012000000000, Spread: 310,
 		}},
-		{Type: TypeClient, Client: Client{At: 12_000_000_000, CPUSeconds: trace.Some(0.31), InFlight: 64}},
+		{Type: TypeClient, Client: Client{
+			At: 12_000_000_000, CPUSeconds: trace.Some(0.31), InFlight: 64, Held: trace.Some(0),
+			LatenessP50: trace.Some(18_431 * time.Nanosecond), LatenessP99: trace.Some(126_975 * time.Nanosecond), LatenessMax: trace.Some(201_344 * time.Nanosecond),
+			GCPause: trace.Some(90_112 * time.Nanosecond), SchedP99: trace.Some(40_960 * time.Nanosecond), Queue: trace.Some(12), LogBlocked: trace.Some(time.Duration(0)),
+		}},
 		{Type: TypePhase, Phase: PhaseEvent{Phase: "profiling", Kind: trace.Measure, At: 30_000_000_000}},
-		{Type: TypeClose, Close: Close{At: 30_000_200_000, Sent: 2, Succeeded: 1, Failed: 1, Clean: true}},
+		{Type: TypeClose, Close: Close{At: 30_000_200_000, Sent: 2, Succeeded: 1, Failed: 1, Clean: true, Client: Judgement{
+			Verdict: ClientOK, LatenessP50: trace.Some(17_407 * time.Nanosecond), LatenessP99: trace.Some(131_071 * time.Nanosecond), LatenessMax: trace.Some(310_272 * time.Nanosecond),
+			MeanGap: trace.Some(19_750_000 * time.Nanosecond), Bound: trace.Some(time.Millisecond), SchedP99: trace.Some(40_960 * time.Nanosecond),
+			CPUShare: trace.Some(0.08), BusyShare: trace.Some(0.0), LogBlocked: trace.Some(time.Duration(0)), Held: trace.Some(int64(0)),
+		}}},
 	}
 }
 
@@ -382,8 +391,12 @@ func TestReadErrors(t *testing.T) {
 		{"escape", run + "\n" + swap(request, "length", `le\qngth`), "the string is not valid JSON"},
 		{"UTF-8", run + "\n" + swap(request, "length", "le\xffngth"), "invalid UTF-8"},
 		{"event", run + "\n" + swap(lines[1], `"start"`, `"begin"`), `event must be "start" or "end"`},
-		{"clean", run + "\n" + swap(lines[9], `true}`, `1}`), "clean must be true or false"},
+		{"clean", run + "\n" + swap(lines[9], `true,`, `1,`), "clean must be true or false"},
 		{"cpu", run + "\n" + swap(lines[7], `0.31`, `"0.31"`), "cpu_seconds must be a number"},
+		{"lateness", run + "\n" + swap(lines[7], `"lateness_p99_nanos":1`, `"lateness_p99_nanos":-1`), "lateness_p99_nanos is out of range"},
+		{"queue", run + "\n" + swap(lines[7], `"queue":12`, `"queue":1.5`), "queue must be an integer"},
+		{"no verdict", run + "\n" + swap(lines[9], `"verdict"`, `"sentence"`), `client has no key "verdict"`},
+		{"no threads", swap(run, `"gomaxprocs":4`, `"gomaxprocs":0`), "gomaxprocs is out of range"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -65,6 +65,15 @@ func (w *Writer) Run(r *Run) error {
 	if r.Connections != (Connections{}) {
 		b = connections(b, &r.Connections)
 	}
+	if m := &r.Machine; m.GOMAXPROCS > 0 {
+		b = append(b, `,"client":{"gomaxprocs":`...)
+		b = strconv.AppendInt(b, int64(m.GOMAXPROCS), 10)
+		b = optInteger(b, "cpus", m.CPUs)
+		b = optNumber(b, "cpu_quota", m.CPUQuota)
+		b = optText(b, "cpu_model", m.CPUModel)
+		b = optText(b, "governor", m.Governor)
+		b = append(b, '}')
+	}
 	return w.line(b)
 }
 
@@ -127,11 +136,14 @@ func (w *Writer) Clock(s trace.ClockSnapshot) error {
 func (w *Writer) Client(c *Client) error {
 	b := w.open(TypeClient)
 	b = integer(b, "at_nanos", int64(c.At))
-	if c.CPUSeconds.OK {
-		b = append(b, `,"cpu_seconds":`...)
-		b = strconv.AppendFloat(b, c.CPUSeconds.V, 'f', -1, 64)
-	}
+	b = optNumber(b, "cpu_seconds", c.CPUSeconds)
 	b = integer(b, "in_flight", int64(c.InFlight))
+	b = optInteger(b, "held", c.Held)
+	b = lateness(b, c.LatenessP50, c.LatenessP99, c.LatenessMax)
+	b = optInteger(b, "gc_pause_nanos", c.GCPause)
+	b = optInteger(b, "sched_p99_nanos", c.SchedP99)
+	b = optInteger(b, "queue", c.Queue)
+	b = optInteger(b, "log_blocked_nanos", c.LogBlocked)
 	return w.line(b)
 }
 
@@ -146,10 +158,33 @@ func (w *Writer) Close(c *Close) error {
 	b = integer(b, "cancelled", c.Cancelled)
 	b = append(b, `,"clean":`...)
 	b = strconv.AppendBool(b, c.Clean)
+	if c.Client.Verdict != "" {
+		b = judgement(b, &c.Client)
+	}
 	if err := w.line(b); err != nil {
 		return err
 	}
 	return w.Flush()
+}
+
+func judgement(b []byte, j *Judgement) []byte {
+	b = append(b, `,"client":{"verdict":`...)
+	b = appendString(b, string(j.Verdict))
+	b = lateness(b, j.LatenessP50, j.LatenessP99, j.LatenessMax)
+	b = optInteger(b, "mean_gap_nanos", j.MeanGap)
+	b = optInteger(b, "bound_nanos", j.Bound)
+	b = optInteger(b, "sched_p99_nanos", j.SchedP99)
+	b = optNumber(b, "cpu_share", j.CPUShare)
+	b = optNumber(b, "busy_share", j.BusyShare)
+	b = optInteger(b, "log_blocked_nanos", j.LogBlocked)
+	b = optInteger(b, "held", j.Held)
+	return append(b, '}')
+}
+
+func lateness(b []byte, p50, p99, most trace.Opt[time.Duration]) []byte {
+	b = optInteger(b, "lateness_p50_nanos", p50)
+	b = optInteger(b, "lateness_p99_nanos", p99)
+	return optInteger(b, "lateness_max_nanos", most)
 }
 
 // Request writes the outcome of a request. Its chunks must be in the order of
@@ -312,6 +347,13 @@ func optInteger[T ~int | ~int64](b []byte, key string, v trace.Opt[T]) []byte {
 		return b
 	}
 	return integer(b, key, int64(v.V))
+}
+
+func optNumber(b []byte, key string, v trace.Opt[float64]) []byte {
+	if !v.OK {
+		return b
+	}
+	return strconv.AppendFloat(name(b, key), v.V, 'f', -1, 64)
 }
 
 func optBoolean(b []byte, key string, v trace.Opt[bool]) []byte {

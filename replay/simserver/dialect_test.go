@@ -49,10 +49,10 @@ func serve(t testing.TB, o simserver.Options) string {
 // requests keeps what a replay's log would hold of its requests.
 type requests []trace.Request
 
-func (*requests) Phase(*trace.Phase, bool, trace.Time) error             { return nil }
-func (*requests) Sent(int64, int64, string, trace.Time) error            { return nil }
-func (*requests) Clock(trace.ClockSnapshot) error                        { return nil }
-func (*requests) Client(trace.Time, trace.Opt[time.Duration], int) error { return nil }
+func (*requests) Phase(*trace.Phase, bool, trace.Time) error  { return nil }
+func (*requests) Sent(int64, int64, string, trace.Time) error { return nil }
+func (*requests) Clock(trace.ClockSnapshot) error             { return nil }
+func (*requests) Client(*replay.Use) error                    { return nil }
 func (r *requests) Request(q *trace.Request) error {
 	own := *q
 	own.Chunks = slices.Clone(q.Chunks)

@@ -43,6 +43,7 @@ var rules = []rule{
 	{packages: "replay", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext", "github.com/zeebo/xxh3"}},
 	{packages: "replay/simserver", wattrace: []string{"trace"}, others: []string{"github.com/go-json-experiment/json/jsontext"}},
 	{packages: "replay/dialect", wattrace: []string{"trace"}, forbidden: noIO},
+	{packages: "replay/selftest", wattrace: []string{"trace", "replay"}, others: []string{"golang.org/x/sys/unix"}},
 	{packages: "replay/replaytest", wattrace: []string{"trace", "replay"}},
 
 	{packages: "formats", wattrace: []string{"trace"}, others: []string{"github.com/klauspost/compress/...", "golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
@@ -65,7 +66,7 @@ var rules = []rule{
 	{packages: "cmd/internal/script", wattrace: []string{"cmd/internal/...", "sample/sampletest", "replay/replaytest"}},
 	{packages: "cmd/internal/cli", others: []string{"github.com/urfave/cli/v2", "github.com/klauspost/compress/zstd", "golang.org/x/term", "golang.org/x/sys/unix"}},
 	{packages: "cmd/internal/convert", wattrace: []string{"trace", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
-	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "replay/dialect", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "replay/dialect", "replay/selftest", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "formats/telemetry", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix"}},
 	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/requests", "formats/telemetries", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},

@@ -273,7 +273,7 @@ func (p *logPass) take(rec *requests.Record, its share) error {
 		return p.request(rec, its)
 	case requests.TypeClose:
 		c := rec.Close
-		c.At, c.Clean = 0, false
+		c.At, c.Clean, c.Client = 0, false, requests.Judgement{}
 		if c != p.count {
 			return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf(
 				"the log lacks lines, or has some twice: it ends with %d sent, %d succeeded, %d failed, %d cancelled, and holds %d, %d, %d, %d",

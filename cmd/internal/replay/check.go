@@ -35,7 +35,7 @@ func (o *checkOptions) flags() []ucli.Flag {
 	return []ucli.Flag{
 		&ucli.BoolFlag{Name: "check", Usage: "send nothing: check the trace and say what it and the load are", Destination: &o.check},
 		&ucli.StringFlag{Name: "dialect", Usage: "with --check, say what a server of `KIND` would refuse: trtllm, vllm, sglang or openai", Destination: &o.dialect},
-		&ucli.StringFlag{Name: "format", Usage: "of --check: `text` or json", Value: "text", Destination: &o.format},
+		&ucli.StringFlag{Name: "format", Usage: "of --check and --selftest: `text` or json", Value: "text", Destination: &o.format},
 	}
 }
 

@@ -2,7 +2,7 @@ package replay
 
 import (
 	"errors"
-	"time"
+	"math"
 
 	"wattrace/formats/requests"
 	"wattrace/replay"
@@ -33,10 +33,32 @@ func (l *log) Request(r *trace.Request) error { return l.w.Request(r) }
 
 func (l *log) Clock(s trace.ClockSnapshot) error { return l.w.Clock(s) }
 
-func (l *log) Client(at trace.Time, cpu trace.Opt[time.Duration], inFlight int) error {
-	c := requests.Client{At: at, InFlight: inFlight}
-	if cpu.OK {
-		c.CPUSeconds = trace.Some(float64(cpu.V.Microseconds()) / 1e6) // all that the kernel tells
+func (l *log) Client(u *replay.Use) error {
+	c := requests.Client{
+		At: u.At, InFlight: u.InFlight, Held: trace.Some(u.Held),
+		LatenessP50: u.LatenessP50, LatenessP99: u.LatenessP99, LatenessMax: u.LatenessMax,
+		GCPause: u.GCPause, SchedP99: u.SchedP99, Queue: trace.Some(u.Queue), LogBlocked: trace.Some(u.LogBlocked),
+	}
+	if u.CPU.OK {
+		c.CPUSeconds = trace.Some(float64(u.CPU.V.Microseconds()) / 1e6) // all that the kernel tells
 	}
 	return errors.Join(l.w.Client(&c), l.w.Flush())
+}
+
+// machine is what the run line says that the client runs on.
+func machine() requests.Machine { return requests.Machine(replay.ThisMachine()) }
+
+// judgement is what the close line says of the client.
+func judgement(j *replay.Judgement) requests.Judgement {
+	return requests.Judgement{
+		Verdict: requests.Verdict(j.Verdict), LatenessP50: j.LatenessP50, LatenessP99: j.LatenessP99, LatenessMax: j.LatenessMax,
+		MeanGap: j.MeanGap, Bound: trace.Some(j.Bound), SchedP99: j.SchedP99,
+		CPUShare: share(j.CPUShare), BusyShare: share(j.BusyShare), LogBlocked: trace.Some(j.LogBlocked), Held: trace.Some(j.Held),
+	}
+}
+
+// share rounds to what can be told.
+func share(v trace.Opt[float64]) trace.Opt[float64] {
+	v.V = math.Round(v.V*1e4) / 1e4
+	return v
 }

@@ -55,8 +55,10 @@ type options struct {
 	timing           string
 	keyFile          string
 	serverMessages   bool
+	strict           bool
 	clientOptions
 	checkOptions
+	selftestOptions
 }
 
 // defaultTimeout is generous: a long answer of a busy server takes minutes, and a
@@ -113,11 +115,17 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "timing", Usage: "side `FILE` of the trace; TRACE" + trace.TimingSuffix + " if there is one", Destination: &o.timing},
 			&ucli.StringFlag{Name: "api-key-file", Usage: "take the API key from `FILE`; else $WATTRACE_API_KEY", Destination: &o.keyFile},
 			&ucli.BoolFlag{Name: "server-messages", Usage: "log servers' error messages too; they may quote prompts", Destination: &o.serverMessages},
-		}, o.clientOptions.flags(), o.checkOptions.flags()),
+			&ucli.BoolFlag{Name: "strict", Usage: "exit with status 3 where the client was late or saturated", Destination: &o.strict},
+		}, o.clientOptions.flags(), o.checkOptions.flags(), o.selftestOptions.flags()),
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			o.url, o.set, o.header = c.StringSlice("url"), c.StringSlice("set"), c.StringSlice("header")
 			o.sources = c.StringSlice("source-address")
-			if o.check {
+			switch {
+			case o.server:
+				return serveSelftest(env, stdout)
+			case o.selftest:
+				return runSelftest(ctx, env, &o)
+			case o.check:
 				return check(ctx, env, &o, c.IsSet)
 			}
 			return run(ctx, env, &o, c.IsSet)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,10 +30,14 @@ const (
 	bad  = `{"fault":"bad_request","messages":[{"role":"user","content":"xyzzy"}],"stream":true}`
 )
 
-// TestMain keeps the environment of whoever runs the tests out of them.
+// TestMain keeps the environment of whoever runs the tests out of them, and lets
+// the test binary be the server of a self-test.
 func TestMain(m *testing.M) {
 	os.Unsetenv("WATTRACE_URL")
 	os.Unsetenv("WATTRACE_API_KEY")
+	if len(os.Args) == 2 && os.Args[1] == "--"+serverFlag { // the server of a self-test
+		os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
 
@@ -86,7 +91,14 @@ func outline(all []requests.Record) (lines []string) {
 		case requests.TypeRequest:
 			q := rec.Request
 			lines = append(lines, fmt.Sprintf("%s line %d %s %s", q.Phase, q.Line, q.Outcome, q.Error.Class))
+		case requests.TypeClient:
+			if c := rec.Client; !c.Held.OK || !c.Queue.OK || !c.LogBlocked.OK || !c.GCPause.OK || c.LatenessP50.OK && c.LatenessP50.V > c.LatenessMax.V {
+				lines = append(lines, fmt.Sprintf("client %+v", c))
+			}
 		case requests.TypeClose:
+			if j := rec.Close.Client; !j.Bound.OK || !j.LogBlocked.OK || !j.Held.OK || j.LatenessP99.OK && j.LatenessP99.V > j.LatenessMax.V {
+				lines = append(lines, fmt.Sprintf("client %+v", j))
+			}
 			c := rec.Close
 			lines = append(lines, fmt.Sprintf("close %d %d %d %d %v", c.Sent, c.Succeeded, c.Failed, c.Cancelled, c.Clean))
 		}
@@ -103,7 +115,10 @@ func TestReplay(t *testing.T) {
 	}
 	all := read(t, log)
 	run := all[0].Run
-	run.Clock, run.Producer = trace.Clock{}, ""
+	if run.Machine.GOMAXPROCS != runtime.GOMAXPROCS(0) {
+		t.Errorf("client %+v", run.Machine)
+	}
+	run.Clock, run.Producer, run.Machine = trace.Clock{}, "", requests.Machine{}
 	if diff := cmp.Diff(requests.Run{
 		Trace:    requests.TraceInfo{Path: path, SHA256: run.Trace.SHA256, Turns: 3},
 		Targets:  []string{server.URL},
@@ -128,7 +143,7 @@ func TestReplay(t *testing.T) {
 	if types[requests.TypeSent] != 3 || types[requests.TypeClock] < 1 || types[requests.TypeClient] < 1 {
 		t.Errorf("lines by type: %v", types)
 	}
-	if !strings.HasPrefix(stderr, "replay: 3 requests in ") || !strings.Contains(stderr, "3 succeeded, 0 failed; 9 output tokens") || strings.Count(stderr, "\n") != 1 {
+	if !strings.HasPrefix(stderr, "replay: 3 requests in ") || !strings.Contains(stderr, "3 succeeded, 0 failed; 9 output tokens") || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "\nreplay: client ") {
 		t.Errorf("stderr %q", stderr)
 	}
 	if strings.Contains(log+stderr, "xyzzy") {
@@ -392,7 +407,7 @@ func TestInterruptDrains(t *testing.T) {
 	}()
 	code, log, stderr := tool("", path, "--url", server.URL, "--duration", "1h")
 	lines := outline(read(t, log))
-	if code != 130 || !strings.HasSuffix(lines[len(lines)-1], " 0 0 false") || !strings.HasSuffix(stderr, "; stopped before the end of the plan\n") {
+	if code != 130 || !strings.HasSuffix(lines[len(lines)-1], " 0 0 false") || !strings.Contains(stderr, "; stopped before the end of the plan\n") {
 		t.Errorf("exit %d, %s, stderr %s", code, lines[len(lines)-1], stderr)
 	}
 	if lines[len(lines)-2] != "profiling measure start=false 0" {

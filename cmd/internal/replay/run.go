@@ -44,7 +44,7 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	if err != nil {
 		return err
 	}
-	return replayTo(ctx, env, engine, &opt, t, out)
+	return replayTo(ctx, env, engine, &opt, t, out, o.strict)
 }
 
 // operand returns the trace.
@@ -73,7 +73,7 @@ func load(path, timing string, stdin io.Reader) (*trace.Trace, io.Closer, error)
 
 // replayTo runs the engine and writes its log. From here on a signal does not
 // kill: the log is closed whatever happens.
-func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *replay.Options, t *trace.Trace, out *cli.Output) error {
+func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *replay.Options, t *trace.Trace, out *cli.Output, strict bool) error {
 	if os.Getenv("GOGC") == "" {
 		defer debug.SetGCPercent(debug.SetGCPercent(400)) // memory is small; pauses cost stamps
 	}
@@ -104,6 +104,7 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 		err = log.w.Close(&requests.Close{
 			At: max(res.End, engine.Clock().Now()), Sent: res.Sent, Succeeded: res.Succeeded,
 			Failed: res.Failed, Cancelled: res.Cancelled, Clean: !res.Stopped,
+			Client: judgement(&res.Client),
 		})
 	}
 	if err = errors.Join(err, out.Close()); err != nil {
@@ -113,10 +114,11 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 	for _, line := range heldBack(&res, &opt.Plan) {
 		env.Summaryf("%s", line)
 	}
+	env.Summaryf("%s", clientSummary(&res.Client))
 	if at, ok := engine.KernelClockLost().Get(); ok {
 		env.Printf("warning: the wall clock was set during the run: from %.3f s on replay has stamped what arrived, and not the kernel", at.Seconds())
 	}
-	return verdict(&res, opt)
+	return verdict(&res, opt, strict)
 }
 
 // logError says that it was the log that failed, and not the requests.
@@ -130,6 +132,7 @@ func header(engine *replay.Engine, opt *replay.Options, t *trace.Trace) requests
 		Shard: requests.Shard{Index: opt.Shard.Index, Count: opt.Shard.Count},
 		Trace: requests.TraceInfo{Path: t.Path, SHA256: t.SHA256, Turns: int64(len(t.Turns))},
 	}
+	head.Machine = machine()
 	head.ChunkClock, head.Connections = connections(opt)
 	for _, target := range opt.Targets {
 		head.Targets = append(head.Targets, target.String())

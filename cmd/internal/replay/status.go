@@ -90,8 +90,43 @@ func heldBack(res *replay.Result, plan *trace.Plan) (lines []string) {
 	return lines
 }
 
-// verdict turns a result into the tool's exit.
-func verdict(res *replay.Result, opt *replay.Options) error {
+// clientSummary is the verdict on the client, and the figure that decides it.
+func clientSummary(j *replay.Judgement) string {
+	line := "client " + string(j.Verdict) + ": " + decides(j)
+	if j.LogBlocked > 0 {
+		line += fmt.Sprintf("; slots waited %v for the log", j.LogBlocked.Round(time.Millisecond))
+	}
+	return line
+}
+
+func decides(j *replay.Judgement) string {
+	bound := fmt.Sprintf("bound %v", short(j.Bound))
+	switch {
+	case j.BusyShare.Or(0) > replay.BusySeconds:
+		return fmt.Sprintf("in %.0f %% of the time it used more than %.0f %% of the processor time that it may have", 100*j.BusyShare.V, 100*replay.BusyCPU)
+	case j.Verdict == replay.ClientSaturated:
+		return fmt.Sprintf("goroutines waited up to %v for a processor (p99; %s)", short(j.SchedP99.V), bound)
+	case !j.LatenessP99.OK:
+		return "nothing was sent"
+	}
+	line := fmt.Sprintf("requests were sent up to %v late (p99; %s)", short(j.LatenessP99.V), bound)
+	if j.CPUShare.OK {
+		line += fmt.Sprintf(", %.0f %% of its processor time used", 100*j.CPUShare.V)
+	}
+	return line
+}
+
+// short rounds a duration to three digits.
+func short(d time.Duration) time.Duration {
+	unit := time.Nanosecond
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit)
+}
+
+// verdict turns a result into the tool's exit. strict is what the client is to be.
+func verdict(res *replay.Result, opt *replay.Options, strict bool) error {
 	if res.Reason != "" {
 		return cli.Incompletef("stopped: %s", res.Reason)
 	}
@@ -99,6 +134,9 @@ func verdict(res *replay.Result, opt *replay.Options) error {
 		return cli.ErrInterrupted
 	}
 	if res.Failed == 0 {
+		if strict && res.Client.Verdict != replay.ClientOK {
+			return cli.Incompletef("--strict: the client was %s", res.Client.Verdict)
+		}
 		return nil
 	}
 	var classes []string
