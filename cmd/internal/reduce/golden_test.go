@@ -27,7 +27,8 @@ func TestGolden(t *testing.T) {
 		"smi.json":    append([]string{"--format", "json"}, log...),
 		"smi.txt":     log,
 		// A real H200 under the real requests of a small server (testdata/h200).
-		"h200.txt": {"../../../testdata/h200/serve-requests.jsonl.zst", "../../../testdata/h200/serve-50ms.arrows.zst"},
+		"h200-open.txt": {"../../../testdata/h200/open-requests.jsonl.zst", "../../../testdata/h200/open-50ms.arrows.zst"},
+		"h200.txt":      {"../../../testdata/h200/serve-requests.jsonl.zst", "../../../testdata/h200/serve-50ms.arrows.zst"},
 	} {
 		code, got, stderr := runMain(t, args...)
 		if code != 0 {
