@@ -79,6 +79,7 @@ const (
 	WarnDisagree       Code = "disagreement"         // counter and integrated power differ by more than is random
 	WarnShifted        Code = "shifted"              // power and requests agree best when moved against each other
 	WarnClientLate     Code = "client_late"          // the client sent requests late
+	WarnSaturated      Code = "client_saturated"     // the client lacked processor time, by its own log
 	WarnCapped         Code = "capped_open_loop"     // requests that were due waited: the load was no open loop
 )
 

@@ -55,8 +55,9 @@
 // Latencies are measured from when a request was sent, as other tools do, and from when
 // it was due (names that end in scheduled). The latter come first where the load was an
 // open loop: there they are what users would have seen. A ceiling on it makes requests
-// wait, and is warned of (capped_open_loop), as is a client that sends late (client_late);
-// how late it was, and what CPU time it took, stands beside the latencies.
+// wait, and is warned of (capped_open_loop), as is a client that sends late (client_late)
+// or lacked processor time (client_saturated); how late it was, and what CPU time it took,
+// stands beside the latencies.
 //
 // What another tool would have published of the same run, by its formulas, windows
 // and graces, is added by --as: its energy, latencies and rates under its own names.

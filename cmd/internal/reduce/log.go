@@ -24,6 +24,7 @@ type logFile struct {
 	runs        []*run
 	incomplete  int
 	interrupted bool
+	saturated   bool // its client said so of a run
 }
 
 // surveyLines passes the lines of a log on that are no requests.

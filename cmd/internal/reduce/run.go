@@ -227,6 +227,9 @@ func (s *job) warnInputs() {
 		if l.interrupted {
 			s.r.Warn(reduce.WarnInterrupted, "", "", "%s: a signal ended the run", l.in.Name())
 		}
+		if l.saturated {
+			s.r.Warn(reduce.WarnSaturated, "", "", "%s: its client lacked processor time: latencies are in part its own, and it may not have kept up the load", l.in.Name())
+		}
 	}
 	if len(s.tele) == 0 {
 		s.r.Warn(reduce.WarnNoTelemetry, "", "", "no recording was given: nothing is said of power and energy")

@@ -1,9 +1,15 @@
 package reduce
 
 import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
 	"wattrace/formats/requests"
 	"wattrace/reduce"
@@ -36,6 +42,37 @@ func TestLastOfARun(t *testing.T) {
 		}
 		if got := l.runs[0].last; got != 30 {
 			t.Errorf("%s: %d", c.name, got)
+		}
+	}
+}
+
+// TestSaturatedClient: what a client says of itself at the end of its log is said in the
+// report.
+func TestSaturatedClient(t *testing.T) {
+	t.Parallel()
+	f, err := os.Open("../../../testdata/h200/open-requests.jsonl.zst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := zstd.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	log, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for verdict, want := range map[string]bool{"ok": false, "late": false, "saturated": true} {
+		path := filepath.Join(t.TempDir(), "log.jsonl")
+		own := bytes.Replace(log, []byte(`"verdict":"ok"`), []byte(`"verdict":"`+verdict+`"`), 1)
+		if err := os.WriteFile(path, own, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		r := reportOf(t, 0, path)
+		if got := slices.ContainsFunc(r.Warnings, func(w reduce.Warning) bool { return w.Code == reduce.WarnSaturated }); got != want {
+			t.Errorf("%s: warned %v", verdict, got)
 		}
 	}
 }

@@ -108,6 +108,7 @@ func (l *logFile) survey(rec *requests.Record) error {
 		r.client = append(r.client, reduce.ClientReading{At: c.At, CPUSeconds: c.CPUSeconds, InFlight: c.InFlight})
 	case requests.TypeClose:
 		l.interrupted = l.interrupted || !rec.Close.Clean
+		l.saturated = l.saturated || rec.Close.Client.Verdict == requests.ClientSaturated
 	case requests.TypePhase:
 		r.last = max(r.last, rec.Phase.At)
 		return r.phase(rec)
