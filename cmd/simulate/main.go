@@ -74,6 +74,7 @@
 //	--model NAME        name of the model (wattrace-simulated)
 //	--dialect SERVER    vllm, sglang, trtllm or openai (vllm)
 //	--max-context N     refuse more than N tokens of a prompt and its answer (131072)
+//	--max-batch N       serve at most N requests at once (256)
 //	--max-queue N       refuse requests while N wait; sglang and openai (0: no limit)
 //	--reasoning-tokens N  begin chats and responses with N tokens of reasoning (0)
 //	--fail-every N      let every Nth request fail before its last token (0: none)

@@ -30,6 +30,7 @@ type options struct {
 	listen, addrFile string
 	model, dialect   string
 	context, queue   int
+	batch            int
 	reasoning, fail  int
 	times            bool
 	gpus             int
@@ -53,6 +54,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model", Value: simserver.DefaultModel, Destination: &o.model},
 			&ucli.StringFlag{Name: "dialect", Usage: "answer as `SERVER` does: " + dialectNames(), Value: string(simserver.VLLM), Destination: &o.dialect},
 			&ucli.IntFlag{Name: "max-context", Usage: "refuse more than `N` tokens of a prompt and its answer", Value: 131_072, Destination: &o.context},
+			&ucli.IntFlag{Name: "max-batch", Usage: "serve at most `N` requests at once", Value: defaultBatch, Destination: &o.batch},
 			&ucli.IntFlag{Name: "max-queue", Usage: "refuse requests while `N` wait (sglang, openai; 0: no limit)", Destination: &o.queue},
 			&ucli.IntFlag{Name: "reasoning-tokens", Usage: "begin chats and responses with `N` tokens of reasoning", Destination: &o.reasoning},
 			&ucli.IntFlag{Name: "fail-every", Usage: "let every `N`th request fail before its last token", Destination: &o.fail},
@@ -104,6 +106,8 @@ func (o *options) check(env *cli.Env) error {
 		return cli.Usagef("--model is empty")
 	case o.context < 1:
 		return cli.Usagef("--max-context %d: want at least 1", o.context)
+	case o.batch < 1 || o.batch > 1<<20:
+		return cli.Usagef("--max-batch %d: want 1 to %d", o.batch, 1<<20)
 	case o.queue < 0 || o.reasoning < 0 || o.fail < 0:
 		return cli.Usagef("--max-queue, --reasoning-tokens and --fail-every: want at least 0")
 	case !slices.Contains(simserver.Dialects(), simserver.Dialect(o.dialect)):
@@ -118,14 +122,27 @@ func (o *options) check(env *cli.Env) error {
 	if _, err := sim.ProfileByName(o.arch); err != nil {
 		return cli.Usagef("--arch: %v", err)
 	}
+	// These files are replaced whole, and removed at the end: a device would be, too.
+	for name, path := range map[string]string{"--addr-file": o.addrFile, "--nvml-state": o.state} {
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return cli.Usagef("%s: %s is no plain file", name, path)
+		}
+	}
 	return nil
 }
+
+// How many requests are served at once when nothing is said, and how many tokens of
+// prompts a step may have beside the answers'.
+const (
+	defaultBatch  = 256
+	prefillBudget = 1792
+)
 
 // server returns what the flags say of the server.
 func (o *options) server() simserver.Options {
 	return simserver.Options{
 		Model: o.model, Dialect: simserver.Dialect(o.dialect), Seed: o.seed, Speed: o.speed, MaxContext: o.context,
-		MaxQueue: o.queue, ReasoningTokens: o.reasoning, FailEvery: o.fail, RequestMetrics: o.times,
+		MaxBatch: o.batch, TokenBudget: prefillBudget + o.batch, MaxQueue: o.queue, ReasoningTokens: o.reasoning, FailEvery: o.fail, RequestMetrics: o.times,
 	}
 }
 
