@@ -175,7 +175,7 @@ func openOutputs(env *cli.Env, timing string) (*outputs, error) {
 	}
 	out := new(outputs)
 	var err error
-	if out.trace, err = env.Output(cli.OutputOptions{Atomic: true}); err != nil {
+	if out.trace, err = env.Output(cli.OutputOptions{Atomic: true, Compress: true}); err != nil {
 		return nil, err
 	}
 	if timing != "" {
