@@ -268,6 +268,19 @@ func TestStartAt(t *testing.T) {
 		if diff := cmp.Diff([]string{"p start 1m30s", "p end 1m31s"}, s.events); diff != "" {
 			t.Error(diff)
 		}
+
+		// Stopped before it began, it ends then and not when it would have begun.
+		stop := make(chan struct{})
+		time.AfterFunc(2*time.Second, func() { close(stop) })
+		opt.StartAt = time.Now().Add(90 * time.Second)
+		if e, err = New(opt); err != nil {
+			t.Fatal(err)
+		}
+		res, err := e.Run(t.Context(), stop, &story{})
+		if want := trace.Time(2 * time.Second); err != nil || res.End != want || !res.Stopped {
+			t.Errorf("%+v, %v", res, err)
+		}
+
 		opt.Clock, opt.StartAt = nil, time.Now().Add(-2*time.Second)
 		if _, err := New(opt); err == nil || err.Error() != "the time to start at was 2s ago" {
 			t.Errorf("%v", err)

@@ -147,7 +147,8 @@ func (r *run) isStopped() bool {
 // stopping reports whether nothing more is to be sent. r.mu is held.
 func (r *run) stopping() bool { return r.stopped || r.ctx.Err() != nil }
 
-// begins waits for the time at which the run is to begin, and returns it.
+// begins waits for the time at which the run is to begin, and returns it, or when
+// it was stopped before.
 func (r *run) begins() trace.Time {
 	now := r.clock.Now()
 	if r.opt.StartAt.IsZero() {
@@ -159,6 +160,7 @@ func (r *run) begins() trace.Time {
 	select {
 	case <-timer.C:
 	case <-r.halt:
+		return r.clock.Now()
 	}
 	return at
 }
