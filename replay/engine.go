@@ -64,6 +64,9 @@ func New(opt Options) (*Engine, error) {
 		if ph.FirstLine > int64(len(opt.Turns)) {
 			return nil, fmt.Errorf("phase %q: first_line %d is beyond the trace's %d turns", ph.Name, ph.FirstLine, len(opt.Turns))
 		}
+		if ph.LoadKind() == trace.ClosedLoop && falls(ph.Ramp, float64(ph.Concurrency)) {
+			return nil, fmt.Errorf("phase %q: the ramp of a closed loop cannot fall: its slots go on to the end", ph.Name)
+		}
 	}
 	if s := opt.Shard; s.Index < 0 || s.Index >= max(1, s.Count) {
 		return nil, fmt.Errorf("shard %d of %d: the first is 0", s.Index, s.Count)
@@ -128,6 +131,20 @@ func (e *Engine) plan() error {
 
 // Clock returns the clock that stamps the run.
 func (e *Engine) Clock() *trace.SteadyClock { return e.clock }
+
+// falls reports whether a ramp falls, or a level that follows on it is lower.
+func falls(ramp []trace.RampPoint, after float64) bool {
+	for i, p := range ramp {
+		next := after
+		if i+1 < len(ramp) {
+			next = ramp[i+1].Value
+		}
+		if next < p.Value {
+			return true
+		}
+	}
+	return false
+}
 
 // checkHeader refuses what net/http would refuse at each request. A value is
 // not shown: it may be a secret.

@@ -302,3 +302,34 @@ func TestShardErrors(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Slots begin and do not end: a ramp that asks for less is not quietly left out.
+func TestFallingSlots(t *testing.T) {
+	t.Parallel()
+	const falls = `phase "p": the ramp of a closed loop cannot fall: its slots go on to the end`
+	for _, test := range []struct {
+		ph     trace.Phase
+		values []float64
+		want   string
+	}{
+		{trace.Phase{Concurrency: 4}, []float64{0, 2, 2, 4}, ""},
+		{trace.Phase{Concurrency: 4}, []float64{8, 4}, falls},
+		{trace.Phase{Concurrency: 4}, []float64{1, 4, 2}, falls},
+		{trace.Phase{Concurrency: 4}, []float64{1, 5}, falls}, // to 4 at its end
+		{trace.Phase{Load: trace.Load{Rate: 4}}, []float64{8, 4}, ""},
+	} {
+		ph := test.ph
+		ph.Name, ph.Kind, ph.Requests = "p", trace.Measure, 1
+		for i, v := range test.values {
+			ph.Ramp = append(ph.Ramp, trace.RampPoint{At: time.Duration(i) * time.Second, Value: v})
+		}
+		_, err := New(Options{Turns: plainTurns(1), Targets: []Target{target(t, "http://server")}, Plan: trace.Plan{Phases: []trace.Phase{ph}}})
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%v of %d: %q, want %q", test.values, ph.Concurrency, got, test.want)
+		}
+	}
+}
