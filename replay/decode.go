@@ -390,9 +390,9 @@ func (d *decoder) counts(usage []byte) (input, output trace.Opt[int64]) {
 	return input, output
 }
 
-// maxCount bounds the counts that a server is believed, so that two of them add up
-// to no more than the request log may hold.
-const maxCount = 1 << 52
+// maxCount bounds the counts that a server is believed: no answer has so many
+// tokens. Two of them add up to what reduce takes.
+const maxCount = 1 << 30
 
 // integers calls one for each member of an object, which is known to be valid,
 // that is an integer from 0 to maxCount.
