@@ -186,7 +186,7 @@ type Result struct {
 	Classes                            map[trace.ErrorClass]int64 // of the failed
 	First                              trace.RequestError         // of the first that failed
 	InputTokens, OutputTokens          int64                      // those that are known
-	End                                trace.Time                 // end of the last phase
+	Begin, End                         trace.Time                 // of the first phase, of the last
 	Stopped                            bool                       // before the plan was done
 	Reason                             string                     // why it stopped by itself; "" if it did not
 	Held                               map[string]int64           // of phases by name: requests that were due and had to wait for a ceiling or a prefill

@@ -262,8 +262,12 @@ func TestStartAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		var s story
-		if _, err := e.Run(t.Context(), nil, &s); err != nil {
+		res, err := e.Run(t.Context(), nil, &s)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if res.End.Sub(res.Begin) != time.Second {
+			t.Errorf("%+v: want one second", res)
 		}
 		if diff := cmp.Diff([]string{"p start 1m30s", "p end 1m31s"}, s.events); diff != "" {
 			t.Error(diff)
@@ -276,7 +280,7 @@ func TestStartAt(t *testing.T) {
 		if e, err = New(opt); err != nil {
 			t.Fatal(err)
 		}
-		res, err := e.Run(t.Context(), stop, &story{})
+		res, err = e.Run(t.Context(), stop, &story{})
 		if want := trace.Time(2 * time.Second); err != nil || res.End != want || !res.Stopped {
 			t.Errorf("%+v, %v", res, err)
 		}

@@ -35,10 +35,12 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, sink Sink) (Resu
 		}
 		r.journal.stop()
 	})
-	end := r.phases()
+	begin := r.begins()
+	end := r.phases(begin)
 	close(over)
 	written.Wait()
-	result.End, result.Stopped, result.Reason, result.Held = end, r.isStopped(), r.reason, r.held
+	result.Begin, result.End = begin, end
+	result.Stopped, result.Reason, result.Held = r.isStopped(), r.reason, r.held
 	cancel()
 	watched.Wait()
 	return result, err
@@ -120,8 +122,8 @@ func (r *run) halting() {
 
 // phases runs the phases and returns when the last has ended. Each begins where
 // the one before ended, so that they leave no time between them.
-func (r *run) phases() (end trace.Time) {
-	end = r.begins()
+func (r *run) phases(begin trace.Time) (end trace.Time) {
+	end = begin
 	plan := r.opt.Plan.Phases
 	for i := 0; i < len(plan) && !r.isStopped(); {
 		n := 1
