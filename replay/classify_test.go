@@ -271,3 +271,21 @@ func BenchmarkStream(b *testing.B) {
 		})
 	}
 }
+
+// A count that no log may hold is not believed.
+func TestHugeCounts(t *testing.T) {
+	t.Parallel()
+	var d decoder
+	for _, test := range []struct {
+		usage   string
+		in, out trace.Opt[int64]
+	}{
+		{`{"prompt_tokens":1073741824,"completion_tokens":0}`, trace.Some[int64](1 << 30), trace.Some[int64](0)},
+		{`{"prompt_tokens":1073741825,"completion_tokens":9223372036854775807}`, trace.Opt[int64]{}, trace.Opt[int64]{}},
+		{`{"prompt_tokens":-1,"completion_tokens":3}`, trace.Opt[int64]{}, trace.Some[int64](3)},
+	} {
+		if in, out := d.counts([]byte(test.usage)); in != test.in || out != test.out {
+			t.Errorf("%s: %v, %v", test.usage, in, out)
+		}
+	}
+}

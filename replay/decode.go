@@ -390,8 +390,12 @@ func (d *decoder) counts(usage []byte) (input, output trace.Opt[int64]) {
 	return input, output
 }
 
+// maxCount bounds the counts that a server is believed: no answer has so many
+// tokens. Two of them add up to what reduce takes.
+const maxCount = 1 << 30
+
 // integers calls one for each member of an object, which is known to be valid,
-// that is an integer and not negative.
+// that is an integer from 0 to maxCount.
 func (d *decoder) integers(object []byte, one func(name string, n int64)) {
 	d.start(object)
 	d.object(func(name []byte) error {
@@ -399,7 +403,7 @@ func (d *decoder) integers(object []byte, one func(name string, n int64)) {
 		if err != nil {
 			return err
 		}
-		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil && n >= 0 {
+		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil && 0 <= n && n <= maxCount {
 			one(string(name), n)
 		}
 		return nil

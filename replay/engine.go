@@ -64,6 +64,9 @@ func New(opt Options) (*Engine, error) {
 		if ph.FirstLine > int64(len(opt.Turns)) {
 			return nil, fmt.Errorf("phase %q: first_line %d is beyond the trace's %d turns", ph.Name, ph.FirstLine, len(opt.Turns))
 		}
+		if ph.LoadKind() == trace.ClosedLoop && falls(ph.Ramp, float64(ph.Concurrency)) {
+			return nil, fmt.Errorf("phase %q: the ramp of a closed loop cannot fall: its slots go on to the end", ph.Name)
+		}
 	}
 	if s := opt.Shard; s.Index < 0 || s.Index >= max(1, s.Count) {
 		return nil, fmt.Errorf("shard %d of %d: the first is 0", s.Index, s.Count)
@@ -129,6 +132,20 @@ func (e *Engine) plan() error {
 // Clock returns the clock that stamps the run.
 func (e *Engine) Clock() *trace.SteadyClock { return e.clock }
 
+// falls reports whether a ramp falls, or a level that follows on it is lower.
+func falls(ramp []trace.RampPoint, after float64) bool {
+	for i, p := range ramp {
+		next := after
+		if i+1 < len(ramp) {
+			next = ramp[i+1].Value
+		}
+		if next < p.Value {
+			return true
+		}
+	}
+	return false
+}
+
 // checkHeader refuses what net/http would refuse at each request. A value is
 // not shown: it may be a secret.
 func checkHeader(h http.Header, key string) error {
@@ -169,7 +186,7 @@ type Result struct {
 	Classes                            map[trace.ErrorClass]int64 // of the failed
 	First                              trace.RequestError         // of the first that failed
 	InputTokens, OutputTokens          int64                      // those that are known
-	End                                trace.Time                 // end of the last phase
+	Begin, End                         trace.Time                 // of the first phase, of the last
 	Stopped                            bool                       // before the plan was done
 	Reason                             string                     // why it stopped by itself; "" if it did not
 	Held                               map[string]int64           // of phases by name: requests that were due and had to wait for a ceiling or a prefill

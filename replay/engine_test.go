@@ -685,6 +685,8 @@ func TestParseTarget(t *testing.T) {
 		"http://h?key=secret":   "a base URL has no query and no fragment",
 		"http://h#f":            "a base URL has no query and no fragment",
 		"http://h:port":         "not a URL",
+		"http://h:65536":        "the port must be from 1 to 65535",
+		"http://h:0":            "the port must be from 1 to 65535",
 	} {
 		got, err := ParseTarget(in)
 		s := ""

@@ -262,12 +262,29 @@ func TestStartAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		var s story
-		if _, err := e.Run(t.Context(), nil, &s); err != nil {
+		res, err := e.Run(t.Context(), nil, &s)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if res.End.Sub(res.Begin) != time.Second {
+			t.Errorf("%+v: want one second", res)
 		}
 		if diff := cmp.Diff([]string{"p start 1m30s", "p end 1m31s"}, s.events); diff != "" {
 			t.Error(diff)
 		}
+
+		// Stopped before it began, it ends then and not when it would have begun.
+		stop := make(chan struct{})
+		time.AfterFunc(2*time.Second, func() { close(stop) })
+		opt.StartAt = time.Now().Add(90 * time.Second)
+		if e, err = New(opt); err != nil {
+			t.Fatal(err)
+		}
+		res, err = e.Run(t.Context(), stop, &story{})
+		if want := trace.Time(2 * time.Second); err != nil || res.End != want || !res.Stopped {
+			t.Errorf("%+v, %v", res, err)
+		}
+
 		opt.Clock, opt.StartAt = nil, time.Now().Add(-2*time.Second)
 		if _, err := New(opt); err == nil || err.Error() != "the time to start at was 2s ago" {
 			t.Errorf("%v", err)
@@ -287,5 +304,36 @@ func TestShardErrors(t *testing.T) {
 	opt.Shard = Shard{3, 3}
 	if _, err := New(opt); err == nil || err.Error() != "shard 3 of 3: the first is 0" {
 		t.Errorf("%v", err)
+	}
+}
+
+// Slots begin and do not end: a ramp that asks for less is not quietly left out.
+func TestFallingSlots(t *testing.T) {
+	t.Parallel()
+	const falls = `phase "p": the ramp of a closed loop cannot fall: its slots go on to the end`
+	for _, test := range []struct {
+		ph     trace.Phase
+		values []float64
+		want   string
+	}{
+		{trace.Phase{Concurrency: 4}, []float64{0, 2, 2, 4}, ""},
+		{trace.Phase{Concurrency: 4}, []float64{8, 4}, falls},
+		{trace.Phase{Concurrency: 4}, []float64{1, 4, 2}, falls},
+		{trace.Phase{Concurrency: 4}, []float64{1, 5}, falls}, // to 4 at its end
+		{trace.Phase{Load: trace.Load{Rate: 4}}, []float64{8, 4}, ""},
+	} {
+		ph := test.ph
+		ph.Name, ph.Kind, ph.Requests = "p", trace.Measure, 1
+		for i, v := range test.values {
+			ph.Ramp = append(ph.Ramp, trace.RampPoint{At: time.Duration(i) * time.Second, Value: v})
+		}
+		_, err := New(Options{Turns: plainTurns(1), Targets: []Target{target(t, "http://server")}, Plan: trace.Plan{Phases: []trace.Phase{ph}}})
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%v of %d: %q, want %q", test.values, ph.Concurrency, got, test.want)
+		}
 	}
 }

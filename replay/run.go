@@ -35,10 +35,12 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, sink Sink) (Resu
 		}
 		r.journal.stop()
 	})
-	end := r.phases()
+	begin := r.begins()
+	end := r.phases(begin)
 	close(over)
 	written.Wait()
-	result.End, result.Stopped, result.Reason, result.Held = end, r.isStopped(), r.reason, r.held
+	result.Begin, result.End = begin, end
+	result.Stopped, result.Reason, result.Held = r.isStopped(), r.reason, r.held
 	cancel()
 	watched.Wait()
 	return result, err
@@ -121,8 +123,8 @@ func (r *run) halting() {
 
 // phases runs the phases and returns when the last has ended. Each begins where
 // the one before ended, so that they leave no time between them.
-func (r *run) phases() (end trace.Time) {
-	end = r.begins()
+func (r *run) phases(begin trace.Time) (end trace.Time) {
+	end = begin
 	plan := r.opt.Plan.Phases
 	for i := 0; i < len(plan) && !r.isStopped(); {
 		n := 1
@@ -148,7 +150,8 @@ func (r *run) isStopped() bool {
 // stopping reports whether nothing more is to be sent. r.mu is held.
 func (r *run) stopping() bool { return r.stopped || r.ctx.Err() != nil }
 
-// begins waits for the time at which the run is to begin, and returns it.
+// begins waits for the time at which the run is to begin, and returns it, or when
+// it was stopped before.
 func (r *run) begins() trace.Time {
 	now := r.clock.Now()
 	if r.opt.StartAt.IsZero() {
@@ -160,6 +163,7 @@ func (r *run) begins() trace.Time {
 	select {
 	case <-timer.C:
 	case <-r.halt:
+		return r.clock.Now()
 	}
 	return at
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"wattrace/trace"
@@ -32,6 +33,11 @@ func ParseTarget(s string) (Target, error) {
 		return Target{}, errors.New("a URL must not hold a user or a password: it goes into the log")
 	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return Target{}, errors.New("a base URL has no query and no fragment")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return Target{}, errors.New("the port must be from 1 to 65535")
+		}
 	}
 	base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimRight(s, "/"), "/v1"), "/")
 	t := Target{base: base, endpoints: map[trace.Endpoint]*url.URL{}}

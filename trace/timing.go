@@ -32,8 +32,6 @@ func (e *TimingEntry) check() error {
 	switch {
 	case e.Line < 0:
 		return errors.New(`"line" must be at least 1`)
-	case e.Turn < 0:
-		return errors.New(`"turn" is negative`)
 	case e.Line == 0 && e.Conversation == "":
 		return errors.New(`neither "line" nor "conversation" is there`)
 	case e.Turn > 0 && e.Conversation == "":
@@ -47,11 +45,17 @@ func (e *TimingEntry) check() error {
 			return fmt.Errorf("%q must be finite and not negative", f.name)
 		}
 	}
-	if v, ok := e.InputTokens.Get(); ok && v < 0 {
-		return errors.New(`"input_tokens" is negative`)
-	}
-	if v, ok := e.OutputTokens.Get(); ok && v < 0 {
-		return errors.New(`"output_tokens" is negative`)
+	for _, f := range []struct {
+		name string
+		v    Opt[int64]
+		most int64
+	}{{"turn", Some(int64(e.Turn)), math.MaxInt32}, {"input_tokens", e.InputTokens, maxTokens}, {"output_tokens", e.OutputTokens, maxTokens}} {
+		switch v, ok := f.v.Get(); {
+		case ok && v < 0:
+			return fmt.Errorf("%q is negative", f.name)
+		case ok && v > f.most:
+			return fmt.Errorf("%q is too large", f.name)
+		}
 	}
 	return nil
 }
@@ -115,17 +119,14 @@ func (e *TimingEntry) set(m *Member) (err error) {
 	case "line":
 		e.lineCol = m.Col
 		var v Opt[int64]
-		if v, err = integer(m, 1); v.OK {
+		if v, err = integer(m, 1, math.MaxInt64); v.OK {
 			e.Line = v.V
 		}
 	case "turn":
 		e.turnCol = m.Col
 		var v Opt[int64]
-		if v, err = integer(m, 0); v.OK {
+		if v, err = integer(m, 0, math.MaxInt32); v.OK {
 			e.Turn = int(v.V)
-			if int64(e.Turn) != v.V {
-				return m.Errorf(`"turn" is too large`)
-			}
 		}
 	case "conversation":
 		e.conversationCol = m.Col
@@ -137,17 +138,21 @@ func (e *TimingEntry) set(m *Member) (err error) {
 	case "delay_seconds":
 		e.DelaySeconds, err = seconds(m)
 	case "input_tokens":
-		e.InputTokens, err = integer(m, 0)
+		e.InputTokens, err = integer(m, 0, maxTokens)
 	case "output_tokens":
-		e.OutputTokens, err = integer(m, 0)
+		e.OutputTokens, err = integer(m, 0, maxTokens)
 	default:
 		return errUnknownKey
 	}
 	return err
 }
 
-// integer reads an integer of at least least, written without point or exponent.
-func integer(m *Member, least int64) (Opt[int64], error) {
+// maxTokens bounds counts of tokens: what every reader of the request log, which
+// says them again, keeps exactly.
+const maxTokens = 1 << 53
+
+// integer reads an integer from least to most, written without point or exponent.
+func integer(m *Member, least, most int64) (Opt[int64], error) {
 	if m.Value.Kind() == 'n' {
 		return Opt[int64]{}, nil
 	}
@@ -159,6 +164,8 @@ func integer(m *Member, least int64) (Opt[int64], error) {
 		return Opt[int64]{}, m.Errorf("%q must be an integer", m.Name)
 	case err != nil || v < least:
 		return Opt[int64]{}, m.Errorf("%q must be at least %d", m.Name, least)
+	case v > most:
+		return Opt[int64]{}, m.Errorf("%q is too large", m.Name)
 	}
 	return Some(v), nil
 }

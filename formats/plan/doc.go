@@ -94,7 +94,9 @@
 //
 //	ramp         {from: 1, over: 30s, shape: linear}, or
 //	             {points: [{at: 0s, value: 1}, {at: 10s, value: 50}, ...]}; after
-//	             the last point the phase's own rate or concurrency holds
+//	             the last point the phase's own rate or concurrency holds. In a
+//	             closed loop, whose slots go on to the end, replay takes no
+//	             ramp that falls
 //
 // In the request log the plan is the same tree as JSON, with durations as
 // strings, and a ramp by its points.

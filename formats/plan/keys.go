@@ -151,7 +151,7 @@ func (r ramp) yaml(f file, key string, n strictyaml.Node) error {
 	switch {
 	case err != nil:
 		return err
-	case (points == nil) == (!hasFrom && over == 0), points == nil && (!hasFrom || over == 0):
+	case points != nil && len(points) == 0, (points == nil) == (!hasFrom && over == 0), points == nil && (!hasFrom || over == 0):
 		return f.Errorf(n, "a ramp has from and over, or points")
 	case points == nil:
 		// The end is the phase's own value, which may stand below: see file.phase.

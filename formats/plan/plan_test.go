@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -240,6 +241,7 @@ func TestLoadErrors(t *testing.T) {
 		"concurrency: 1, order: random, first_line: 2": `3:5: phase "a": first_line means nothing in the order "random"`,
 		"concurrency: 4, ramp: {from: 1}":              "3:37: a ramp has from and over, or points",
 		"concurrency: 4, ramp: {over: 1s, points: []}": "3:37: a ramp has from and over, or points",
+		"concurrency: 4, ramp: {points: []}":           "3:37: a ramp has from and over, or points",
 		"concurrency: 4, ramp: {points: [{at: 1s, value: 1}, {at: 2s, value: 4}]}": `3:5: phase "a": a ramp begins at 0 and has an end`,
 		"concurrency: 4, ramp: {points: [{at: 0s, value: 1}, {at: 0s, value: 4}]}": `3:5: phase "a": the points of a ramp must be in order of time`,
 		"rate: 4, ramp: {from: 0, over: 1s, shape: exponential}":                   `3:5: phase "a": an exponential ramp cannot begin or end at 0`,
@@ -356,4 +358,33 @@ func FuzzReadHostile(f *testing.F) {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	})
+}
+
+// What a short file can nest, and a long one can list, costs neither memory nor time.
+func TestReadHostile(t *testing.T) {
+	t.Parallel()
+	const head = "schema: wattrace.plan/1\nphases:\n  - "
+	var many strings.Builder
+	many.WriteString("schema: wattrace.plan/1\nphases:\n")
+	for i := range 8000 {
+		fmt.Fprintf(&many, "  - {name: a%d, concurrency: 1}\n", i)
+	}
+	many.WriteString("  - {name: a1, concurrency: 1}\n")
+	for _, test := range []struct{ name, in, want string }{
+		{"lists", head + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "p.yaml:3:69: nested too deep"},
+		{"mappings", head + strings.Repeat("{a: ", 50_000) + strings.Repeat("}", 50_000), "p.yaml:3:261: nested too deep"},
+		{"entries", head + strings.Repeat("- ", 100_000), "p.yaml:3:131: nested too deep"},
+		{"phases", many.String(), `p.yaml:8003:5: phase "a1": the name is used twice`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			if _, err := Read(strings.NewReader(test.in), "p.yaml"); err == nil || err.Error() != test.want {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
 }

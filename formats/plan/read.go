@@ -2,6 +2,7 @@ package plan
 
 import (
 	"io"
+	"sort"
 
 	"wattrace/formats/strictyaml"
 	"wattrace/trace"
@@ -51,14 +52,15 @@ type file struct{ strictyaml.File }
 // guilty finds where a plan that does not validate goes wrong: at the first
 // phase with which the phases so far do not validate either.
 func guilty(p *trace.Plan, body strictyaml.Node, nodes []strictyaml.Node) strictyaml.Node {
-	for i, n := range nodes {
+	i := sort.Search(len(nodes), func(i int) bool {
 		sofar := trace.Plan{Phases: append([]trace.Phase(nil), p.Phases[:i+1]...)}
 		if last := &sofar.Phases[i]; i < len(nodes)-1 && last.Kind != trace.Idle {
 			last.Handover = false // there is a phase after it
 		}
-		if sofar.Validate() != nil {
-			return n
-		}
+		return sofar.Validate() != nil
+	})
+	if i < len(nodes) {
+		return nodes[i]
 	}
 	return body
 }

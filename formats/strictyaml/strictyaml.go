@@ -16,6 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
@@ -53,7 +54,11 @@ func (f File) Read(r io.Reader, one func(key string, value Node) error) (body No
 	if !utf8.Valid(src) {
 		return nil, f.errorf(trace.Pos{}, "invalid UTF-8")
 	}
-	tree, err := parser.ParseBytes(src, 0)
+	tokens := lexer.Tokenize(string(src))
+	if tk := tooDeep(tokens); tk != nil {
+		return nil, f.errorf(position(tk), "nested too deep")
+	}
+	tree, err := parser.Parse(tokens, 0)
 	if err != nil {
 		return nil, f.syntax(err)
 	}
@@ -61,6 +66,33 @@ func (f File) Read(r io.Reader, one func(key string, value Node) error) (body No
 		return nil, f.errorf(trace.Pos{}, "%s is one YAML document that begins with schema: %s", f.What, f.Schema)
 	}
 	return f.document(tree.Docs[0].Body, one)
+}
+
+// maxNesting bounds how deep values may be nested on a line and in brackets; a
+// real file needs three. The parser's memory grows with its square. By
+// indentation a file of MaxFile cannot get far.
+const maxNesting = 64
+
+// tooDeep returns the token that nests too deep, if one does.
+func tooDeep(tokens token.Tokens) *token.Token {
+	brackets, line, onLine := 0, 0, 0
+	for _, tk := range tokens {
+		if tk.Position != nil && tk.Position.Line != line {
+			line, onLine = tk.Position.Line, 0
+		}
+		switch tk.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets--
+		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
+			onLine++
+		}
+		if brackets > maxNesting || onLine > maxNesting {
+			return tk
+		}
+	}
+	return nil
 }
 
 func (f File) document(body Node, one func(key string, value Node) error) (Node, error) {

@@ -284,10 +284,19 @@ func (p *logPass) take(rec *requests.Record, its share) error {
 	return nil
 }
 
+// mostTokens is what one request can have: sums in millionths of a token fit 64 bits.
+const mostTokens = 1 << 31
+
 func (p *logPass) request(rec *requests.Record, its share) error {
 	q := &rec.Request
 	if q.FirstToken.OK && q.FirstToken.V < q.Sent || q.LastToken.OK && q.LastToken.V < q.Sent || q.Done < q.Sent {
 		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("a token, or the end, comes before the request was sent")}
+	}
+	if q.FirstToken.OK && q.LastToken.OK && q.LastToken.V < q.FirstToken.V {
+		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("the last token comes before the first")}
+	}
+	if max(q.InputTokens.V, q.OutputTokens.V) > mostTokens {
+		return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("the request has more tokens than any can: over %d", int64(mostTokens))}
 	}
 	phase, err := p.phase(rec, q.Phase)
 	if err != nil {

@@ -51,6 +51,9 @@ var shardVariables = []struct{ index, count string }{
 	{"JOB_COMPLETION_INDEX", ""}, // of a Kubernetes Job, which does not say how many there are
 }
 
+// maxShards is how many a request log may say there are.
+const maxShards = 1 << 30
+
 // parseShard reads --shard: I/N, auto, or auto/N.
 func parseShard(s string, getenv func(string) string) (replay.Shard, error) {
 	if s == "" {
@@ -79,6 +82,9 @@ func parseShard(s string, getenv func(string) string) (replay.Shard, error) {
 	n, errCount := strconv.Atoi(count)
 	if err != nil || errCount != nil || i < 0 || n < 1 || i >= n {
 		return replay.Shard{}, cli.Usagef("--shard: want I/N with I from 0 to N-1, not %s/%s", index, count)
+	}
+	if n > maxShards {
+		return replay.Shard{}, cli.Usagef("--shard: at most %d clients", maxShards)
 	}
 	return replay.Shard{Index: i, Count: n}, nil
 }

@@ -29,6 +29,7 @@ func TestParseShard(t *testing.T) {
 		{"auto", job, replay.Shard{}, "--shard auto: JOB_COMPLETION_INDEX is 1, and nothing says of how many: give --shard auto/N"},
 		{"auto", nil, replay.Shard{}, "--shard auto: neither Slurm, Open MPI nor Kubernetes says which process this is"},
 		{"4/4", nil, replay.Shard{}, "--shard: want I/N with I from 0 to N-1, not 4/4"},
+		{"0/1073741825", nil, replay.Shard{}, "--shard: at most 1073741824 clients"},
 		{"2", nil, replay.Shard{}, "--shard: want I/N with I from 0 to N-1, not 2/"},
 	} {
 		got, err := parseShard(test.in, func(name string) string { return test.env[name] })

@@ -61,7 +61,7 @@ func left(p *replay.Progress) (time.Duration, bool) {
 
 // summary is the last line: what was sent and what came of it.
 func summary(res *replay.Result) string {
-	s := res.End.Seconds()
+	s := res.End.Sub(res.Begin).Seconds()
 	line := fmt.Sprintf("%d requests in %.1f s: %d succeeded, %d failed", res.Sent, s, res.Succeeded, res.Failed)
 	if res.Cancelled > 0 {
 		line += fmt.Sprintf(", %d cancelled", res.Cancelled)

@@ -150,6 +150,11 @@ func run(ctx context.Context, env *cli.Env, o *options) (err error) {
 	if err := o.check(env); err != nil {
 		return err
 	}
+	for _, path := range []string{o.state, o.addrFile} {
+		if err := replaceable(path); err != nil {
+			return err
+		}
+	}
 	soft, hard, stop := cli.Signals(ctx)
 	defer stop()
 	listener, err := listen(o.listen)
@@ -204,6 +209,15 @@ func writeAddress(path, url string) error {
 		os.Remove(f.Name())
 	}
 	return err
+}
+
+// replaceable refuses what a rename would put a file in the place of, and the end
+// of the server remove: for root that can be a device.
+func replaceable(path string) error {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: is no regular file", path)
+	}
+	return nil
 }
 
 func removeIfThere(path string) error {

@@ -338,6 +338,12 @@ func TestMistakes(t *testing.T) {
 		"--listen", taken.Addr().String(), "--truth", filepath.Join(dir, "none.jsonl"))
 	check(1, "simulate: "+existing+": exists already\nsimulate: hint: --force replaces it\n", free, "--truth", existing)
 	check(1, "simulate: open "+filepath.Join(dir, "no", "truth.jsonl")+": no such file or directory\n", free, "--truth", filepath.Join(dir, "no", "truth.jsonl"))
+	link := filepath.Join(dir, "stdout")
+	if err := os.Symlink(os.DevNull, link); err != nil {
+		t.Fatal(err)
+	}
+	check(1, "simulate: "+link+": is no regular file\n", free, "--addr-file", link)
+	check(1, "simulate: "+link+": is no regular file\n", free, "--nvml-state", link)
 	check(2, "simulate: --gpus 0: want 1 to 255\n"+help, free, "--gpus", "0")
 	check(2, "simulate: --speed -1: want more than 0 and at most 1000\n"+help, free, "--speed=-1")
 	check(2, "simulate: --speed NaN: want more than 0 and at most 1000\n"+help, free, "--speed=NaN")
