@@ -164,6 +164,8 @@ func (a *Attributor) share(l *life, sum *stages, known int64) Share {
 		more := int64(float64(prefill.Energy) * uncachedWidth)
 		prefill.High, decode.High, all.High = prefill.High+more, decode.High+more, all.High+more
 	}
+	// A stage is a part of its request, however wide its own bounds are.
+	prefill.High, decode.High = max(prefill.Energy, min(prefill.High, all.High)), max(decode.Energy, min(decode.High, all.High))
 	s := Share{
 		Energy: all.Energy, Low: all.Low, High: all.High, Prefill: prefill, Decode: decode,
 		Time: sum[byTime][0] + sum[byTime][1], Tokens: sum[byTokensLate][0] + sum[byTokensLate][1],

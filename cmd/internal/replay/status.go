@@ -133,6 +133,9 @@ func verdict(res *replay.Result, opt *replay.Options, strict bool) error {
 	if res.Stopped {
 		return cli.ErrInterrupted
 	}
+	if res.Sent > 0 && res.Cancelled == res.Sent {
+		return cli.Incompletef("all %d requests were given up before they were answered", res.Sent)
+	}
 	if res.Failed == 0 {
 		if strict && res.Client.Verdict != replay.ClientOK {
 			return cli.Incompletef("--strict: the client was %s", res.Client.Verdict)

@@ -353,8 +353,6 @@ func TestMistakes(t *testing.T) {
 	check(2, "simulate: --dialect \"tgi\": want vllm, sglang, trtllm, openai\n"+help, free, "--dialect", "tgi")
 	check(2, "simulate: --max-context 0: want at least 1\n"+help, free, "--max-context", "0")
 	check(2, "simulate: --max-queue, --reasoning-tokens and --fail-every: want at least 0\n"+help, free, "--fail-every=-1")
-	check(2, "simulate: --addr-file: "+dir+" is no plain file\n"+help, free, "--addr-file", dir)
-	check(2, "simulate: --nvml-state: /dev/null is no plain file\n"+help, free, "--nvml-state", "/dev/null")
 	check(2, "simulate: --max-batch 0: want 1 to 1048576\n"+help, free, "--max-batch", "0")
 	check(2, "simulate: the queue of vllm has no limit\n"+help, free, "--max-queue", "5")
 	check(2, "simulate: openai does not say the times of requests on request of its operator\n"+help, free, "--dialect", "openai", "--request-metrics")
