@@ -1,7 +1,7 @@
 package reduce
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -21,25 +21,34 @@ type part struct {
 	start, end time.Time
 }
 
-// loadParts reads when the parts of a load ran.
-func loadParts(t *testing.T, path string) (parts []part) {
+// unpacked reads a file without its zstd layer.
+func unpacked(t *testing.T, path string) []byte {
 	t.Helper()
-	f, err := os.Open(path)
+	packed, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	z, err := zstd.NewReader(f)
+	z, err := zstd.NewReader(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer z.Close()
-	for lines := bufio.NewScanner(z); lines.Scan(); {
+	b, err := z.DecodeAll(packed, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// loadParts reads when the parts of a load ran.
+func loadParts(t *testing.T, path string) (parts []part) {
+	t.Helper()
+	for line := range bytes.Lines(unpacked(t, path)) {
 		var e struct {
 			Part      string
 			WallNanos int64 `json:"wall_nanos"`
 		}
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}
 		at := time.Unix(0, e.WallNanos).UTC()

@@ -2,14 +2,12 @@ package reduce
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 
 	"wattrace/formats/requests"
 	"wattrace/reduce"
@@ -50,20 +48,7 @@ func TestLastOfARun(t *testing.T) {
 // report.
 func TestSaturatedClient(t *testing.T) {
 	t.Parallel()
-	f, err := os.Open("../../../testdata/h200/open-requests.jsonl.zst")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := zstd.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	log, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := unpacked(t, "../../../testdata/h200/open-requests.jsonl.zst")
 	for verdict, want := range map[string]bool{"ok": false, "late": false, "saturated": true} {
 		path := filepath.Join(t.TempDir(), "log.jsonl")
 		own := bytes.Replace(log, []byte(`"verdict":"ok"`), []byte(`"verdict":"`+verdict+`"`), 1)
