@@ -61,13 +61,21 @@ func (s *scheduler) planned(step Step) {
 	s.mu.Unlock()
 }
 
-// take moves what has arrived into the batch's queue.
-func (s *scheduler) take() {
+// take moves what had arrived by an instant into the batch's queue, and reports
+// whether there is more: a step begins where the last one ended, which is a little
+// before it is planned, and what came in between was not there yet.
+func (s *scheduler) take(at trace.Time) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.batch.waiting = append(s.batch.waiting, s.arrivals...)
-	clear(s.arrivals)
-	s.arrivals = s.arrivals[:0]
+	n := 0
+	for n < len(s.arrivals) && s.arrivals[n].stamps.arrival <= at {
+		n++
+	}
+	s.batch.waiting = append(s.batch.waiting, s.arrivals[:n]...)
+	left := copy(s.arrivals, s.arrivals[n:])
+	clear(s.arrivals[left:])
+	s.arrivals = s.arrivals[:left]
+	return left > 0
 }
 
 // run schedules until the context ends.
@@ -79,7 +87,7 @@ func (s *scheduler) run(ctx context.Context) {
 	resting := true
 	at := s.opt.Clock.Now()
 	for ctx.Err() == nil {
-		s.take()
+		more := s.take(at)
 		s.batch.start = at
 		step := s.batch.plan()
 		s.planned(step)
@@ -90,9 +98,11 @@ func (s *scheduler) run(ctx context.Context) {
 				s.report(step)
 				resting = true
 			}
-			select {
-			case <-s.wake:
-			case <-ctx.Done():
+			if !more {
+				select {
+				case <-s.wake:
+				case <-ctx.Done():
+				}
 			}
 			at = s.opt.Clock.Now()
 			continue
