@@ -123,6 +123,13 @@ func (e *Engine) plan() error {
 			if n := ph.Slots(); n > 0 && s.Slots() == 0 {
 				return fmt.Errorf("phase %q: shard %d of %d has none of its %d slots", ph.Name, e.opt.Shard.Index, e.opt.Shard.Count, n)
 			}
+			// A limit of which this shard has nothing must not become no limit.
+			if n := ph.Concurrency; n > 0 && e.opt.Shard.Share(n) == 0 {
+				return fmt.Errorf("phase %q: shard %d of %d has no part in its concurrency of %d", ph.Name, e.opt.Shard.Index, e.opt.Shard.Count, n)
+			}
+			if n := ph.Prefills; n > 0 && e.opt.Shard.Share(n) == 0 {
+				return fmt.Errorf("phase %q: shard %d of %d has no part in its prefills of %d", ph.Name, e.opt.Shard.Index, e.opt.Shard.Count, n)
+			}
 		}
 		e.schedules = append(e.schedules, s)
 	}

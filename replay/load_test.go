@@ -301,6 +301,14 @@ func TestShardErrors(t *testing.T) {
 	if _, err := New(opt); err == nil || err.Error() != `phase "p": shard 2 of 3 has none of its 2 slots` {
 		t.Errorf("%v", err)
 	}
+	opt.Plan.Phases[0].Load = trace.Load{Rate: 5}
+	if _, err := New(opt); err == nil || err.Error() != `phase "p": shard 2 of 3 has no part in its concurrency of 2` {
+		t.Errorf("%v", err)
+	}
+	opt.Plan.Phases[0].Concurrency, opt.Plan.Phases[0].Prefills = 0, 1
+	if _, err := New(opt); err == nil || err.Error() != `phase "p": shard 2 of 3 has no part in its prefills of 1` {
+		t.Errorf("%v", err)
+	}
 	opt.Shard = Shard{3, 3}
 	if _, err := New(opt); err == nil || err.Error() != "shard 3 of 3: the first is 0" {
 		t.Errorf("%v", err)
