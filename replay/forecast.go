@@ -8,7 +8,7 @@ import (
 )
 
 // Forecast says what a phase will send that does not wait for the server: an open
-// loop, the trace's own times, or users at their gap.
+// loop, or the trace's own times.
 type Forecast struct {
 	Conversations int64         // that begin
 	Requests      int64         // in them; what a server is slow to answer may fall beyond the phase's end

@@ -3,6 +3,7 @@ package trace
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -75,7 +76,7 @@ type Load struct {
 	Think   time.Duration // of a closed loop, between the end of an answer and the next request of the slot
 	Stagger time.Duration // over which the slots of a closed loop begin, one after another
 
-	Ramp      []RampPoint // of the rate or the concurrency, from the first point, at 0, to the phase's own value at the last; in order of At
+	Ramp      []RampPoint // of the rate or the concurrency, in order of At, the first at 0; after the last the phase's own value holds
 	RampShape RampShape   // "" is linear
 
 	Prefills    int           // requests at once that were sent and have no first token yet; 0 is any number
@@ -91,20 +92,13 @@ type Load struct {
 // isZero reports whether l is the zero Load.
 func (l *Load) isZero() bool {
 	rest := *l
-	rest.Ramp = nil
-	return len(l.Ramp) == 0 && rest.equal(&Load{})
-}
-
-func (l *Load) equal(m *Load) bool {
-	a, b := *l, *m
-	if !slices.Equal(a.Ramp, b.Ramp) {
-		return false
+	if len(rest.Ramp) == 0 {
+		rest.Ramp = nil
 	}
-	a.Ramp, b.Ramp = nil, nil
-	return fmt.Sprint(a) == fmt.Sprint(b)
+	return reflect.ValueOf(rest).IsZero()
 }
 
-// Kind returns what makes the phase's requests due. An idle phase has none.
+// LoadKind returns what makes the phase's requests due. An idle phase has none.
 func (ph *Phase) LoadKind() LoadKind {
 	switch {
 	case ph.Kind == Idle:
