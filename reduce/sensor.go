@@ -73,8 +73,8 @@ type SensorTable []SensorRow
 // with driver 525 it is 1.1 s too, by rise times of 881 to 920 ms from 10 to 90 %
 // in the table below. With driver 580 it is 1.0 s, idle or not, of an H100 and an
 // H200 whose average field was compared with their energy counter (testdata/h100,
-// testdata/h200): in windows of 1 s of a load of random steps both differ by 8 J
-// RMS, and by 26 J if 1.1 s is believed. Nobody has looked at the drivers in
+// testdata/h200): in windows of 1 s of a load of random steps both differ by 12 to
+// 18 J RMS, and by 26 to 30 J if 1.1 s is believed. Nobody has looked at the drivers in
 // between, or at other boards with the new one.
 func averageSensor(assumed bool) Sensor {
 	return Sensor{
@@ -85,8 +85,8 @@ func averageSensor(assumed bool) Sensor {
 
 // secondSensor is the average field of Hopper with driver 580. It does not see
 // everything: of a load of 50 Hz, which keeps step with its samples of 20 ms, it
-// missed a ninth of the power that the counter and the clock of the load tell.
-// Slower loads and those of no fixed period it shows to 0.5 %.
+// missed a ninth of the power that the counter tells, of one of 10 Hz up to 3 %.
+// Slower loads, steady ones and those of no fixed period it shows to about 1 %.
 func secondSensor() Sensor {
 	return Sensor{
 		Kind: SensorAverage, Window: time.Second, Period: 100 * time.Millisecond, Duty: 1,
