@@ -2,7 +2,9 @@ package replay
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,12 +98,16 @@ func TestBalanceInARun(t *testing.T) {
 	} {
 		t.Run(string(balance), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fakeServer{latency: func(n int) time.Duration {
-					if balance == Least && n == 0 {
-						return time.Hour
+				// By target, not by order: which of two slots is first is nobody's to say.
+				f, slow := &fakeServer{latency: every(time.Second)}, atomic.Bool{}
+				transport := roundTripper(func(req *http.Request) (*http.Response, error) {
+					if balance == Least && req.URL.Host == "one" && !slow.Swap(true) {
+						if err := sleep(req.Context(), time.Hour); err != nil {
+							return nil, err
+						}
 					}
-					return time.Second
-				}}
+					return f.RoundTrip(req)
+				})
 				concurrency := 1
 				if balance == Least {
 					concurrency = 2
@@ -109,7 +115,7 @@ func TestBalanceInARun(t *testing.T) {
 				e, err := New(Options{
 					Turns: talks("a0 a1 b0 b1 c0 c1"), Targets: []Target{target(t, "http://one"), target(t, "http://two")}, Balance: balance,
 					Plan:   trace.Plan{Phases: []trace.Phase{{Name: "p", Kind: trace.Measure, Concurrency: concurrency, Requests: 12}}},
-					Client: ClientOptions{Transport: f},
+					Client: ClientOptions{Transport: transport},
 				})
 				if err != nil {
 					t.Fatal(err)
