@@ -178,7 +178,7 @@ func reduceSim(devices []*sim.Device, load []step, spans []reduce.Span, until tr
 			}
 			now = now.Add(time.Duration(20_000 + rng.Int64N(40_000)))
 			row := b.Append(i, before, 2*now.Sub(before))
-			source.Read(i, false, row)
+			source.Read(i, false, []sample.Row{row})
 			now = now.Add(now.Sub(before))
 		}
 	}

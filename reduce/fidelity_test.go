@@ -209,7 +209,7 @@ func recordBoard(t testing.TB, b board, counterPeriod, poll time.Duration, l *lo
 			device.SetPower(l.steps[next].at, l.steps[next].watts)
 		}
 		row := r.batch.Append(0, before, 2*now.Sub(before))
-		source.Read(0, false, row)
+		source.Read(0, false, []sample.Row{row})
 	}
 	return r
 }

@@ -233,26 +233,25 @@ type slow struct {
 // read takes row i of a batch.
 func (s *slow) read(b *sample.Batch, i int, at trace.Time, edges []trace.Time) {
 	for _, g := range slowGauges {
-		c := &b.Columns[g.id]
-		if !c.Valid[i] {
-			continue
-		}
-		v := 0.0
+		v, ok := b.Float(g.id, i)
 		if sample.Metrics[g.id].Type == sample.Uint64 {
-			v = float64(c.Uint[i])
-		} else {
-			v = c.Float[i]
+			var u uint64
+			u, ok = b.Uint(g.id, i)
+			v = float64(u)
+		}
+		if !ok {
+			continue
 		}
 		if s.gauges[g.id] == nil {
 			s.gauges[g.id] = newTrack(edges, g.top != "")
 		}
 		s.gauges[g.id].read(at, v)
 	}
-	if c := &b.Columns[sample.ClockEventReasons]; c.Valid[i] {
+	if reasons, ok := b.Uint(sample.ClockEventReasons, i); ok {
 		if s.reasons == nil {
 			s.reasons = newReasonTrack(edges)
 		}
-		s.reasons.read(at, c.Uint[i])
+		s.reasons.read(at, reasons)
 	}
 }
 

@@ -16,9 +16,10 @@ type constant struct{}
 func (constant) Info() sample.Info        { return sample.Info{API: "none"} }
 func (constant) Devices() []sample.Device { return []sample.Device{{ID: "example:0"}} }
 func (constant) Close() error             { return nil }
-func (constant) Read(_ int, slow bool, row sample.Row) {
-	row.Set(sample.PowerWatts, 300)
-	row.Fail(sample.EnergyJoules, "NOT_SUPPORTED")
+func (constant) Units() [][]int           { return sample.Each(1) }
+func (constant) Read(_ int, slow bool, rows []sample.Row) {
+	rows[0].Set(sample.PowerWatts, 300)
+	rows[0].Fail(sample.EnergyJoules, "NOT_SUPPORTED")
 }
 
 func ExampleSampler() {

@@ -48,3 +48,12 @@ func (l *lateness) quantile(q float64) time.Duration {
 	}
 	return 0
 }
+
+// merge adds what another histogram has.
+func (l *lateness) merge(o *lateness) {
+	for i, n := range o.counts {
+		l.counts[i] += n
+	}
+	l.n += o.n
+	l.max = max(l.max, o.max)
+}

@@ -18,6 +18,30 @@ const (
 	MemoryClockHertz
 	PowerLimitWatts
 	ClockEventReasons
+	MemoryTemperatureCelsius
+	PowerCapSeconds
+	SoftwareThermalSeconds
+	HardwareThermalSeconds
+	PowerBrakeSeconds
+	PCIeSentBytes
+	PCIeReceivedBytes
+	NVLinkSentBytes
+	NVLinkReceivedBytes
+	ECCCorrectedErrors
+	ECCUncorrectedErrors
+	GraphicsActivity
+	SMActivity
+	SMOccupancy
+	TensorActivity
+	DRAMActivity
+	PowerSmoothing
+	WorkloadProfiles
+	XIDError
+	RequestsRunning
+	RequestsWaiting
+	KVCacheUtilization
+	PromptTokens
+	GenerationTokens
 	NumMetrics
 )
 
@@ -29,12 +53,13 @@ const (
 	Gauge   Kind = "gauge"   // a value of its own at each reading
 	Counter Kind = "counter" // a total that grows, and falls only when it is reset
 	Mask    Kind = "mask"    // a bit mask
+	Event   Kind = "event"   // set only in the row of an event, null in all others
 )
 
 // Type is the type of a metric's column.
 type Type string
 
-// The types: float64 for SI quantities, uint64 for bytes and bit masks.
+// The types: float64 for SI quantities, uint64 for counts, bytes and bit masks.
 const (
 	Float64 Type = "float64"
 	Uint64  Type = "uint64"
@@ -68,6 +93,39 @@ var Metrics = [NumMetrics]Metric{
 	MemoryClockHertz:   {"memory_clock_hertz", "Hz", Gauge, Float64, true, "clock of the memory"},
 	PowerLimitWatts:    {"power_limit_watts", "W", Gauge, Float64, false, "power limit in force (NVML field 190)"},
 	ClockEventReasons:  {"clock_event_reasons", "", Mask, Uint64, true, "why clocks are held down: NVML's bits, raw"},
+
+	MemoryTemperatureCelsius: {"memory_temperature_celsius", "Cel", Gauge, Float64, true, "temperature of the memory (NVML field 82)"},
+
+	// Time for which clocks were held down, since the driver was loaded.
+	PowerCapSeconds:        {"power_cap_seconds", "s", Counter, Float64, true, "time at the software power cap (NVML field 74)"},
+	SoftwareThermalSeconds: {"software_thermal_seconds", "s", Counter, Float64, true, "time in software thermal slowdown (NVML field 269)"},
+	HardwareThermalSeconds: {"hardware_thermal_seconds", "s", Counter, Float64, true, "time in hardware thermal slowdown (NVML field 270)"},
+	PowerBrakeSeconds:      {"power_brake_seconds", "s", Counter, Float64, true, "time under an external power brake (NVML field 271)"},
+
+	PCIeSentBytes:        {"pcie_sent_bytes", "By", Counter, Uint64, true, "bytes that the device sent over PCIe (NVML field 197); may wrap"},
+	PCIeReceivedBytes:    {"pcie_received_bytes", "By", Counter, Uint64, true, "bytes that it received over PCIe (NVML field 198); may wrap"},
+	NVLinkSentBytes:      {"nvlink_sent_bytes", "By", Counter, Uint64, true, "payload bytes sent over all NVLinks (NVML field 138)"},
+	NVLinkReceivedBytes:  {"nvlink_received_bytes", "By", Counter, Uint64, true, "payload bytes received over all NVLinks (NVML field 139)"},
+	ECCCorrectedErrors:   {"ecc_corrected_errors", "1", Counter, Uint64, true, "memory errors corrected since the driver was loaded"},
+	ECCUncorrectedErrors: {"ecc_uncorrected_errors", "1", Counter, Uint64, true, "memory errors detected and not corrected since the driver was loaded"},
+
+	// Shares of the time since the reading before: NVML's GPM, DCGM's profiling fields.
+	GraphicsActivity: {"graphics_activity", "1", Gauge, Float64, true, "share of time in which a compute or graphics engine was active (GPM 1, DCGM 1001)"},
+	SMActivity:       {"sm_activity", "1", Gauge, Float64, true, "share of cycles in which a multiprocessor had a warp, mean over all (GPM 2, DCGM 1002)"},
+	SMOccupancy:      {"sm_occupancy", "1", Gauge, Float64, true, "resident warps as a share of the most that fit (GPM 3, DCGM 1003)"},
+	TensorActivity:   {"tensor_activity", "1", Gauge, Float64, true, "share of cycles in which a tensor pipe was active (GPM 5, DCGM 1004)"},
+	DRAMActivity:     {"dram_activity", "1", Gauge, Float64, true, "share of the peak memory bandwidth in use (GPM 10, DCGM 1005)"},
+
+	PowerSmoothing:   {"power_smoothing", "", Mask, Uint64, true, "power smoothing of Blackwell: bit 0 enabled (NVML field 246), bit 1 privileged, bits 8 to 15 the active preset profile"},
+	WorkloadProfiles: {"workload_profiles", "", Mask, Uint64, true, "workload power profiles in force, a bit each (nvmlDeviceWorkloadPowerProfileGetCurrentProfiles)"},
+	XIDError:         {"xid_error", "", Event, Uint64, false, "XID of a critical error of the driver, at its time"},
+
+	// Of scope server.
+	RequestsRunning:    {"requests_running", "1", Gauge, Float64, true, "requests that the server has in its batch"},
+	RequestsWaiting:    {"requests_waiting", "1", Gauge, Float64, true, "requests in the server's queue"},
+	KVCacheUtilization: {"kv_cache_utilization", "1", Gauge, Float64, true, "share of the KV cache in use"},
+	PromptTokens:       {"prompt_tokens", "1", Counter, Uint64, true, "prompt tokens processed since the server began"},
+	GenerationTokens:   {"generation_tokens", "1", Counter, Uint64, true, "tokens generated since the server began"},
 }
 
 func (id MetricID) String() string { return Metrics[id].Name }

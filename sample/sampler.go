@@ -2,7 +2,11 @@ package sample
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"wattrace/trace"
@@ -14,20 +18,32 @@ const (
 	DefaultSlowInterval = time.Second
 )
 
-// Sampler reads the devices of its sources again and again. Scans begin on
-// ticks of the steady clock, a whole number of intervals after the first, so
-// that delays do not add up. A tick that passes while a scan is still running
-// is missed and counted; it is never caught up. The zero value of each option
-// is its default.
+// maxPending is the default of MaxPending.
+const maxPending = 128 << 10
+
+// endPatience is how long the end of a run waits for a call that does not
+// return, as one to a driver that hangs.
+const endPatience = 5 * time.Second
+
+// Sampler reads the devices of its sources again and again, and takes what its
+// feeds bring. Each unit of a source has a thread of its own, so that a slow
+// device does not delay the others. Readings begin on ticks of the steady
+// clock, a whole number of intervals after the first, so that delays do not
+// add up. A tick that passes while a unit is still being read is missed and
+// counted; it is never caught up. The zero value of each option is its default.
 type Sampler struct {
 	Sources       []Source
+	Feeds         []Feed
 	Clock         *trace.SteadyClock // stamps the rows
 	Interval      time.Duration      // between ticks; 0 is DefaultInterval
 	SlowInterval  time.Duration      // between two readings of a device's slow metrics; 0 is DefaultSlowInterval
 	FlushInterval time.Duration      // between two batches for the sink; 0 is one second
 	MaxPending    int                // rows that may wait for a slow sink before ticks are missed; 0 is 131,072
+	Failed        func(Feed, error)  // told when a feed ends with an error, which ends nothing else; may be nil
+	Inbox         Inbox              // takes rows of the caller's own, as marks, beside those of the feeds
 
-	hooks *hooks // nil in production
+	scans atomic.Int64 // how often Scan was called
+	hooks *hooks       // nil in production
 }
 
 // hooks are what a Sampler needs of its host, so that tests can stand in.
@@ -42,16 +58,29 @@ type hooks struct {
 // Stats say how well a run of a Sampler kept time, and what it cost.
 type Stats struct {
 	Rows        int64
-	Ticks       int64         // scans of all devices that were done
-	Missed      int64         // ticks without a scan
-	LatenessP50 time.Duration // of the scans: started minus due; percentiles are good to 2 %
+	Ticks       int64         // readings of a unit that were due and done
+	Missed      int64         // readings of a unit that were due and left out
+	LatenessP50 time.Duration // of the readings: started minus due; percentiles are good to 2 %
 	LatenessP99 time.Duration
 	LatenessMax time.Duration
-	Read        time.Duration // time inside the sources' calls
+	Read        time.Duration // time inside the sources' calls, summed over the threads
 	CPU         time.Duration // CPU time of the process outside those calls; 0 where the host cannot tell
+	Units       []UnitStats   // in the order of the sources
 }
 
-// Devices returns the devices of all sources, as the batches index them.
+// UnitStats say the same of one unit.
+type UnitStats struct {
+	Devices       []Device
+	Ticks, Missed int64
+	LatenessP99   time.Duration
+	LatenessMax   time.Duration
+	Read          time.Duration // in all
+	ReadMax       time.Duration // the longest call
+	Stuck         bool          // its last call had not returned when the run ended
+}
+
+// Devices returns the devices of all sources, as the batches index them. Those
+// of feeds come after them, as they become known.
 func (s *Sampler) Devices() []Device {
 	var all []Device
 	for _, src := range s.Sources {
@@ -60,86 +89,134 @@ func (s *Sampler) Devices() []Device {
 	return all
 }
 
-// Run samples until ctx is done, which is its normal end, or until sink fails,
-// whose error it returns. It calls sink after the first scan and then about once per
-// FlushInterval, from the calling goroutine, with a batch that is sink's until
-// it returns. A slow sink
-// does not delay the scans: rows wait for it, at most MaxPending.
+// Scan has every unit read in full, the slow metrics with the others, at its
+// next tick. It may be called at any time of a run.
+func (s *Sampler) Scan() { s.scans.Add(1) }
+
+// Run samples until ctx is done, which is its normal end, until all feeds are
+// over if there are no sources, or until sink fails, whose error it returns. At
+// the end every unit is read once more, in full, so that what ended just before
+// is between two readings. Run calls sink as soon as all units were read once,
+// or after FlushInterval, and then about once per FlushInterval, from the
+// calling goroutine, with a batch that is sink's until it returns. A slow sink
+// does not delay the readings: rows wait for it, at most MaxPending.
 func (s *Sampler) Run(ctx context.Context, sink func(*Batch) error) (Stats, error) {
-	sc, err := s.scanner()
+	r, err := s.newRun()
 	if err != nil {
 		return Stats{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// Three batches: one is filled, one may wait, one may be with the sink.
-	// The channels have room for all, so that handing over never blocks.
-	full, free := make(chan *Batch, 3), make(chan *Batch, 3)
-	for range 2 {
-		free <- &Batch{Devices: sc.batch.Devices}
-	}
-	cpu := sc.cpuTime()
-	go func() {
-		defer close(full)
-		sc.run(ctx, full, free)
-	}()
-	for b := range full {
-		if err == nil {
-			if err = sink(b); err != nil {
-				cancel()
-			}
+	cpu := r.cpuTime()
+	ended := r.begin(ctx)
+	flush := orDefault(s.FlushInterval, time.Second)
+	timer := time.NewTimer(flush)
+	defer timer.Stop()
+	for first, due := r.first, r.start.Add(flush); ; {
+		over := false
+		select {
+		case <-ctx.Done():
+			over = true
+		case <-ended:
+			over = true
+		case <-first:
+			first = nil
+		case <-timer.C:
+			now := r.now()
+			due = max(due.Add(flush), now)
+			timer.Reset(due.Sub(now))
+			first = nil
 		}
-		b.Reset()
-		free <- b
+		if over {
+			break
+		}
+		if err = r.flush(sink); err != nil {
+			break
+		}
 	}
-	sc.stats.CPU = max(0, sc.cpuTime()-cpu-sc.readCPU)
-	sc.stats.LatenessP50, sc.stats.LatenessP99 = sc.late.quantile(0.5), sc.late.quantile(0.99)
-	sc.stats.LatenessMax = sc.late.max
-	return sc.stats, err
+	cancel()
+	r.end(ended)
+	if err == nil {
+		err = r.flush(sink)
+	}
+	return r.stats(cpu), err
 }
 
-// scanner is one run of a Sampler.
-type scanner struct {
+// run is one run of a Sampler.
+type run struct {
 	hooks
-	interval, slow, flush trace.Time
-	maxPending            int
-	targets               []target
-	batch                 *Batch // being filled
-	stats                 Stats
-	late                  lateness
-	readCPU               time.Duration
+	sampler *Sampler
+	start   trace.Time
+	workers []*worker
+	pending atomic.Int64  // rows of the workers that the sink has not had
+	first   chan struct{} // closed when every worker has read once
+	batch   *Batch        // for the sink
+	inbox   *Batch        // the spare one
+	devices int           // of the sources
+	rows    int64
 }
 
-// target is a device of a source.
-type target struct {
-	source  Source
-	device  int        // the source's place of it
-	slowDue trace.Time // when its slow metrics are to be read next
+// worker reads one unit.
+type worker struct {
+	run      *run
+	source   Source
+	unit     int
+	devices  []int // places in the batch
+	slowDue  trace.Time
+	slowTurn trace.Time // when the slow metrics are due for the second time
+	scans    int64      // what Sampler.scans was
+	scratch  *Batch     // of one call
+	rows     []Row
+	done     chan struct{}
+
+	mu    sync.Mutex // guards what follows
+	full  *Batch     // what the sink has not had
+	spare *Batch
+	stats UnitStats
+	late  lateness
+	cpu   time.Duration // of the thread, inside the calls
 }
 
-func (s *Sampler) scanner() (*scanner, error) {
-	sc := &scanner{
-		interval: trace.Time(orDefault(s.Interval, DefaultInterval)), slow: trace.Time(orDefault(s.SlowInterval, DefaultSlowInterval)),
-		flush: trace.Time(orDefault(s.FlushInterval, time.Second)), maxPending: s.MaxPending,
-		batch: &Batch{Devices: s.Devices()},
-	}
-	if sc.maxPending == 0 {
-		sc.maxPending = 128 << 10
-	}
+func (s *Sampler) newRun() (*run, error) {
 	if s.Interval < 0 || s.SlowInterval < 0 || s.FlushInterval < 0 || s.MaxPending < 0 {
-		return nil, fmt.Errorf("sampler: an option is negative")
+		return nil, errors.New("sampler: an option is negative")
 	}
-	for _, src := range s.Sources {
-		for i := range src.Devices() {
-			sc.targets = append(sc.targets, target{source: src, device: i})
-		}
-	}
+	r := &run{sampler: s, batch: &Batch{}, inbox: &Batch{}, first: make(chan struct{})}
 	if s.hooks != nil {
-		sc.hooks = *s.hooks
+		r.hooks = *s.hooks
 	} else {
-		sc.hooks = hostHooks(s.Clock)
+		r.hooks = hostHooks(s.Clock)
 	}
-	return sc, nil
+	r.start = r.now()
+	all := s.Devices()
+	r.batch.Devices = all
+	for _, src := range s.Sources {
+		devices := src.Devices()
+		seen := make([]bool, len(devices))
+		for unit, places := range src.Units() {
+			w := &worker{run: r, source: src, unit: unit, scans: s.scans.Load(), scratch: &Batch{Devices: all}, full: &Batch{}, spare: &Batch{}, done: make(chan struct{})}
+			for _, i := range places {
+				if i < 0 || i >= len(devices) || seen[i] {
+					return nil, fmt.Errorf("sampler: unit %d of a source has no device %d, or not alone", unit, i)
+				}
+				seen[i] = true
+				w.devices = append(w.devices, r.devices+i)
+				w.stats.Devices = append(w.stats.Devices, devices[i])
+			}
+			r.workers = append(r.workers, w)
+		}
+		if i := slices.Index(seen, false); i >= 0 {
+			return nil, fmt.Errorf("sampler: device %d of a source is in no unit", i)
+		}
+		r.devices += len(devices)
+	}
+	slow := trace.Time(orDefault(s.SlowInterval, DefaultSlowInterval))
+	for k, w := range r.workers {
+		// After the first reading the units take turns, so that slow calls do
+		// not pile up.
+		w.slowTurn = r.start + slow*trace.Time(k+1)/trace.Time(len(r.workers))
+	}
+	return r, nil
 }
 
 func orDefault(d, fallback time.Duration) time.Duration {
@@ -149,100 +226,226 @@ func orDefault(d, fallback time.Duration) time.Duration {
 	return d
 }
 
-func (sc *scanner) cpuTime() time.Duration {
-	if sc.processCPU == nil || sc.threadCPU == nil {
+func (r *run) cpuTime() time.Duration {
+	if r.processCPU == nil || r.threadCPU == nil {
 		return 0
 	}
-	return sc.processCPU()
+	return r.processCPU()
 }
 
-// run scans until ctx is done and hands batches over. The last batch always
-// goes to full.
-func (sc *scanner) run(ctx context.Context, full chan<- *Batch, free <-chan *Batch) {
-	if sc.thread != nil {
-		sc.thread()
+// begin starts workers and feeds. ended is closed when all of them are over.
+func (r *run) begin(ctx context.Context) (ended <-chan struct{}) {
+	var all, firsts sync.WaitGroup
+	for _, w := range r.workers {
+		firsts.Add(1)
+		all.Go(func() { w.run.work(ctx, w, firsts.Done) })
 	}
-	start := sc.now()
-	flushDue := start // at once for the first scan: a sink that fails should do so early
-	for tick := trace.Time(0); ; {
-		due := start + tick*sc.interval
-		sc.wait(ctx, due)
-		if ctx.Err() != nil {
-			break
-		}
-		if sc.batch.Len()+len(sc.targets) <= sc.maxPending {
-			sc.late.add(sc.now().Sub(due))
-			sc.scan(start)
-			sc.stats.Ticks++
-		} else {
-			sc.stats.Missed++
-		}
-		if due >= flushDue {
-			sc.handOver(full, free)
-			flushDue = due + sc.flush
-		}
-		tick = sc.next(tick, start)
+	go func() {
+		firsts.Wait()
+		close(r.first)
+	}()
+	for _, f := range r.sampler.Feeds {
+		all.Go(func() {
+			if err := f.Run(ctx, &r.sampler.Inbox); err != nil && r.sampler.Failed != nil {
+				r.sampler.Failed(f, err)
+			}
+		})
 	}
-	if sc.batch.Len() > 0 {
-		full <- sc.batch
+	over := make(chan struct{})
+	if len(r.workers)+len(r.sampler.Feeds) > 0 {
+		go func() {
+			all.Wait()
+			close(over)
+		}()
 	}
+	return over
 }
 
-// next returns the first tick after the given one that has not passed.
-func (sc *scanner) next(tick, start trace.Time) trace.Time {
-	tick++
-	passed := (sc.now() - start + sc.interval - 1) / sc.interval
-	if passed > tick {
-		sc.stats.Missed += int64(passed - tick)
-		tick = passed
+// end waits for workers and feeds, but not for ever.
+func (r *run) end(ended <-chan struct{}) {
+	if len(r.workers)+len(r.sampler.Feeds) == 0 {
+		return
 	}
-	return tick
-}
-
-// handOver gives the batch to the sink, unless that is behind: then the batch
-// goes on growing.
-func (sc *scanner) handOver(full chan<- *Batch, free <-chan *Batch) {
+	timer := time.NewTimer(endPatience)
+	defer timer.Stop()
 	select {
-	case next := <-free:
-		full <- sc.batch
-		sc.batch = next
-	default:
+	case <-ended:
+	case <-timer.C:
 	}
 }
 
-// scan reads every device once. The first scan reads all slow metrics; after
-// it the devices take turns, so that slow calls do not pile up in one scan.
-func (sc *scanner) scan(start trace.Time) {
-	for i := range sc.targets {
-		t := &sc.targets[i]
-		at := sc.now()
-		slow := at >= t.slowDue
-		switch {
-		case !slow:
-		case sc.stats.Ticks == 0:
-			t.slowDue = start + sc.slow*trace.Time(i+1)/trace.Time(len(sc.targets))
-		default:
-			t.slowDue += (at - t.slowDue + sc.slow) / sc.slow * sc.slow
+// work reads a unit until ctx is done, and once more then.
+func (r *run) work(ctx context.Context, w *worker, first func()) {
+	defer close(w.done)
+	if r.thread != nil {
+		r.thread()
+	}
+	interval := trace.Time(orDefault(r.sampler.Interval, DefaultInterval))
+	limit := int64(r.sampler.MaxPending)
+	if limit == 0 {
+		limit = maxPending
+	}
+	for tick := trace.Time(0); ; {
+		due := r.start + tick*interval
+		if tick > 0 { // the first is made even if the end came before it
+			r.wait(ctx, due)
+			if ctx.Err() != nil {
+				w.read(true)
+				return
+			}
 		}
-		sc.read(t, i, slow)
+		done := r.pending.Load()+int64(len(w.devices)) <= limit
+		if done {
+			w.tick(due)
+		}
+		if tick == 0 {
+			first()
+		}
+		next, now := tick+1, r.now()
+		if passed := (now - r.start + interval - 1) / interval; passed > next {
+			next = passed
+		}
+		w.count(done, int64(next-tick-1))
+		tick = next
 	}
-	sc.stats.Rows += int64(len(sc.targets))
 }
 
-func (sc *scanner) read(t *target, i int, slow bool) {
+// count notes a tick that was done or not, and more that were missed.
+func (w *worker) count(done bool, missed int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if done {
+		w.stats.Ticks++
+	} else {
+		w.stats.Missed++
+	}
+	w.stats.Missed += missed
+}
+
+// tick makes the reading that was due.
+func (w *worker) tick(due trace.Time) {
+	at := w.run.now()
+	w.mu.Lock()
+	w.late.add(at.Sub(due))
+	w.mu.Unlock()
+	slow := at >= w.slowDue
+	if scans := w.run.sampler.scans.Load(); scans != w.scans {
+		w.scans = scans
+		w.read(true)
+		return
+	}
+	if slow {
+		interval := trace.Time(orDefault(w.run.sampler.SlowInterval, DefaultSlowInterval))
+		if w.slowDue = w.slowTurn; w.slowDue <= at {
+			w.slowDue += (at - w.slowDue + interval) / interval * interval
+		}
+	}
+	w.read(slow)
+}
+
+// read reads the unit. Nothing is locked meanwhile: a call that does not return
+// must not hold up the others.
+func (w *worker) read(slow bool) {
+	r := w.run
 	var cpu time.Duration
-	if sc.threadCPU != nil {
-		cpu = sc.threadCPU()
+	if r.threadCPU != nil {
+		cpu = r.threadCPU()
 	}
-	at := sc.now()
-	row := sc.batch.Append(i, at, 0)
-	t.source.Read(t.device, slow, row)
-	took := sc.now().Sub(at)
-	if sc.batch.Took[row.i] == 0 { // a source that knows better has set it
-		row.SetTook(took)
+	w.scratch.Reset()
+	w.rows = w.rows[:0]
+	at := r.now()
+	for _, d := range w.devices {
+		w.rows = append(w.rows, w.scratch.Append(d, at, 0))
 	}
-	sc.stats.Read += took
-	if sc.threadCPU != nil {
-		sc.readCPU += sc.threadCPU() - cpu
+	w.source.Read(w.unit, slow, w.rows)
+	took := r.now().Sub(at)
+	if r.threadCPU != nil {
+		cpu = r.threadCPU() - cpu
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, row := range w.rows {
+		if row.Took() == 0 { // a source that knows better has set it
+			row.SetTook(took)
+		}
+		w.full.AppendFrom(w.scratch, i, w.devices[i])
+	}
+	r.pending.Add(int64(len(w.rows)))
+	w.cpu += cpu
+	w.stats.Read += took
+	w.stats.ReadMax = max(w.stats.ReadMax, took)
+}
+
+// take exchanges the rows for an empty batch.
+func (w *worker) take() *Batch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.full, w.spare = w.spare, w.full
+	w.full.Reset()
+	return w.spare
+}
+
+// flush gives the sink what has come, in the order of time.
+func (r *run) flush(sink func(*Batch) error) error {
+	type place struct {
+		from *Batch
+		row  int
+		base int // of the batch's devices
+	}
+	var rows []place
+	add := func(b *Batch, base int) {
+		for i := range b.Len() {
+			rows = append(rows, place{b, i, base})
+		}
+	}
+	taken := 0
+	for _, w := range r.workers {
+		b := w.take()
+		taken += b.Len()
+		add(b, 0)
+	}
+	fed := r.sampler.Inbox.take(r.inbox)
+	r.inbox = fed
+	add(fed, r.devices)
+	defer r.pending.Add(-int64(taken))
+	if known := r.devices + len(fed.Devices); known > len(r.batch.Devices) {
+		grown := slices.Clone(r.batch.Devices)
+		r.batch.Devices = append(grown, fed.Devices[len(grown)-r.devices:]...)
+	} else if len(rows) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(rows, func(a, b place) int {
+		return int(max(-1, min(1, a.from.Time[a.row]-b.from.Time[b.row])))
+	})
+	r.batch.Reset()
+	for _, p := range rows {
+		r.batch.AppendFrom(p.from, p.row, p.base+int(p.from.Device[p.row]))
+	}
+	r.rows += int64(len(rows))
+	return sink(r.batch)
+}
+
+// stats sums up. before is the process's CPU time at the start.
+func (r *run) stats(before time.Duration) Stats {
+	s := Stats{Rows: r.rows}
+	var all lateness
+	var inside time.Duration
+	for _, w := range r.workers {
+		w.mu.Lock()
+		u := w.stats
+		u.LatenessP99, u.LatenessMax = w.late.quantile(0.99), w.late.max
+		all.merge(&w.late)
+		inside += w.cpu
+		w.mu.Unlock()
+		select {
+		case <-w.done:
+		default:
+			u.Stuck = true
+		}
+		s.Ticks, s.Missed, s.Read = s.Ticks+u.Ticks, s.Missed+u.Missed, s.Read+u.Read
+		s.Units = append(s.Units, u)
+	}
+	s.LatenessP50, s.LatenessP99, s.LatenessMax = all.quantile(0.5), all.quantile(0.99), all.max
+	s.CPU = max(0, r.cpuTime()-before-inside)
+	return s
 }

@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -8,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"wattrace/trace"
 )
@@ -18,6 +19,8 @@ type fakeSource struct {
 	n     int
 	delay func(device int, slow bool) time.Duration
 	took  time.Duration // set by the source itself, if not 0
+
+	together bool // all devices are one unit
 }
 
 func (f *fakeSource) Info() Info   { return Info{} }
@@ -30,7 +33,20 @@ func (f *fakeSource) Devices() []Device {
 	return d
 }
 
-func (f *fakeSource) Read(device int, slow bool, row Row) {
+func (f *fakeSource) Units() [][]int {
+	if f.together {
+		return Together(f.n)
+	}
+	return Each(f.n)
+}
+
+func (f *fakeSource) Read(unit int, slow bool, rows []Row) {
+	for i, row := range rows {
+		f.read(unit+i, slow, row)
+	}
+}
+
+func (f *fakeSource) read(device int, slow bool, row Row) {
 	if f.delay != nil {
 		time.Sleep(f.delay(device, slow))
 	}
@@ -68,7 +84,7 @@ func runFor(t *testing.T, s *Sampler, d time.Duration, sink func(*Batch) error) 
 		defer cancel()
 		stats, err = s.Run(ctx, func(b *Batch) error {
 			for i := range b.Len() {
-				rows = append(rows, reading{time.Duration(b.Time[i]), b.Device[i], b.Columns[TemperatureCelsius].Valid[i]})
+				rows = append(rows, reading{time.Duration(b.Time[i]), b.Device[i], valid(b, TemperatureCelsius, i)})
 			}
 			if sink != nil {
 				return sink(b)
@@ -80,6 +96,11 @@ func runFor(t *testing.T, s *Sampler, d time.Duration, sink func(*Batch) error) 
 }
 
 const ms = time.Millisecond
+
+func valid(b *Batch, id MetricID, i int) bool {
+	_, ok := b.Float(id, i)
+	return ok
+}
 
 func TestSamplerTicks(t *testing.T) {
 	s := &Sampler{Sources: []Source{&fakeSource{n: 1}, &fakeSource{n: 1}}, Interval: 20 * ms, SlowInterval: 40 * ms}
@@ -96,11 +117,15 @@ func TestSamplerTicks(t *testing.T) {
 		{40 * ms, 0, false}, {40 * ms, 1, true},
 		{60 * ms, 0, true}, {60 * ms, 1, false},
 		{80 * ms, 0, false}, {80 * ms, 1, true},
+		{95 * ms, 0, true}, {95 * ms, 1, true}, // the last, in full
 	}
-	if diff := cmp.Diff(want, rows); diff != "" {
+	byTime := func(a, b reading) int { return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device)) }
+	slices.SortFunc(rows, byTime)
+	if diff := gocmp.Diff(want, rows); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(Stats{Rows: 10, Ticks: 5}, stats); diff != "" {
+	unit := func(i int) UnitStats { return UnitStats{Devices: []Device{{Index: 0}}, Ticks: 5} }
+	if diff := gocmp.Diff(Stats{Rows: 12, Ticks: 10, Units: []UnitStats{unit(0), unit(1)}}, stats); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -124,11 +149,11 @@ func TestSamplerMissesTicks(t *testing.T) {
 	for _, r := range rows {
 		at = append(at, r.At)
 	}
-	want := []time.Duration{0, 20 * ms, 40 * ms, 100 * ms, 120 * ms, 140 * ms, 160 * ms, 180 * ms}
+	want := []time.Duration{0, 20 * ms, 40 * ms, 100 * ms, 120 * ms, 140 * ms, 160 * ms, 180 * ms, 190 * ms}
 	if !slices.Equal(want, at) {
 		t.Errorf("scans at %v, want %v", at, want)
 	}
-	if stats.Ticks != 8 || stats.Missed != 2 || stats.Read != 85*ms {
+	if stats.Ticks != 8 || stats.Missed != 2 || stats.Read != 90*ms || stats.Units[0].ReadMax != 50*ms {
 		t.Errorf("%+v", stats)
 	}
 }
@@ -146,9 +171,9 @@ func TestSamplerLateWake(t *testing.T) {
 				wakes++
 				late := time.Duration(0)
 				switch wakes {
-				case 3:
+				case 2:
 					late = 35 * ms // the process was stopped
-				case 5:
+				case 4:
 					late = 4 * ms
 				}
 				time.Sleep(time.Duration(until) - time.Since(start) + late)
@@ -164,23 +189,23 @@ func TestSamplerLateWake(t *testing.T) {
 			t.Errorf("%+v", stats)
 		}
 	})
-	want := []trace.Time{0, trace.Time(10 * ms), trace.Time(55 * ms), trace.Time(60 * ms), trace.Time(74 * ms), trace.Time(80 * ms)}
-	if diff := cmp.Diff(want, rows); diff != "" {
+	want := []trace.Time{0, trace.Time(10 * ms), trace.Time(55 * ms), trace.Time(60 * ms), trace.Time(74 * ms), trace.Time(80 * ms), trace.Time(90 * ms)}
+	if diff := gocmp.Diff(want, rows); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestSamplerFlushes(t *testing.T) {
 	var sizes []int
-	s := &Sampler{Sources: []Source{&fakeSource{n: 2}}, Interval: 100 * ms, FlushInterval: time.Second}
-	_, _, err := runFor(t, s, 2550*ms, func(b *Batch) error {
+	s := &Sampler{Sources: []Source{&fakeSource{n: 2}}, Interval: 100 * ms, FlushInterval: 1050 * ms}
+	_, _, err := runFor(t, s, 2075*ms, func(b *Batch) error {
 		sizes = append(sizes, b.Len())
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]int{2, 20, 20, 10}, sizes); diff != "" {
+	if diff := gocmp.Diff([]int{2, 20, 22}, sizes); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -195,26 +220,26 @@ func TestSlowSinkDelaysNothing(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || stats.Missed != 0 || stats.LatenessMax != 0 || len(rows) != 51 {
+	if err != nil || stats.Missed != 0 || stats.LatenessMax != 0 || len(rows) != 52 {
 		t.Errorf("%d rows, %+v, %v", len(rows), stats, err)
 	}
 	for i, r := range rows {
-		if r.At != time.Duration(i)*100*ms {
+		if r.At != min(time.Duration(i)*100*ms, 5050*ms) {
 			t.Fatalf("row %d at %v", i, r.At)
 		}
 	}
 }
 
-// TestPendingIsBounded has a sink that hangs with the first scan: of the two
-// batches after it, one is handed over after 4 rows, and the other has room for
-// 5; the ticks after them are missed.
+// TestPendingIsBounded has a sink that hangs with the first reading: four more
+// have room beside it, and the last of all is made in any case; the ticks
+// between them are missed.
 func TestPendingIsBounded(t *testing.T) {
 	s := &Sampler{Sources: []Source{&fakeSource{n: 1}}, Interval: 100 * ms, FlushInterval: 400 * ms, MaxPending: 5}
 	stats, rows, err := runFor(t, s, 10050*ms, func(*Batch) error {
 		time.Sleep(20 * time.Second)
 		return nil
 	})
-	if err != nil || len(rows) != 10 || stats.Rows != 10 || stats.Ticks != 10 || stats.Missed != 101-10 {
+	if err != nil || len(rows) != 6 || stats.Rows != 6 || stats.Ticks != 5 || stats.Missed != 101-5 {
 		t.Errorf("%d rows, %+v, %v", len(rows), stats, err)
 	}
 }
@@ -240,7 +265,7 @@ func TestSamplerTook(t *testing.T) {
 			took = append(took, b.Took...)
 			return nil
 		})
-		if err != nil || len(took) != 1 || took[0] != wantTook {
+		if err != nil || len(took) != 2 || took[0] != wantTook || took[1] != wantTook {
 			t.Errorf("took %v, %v; want %v", took, err, wantTook)
 		}
 	}
@@ -279,7 +304,7 @@ func TestSamplerOnThisHost(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || stats.Rows != int64(rows) || stats.Ticks != int64(rows/2) {
+	if err != nil || stats.Rows != int64(rows) || stats.Ticks != int64(rows-2) {
 		t.Errorf("%d rows, %+v, %v", rows, stats, err)
 	}
 	// Every tick was either done or counted as missed.

@@ -47,12 +47,10 @@ func rowsOf(b *sample.Batch) (rows []row) {
 	for i := range b.Len() {
 		r := row{At: time.Duration(b.Time[i]), Device: b.Device[i], Status: b.Status[i], Values: map[string]float64{}}
 		for id := range sample.NumMetrics {
-			switch c := &b.Columns[id]; {
-			case !c.Valid[i]:
-			case sample.Metrics[id].Type == sample.Uint64:
-				r.Values[id.String()] = float64(c.Uint[i])
-			default:
-				r.Values[id.String()] = c.Float[i]
+			if v, ok := b.Uint(id, i); ok {
+				r.Values[id.String()] = float64(v)
+			} else if v, ok := b.Float(id, i); ok {
+				r.Values[id.String()] = v
 			}
 		}
 		rows = append(rows, r)

@@ -19,7 +19,7 @@ type columns struct {
 	time, took, index int
 	identity          [4]int // host, device, source, scope
 	metric            [sample.NumMetrics]int
-	status            int // -1 is absent, as in metric
+	status, mark      int // -1 is absent, as in metric
 }
 
 // findColumns finds the columns by name and checks their types and units.
@@ -54,6 +54,7 @@ func findColumns(schema *arrow.Schema) (columns, error) {
 	for i, name := range []string{colHost, colDevice, colSource, colScope} {
 		c.identity[i] = find(name, true, isText, "text or a dictionary of it")
 	}
+	c.mark = find(colMark, false, isText, "text or a dictionary of it")
 	c.status = find(colStatus, false, isText, "text or a dictionary of it")
 	for id, m := range sample.Metrics {
 		typ := arrow.FLOAT64
@@ -131,6 +132,7 @@ type record struct {
 		bitmap []byte // nil: no nulls, where there are values
 	}
 	status func(row int) string
+	marks  []sample.Mark // of all rows; nil: none has one
 
 	text  [4][]uint16
 	known map[string]string // status texts, so that equal ones share memory
@@ -176,7 +178,10 @@ func (r *record) decode(rec arrow.Record, c *columns, devices *deviceTable) (row
 			}
 		}
 	}
-	if row, err := r.decodeStatus(rec, c.status); err != nil {
+	if r.status, row, err = r.texts(rec, c.status, colStatus); err != nil {
+		return row, err
+	}
+	if row, err := r.decodeMarks(rec, c.mark); err != nil {
 		return row, err
 	}
 	r.rows = n
@@ -258,6 +263,9 @@ func textOf(col arrow.Array) (func(i int) string, error) {
 
 func (r *record) decodeMetric(id sample.MetricID, col arrow.Array) (row int, err error) {
 	m, n := &r.metric[id], col.Len()
+	if col.NullN() == n {
+		return 0, nil
+	}
 	if col.NullN() != 0 {
 		m.bitmap = col.NullBitmapBytes()[:bitutil.CeilByte(n)/8]
 	}
@@ -274,12 +282,28 @@ func (r *record) decodeMetric(id sample.MetricID, col arrow.Array) (row int, err
 	return 0, nil
 }
 
-// decodeStatus finds the texts of the column status and checks that they can
-// be read.
-func (r *record) decodeStatus(rec arrow.Record, place int) (row int, err error) {
-	r.status = func(int) string { return "" }
+// decodeMarks reads the column of marks.
+func (r *record) decodeMarks(rec arrow.Record, place int) (row int, err error) {
+	text, row, err := r.texts(rec, place, colMark)
+	if err != nil || place < 0 || rec.Column(place).NullN() == rec.Column(place).Len() {
+		return row, err
+	}
+	r.marks = make([]sample.Mark, rec.NumRows())
+	for i := range r.marks {
+		if s := text(i); s != "" {
+			if r.marks[i], err = decodeMark(s); err != nil {
+				return i + 1, err
+			}
+		}
+	}
+	return 0, nil
+}
+
+// texts finds the texts of a column, "" for null, and checks that they can be
+// read. A column that is not there has none.
+func (r *record) texts(rec arrow.Record, place int, name string) (text func(i int) string, row int, err error) {
 	if place < 0 || rec.Column(place).NullN() == rec.Column(place).Len() {
-		return 0, nil
+		return func(int) string { return "" }, 0, nil
 	}
 	col := rec.Column(place)
 	values, code := col, func(i int) int { return i }
@@ -288,9 +312,9 @@ func (r *record) decodeStatus(rec arrow.Record, place int) (row int, err error) 
 	}
 	value, err := textOf(values)
 	if err != nil {
-		return 0, fmt.Errorf("column %s: %w", colStatus, err)
+		return nil, 0, fmt.Errorf("column %s: %w", name, err)
 	}
-	r.status = func(i int) string {
+	text = func(i int) string {
 		if col.IsNull(i) {
 			return ""
 		}
@@ -298,11 +322,11 @@ func (r *record) decodeStatus(rec arrow.Record, place int) (row int, err error) 
 	}
 	total := 0
 	for i := range col.Len() {
-		if total += len(r.status(i)); total > maxBody {
-			return i + 1, errors.New("the statuses refer to more text than a batch may have")
+		if total += len(text(i)); total > maxBody {
+			return nil, i + 1, fmt.Errorf("column %s refers to more text than a batch may have", name)
 		}
 	}
-	return 0, nil
+	return text, 0, nil
 }
 
 // share returns a copy of s that does not hold on to the Arrow batch. A
@@ -332,32 +356,24 @@ func (r *record) copyTo(b *sample.Batch, from, to int, shift time.Duration) {
 		b.Took[i] = time.Duration(r.took[from+i])
 		b.Status[i] = r.status(from + i)
 	}
+	b.Mark = b.Mark[:0]
+	if r.marks != nil {
+		b.Mark = append(b.Mark, r.marks[from:to]...)
+	}
 	for id := range b.Columns {
 		c, m := &b.Columns[id], &r.metric[id]
-		c.Valid = slices.Grow(c.Valid[:0], n)[:n]
-		if sample.Metrics[id].Type == sample.Uint64 {
-			c.Uint, c.Float = values(c.Uint, m.uint, from, to, c.Valid), nil
-		} else {
-			c.Float, c.Uint = values(c.Float, m.float, from, to, c.Valid), nil
+		c.Float, c.Uint, c.Valid = c.Float[:0], c.Uint[:0], c.Valid[:0]
+		switch {
+		case m.uint != nil:
+			c.Uint = append(c.Uint, m.uint[from:to]...)
+		case m.float != nil:
+			c.Float = append(c.Float, m.float[from:to]...)
+		default: // null throughout
+			continue
 		}
-		if m.bitmap != nil {
-			for i := range n {
-				c.Valid[i] = bitutil.BitIsSet(m.bitmap, from+i)
-			}
+		c.Valid = slices.Grow(c.Valid, n)[:n]
+		for i := range n {
+			c.Valid[i] = m.bitmap == nil || bitutil.BitIsSet(m.bitmap, from+i)
 		}
 	}
-}
-
-// values copies src[from:to], or as many zeros where the recording does not
-// have the metric, and sets valid accordingly.
-func values[T any](dst, src []T, from, to int, valid []bool) []T {
-	for i := range valid {
-		valid[i] = src != nil
-	}
-	if src == nil {
-		dst = slices.Grow(dst[:0], to-from)[:to-from]
-		clear(dst)
-		return dst
-	}
-	return append(dst[:0], src[from:to]...)
 }

@@ -23,8 +23,13 @@
 //	scope         dictionary<uint8, utf8>, not null: gpu, module, ...
 //	(metrics)     the table sample.Metrics, in its order: float64, or uint64 for
 //	              bytes and bit masks; null where not read
+//	mark          utf8, only where a recorder sets marks: null, or "start PHASE",
+//	              "end PHASE", "note TEXT" in a row of scope run
 //	status        utf8: null, or name=REASON for every metric that could not be
 //	              read, joined by commas: energy_joules=NOT_SUPPORTED
+//
+// A recording has the columns of the metrics that its sources can have; one that
+// is not there is null throughout.
 //
 // The field metadata of a metric has its unit and its kind. A failed read is a
 // null and a status, never a lost row and never a zero. Dictionaries are whole
@@ -37,18 +42,30 @@
 //	wattrace.clock     JSON: {"host","boot_id","boot_nanos","monotonic_nanos",
 //	                   "unix_nanos"} at the anchor, absolute values as decimal
 //	                   strings, as in package requests
-//	wattrace.info      JSON: {"driver","api","interval_nanos","slow_interval_nanos"}
+//	wattrace.info      JSON: {"source","driver","api","interval_nanos",
+//	                   "slow_interval_nanos"}, of several sources the first
+//	wattrace.sources   only where there are several: JSON array of the same
+//	wattrace.time_sync what the host knew of its wall clock, if anything: JSON
+//	                   {"source","synchronised","offset_nanos","max_error_nanos",
+//	                   "stratum"}; the offset is local minus true
 //	wattrace.devices   JSON: array of {"id","host","index","source","scope",
-//	                   "raw_scope","name","uuid","pci_bus_id","architecture","module",
-//	                   "mig","simulated"}; "module" is left out where it is unknown
+//	                   "raw_scope","name","uuid","pci_bus_id","architecture","driver",
+//	                   "module","mig","mps","simulated"}; driver and module are left
+//	                   out where they are unknown, mps where it is false
 //	wattrace.snapshot  JSON: {"at_nanos","boot_nanos","monotonic_nanos",
 //	                   "unix_nanos","spread_nanos"}: clocks when this stream began
+//	wattrace.hole      only in a stream before which rows were lost, as when the
+//	                   disk was full: JSON {"from_nanos","to_nanos","rows","reason"}
 //	wattrace.end       only in the last stream: JSON {"rows","ticks","missed",
 //	                   "lateness_p50_nanos","lateness_p99_nanos","lateness_max_nanos",
-//	                   "read_nanos","cpu_nanos","clean"}
+//	                   "read_nanos","cpu_nanos","lost","clean","units"}; lost counts
+//	                   the rows of all holes; units is an array of {"devices",
+//	                   "ticks","missed","lateness_p99_nanos","lateness_max_nanos",
+//	                   "read_nanos","read_max_nanos"}, one for each set of devices that
+//	                   one call reads. Ticks and missed are sums over the units
 //
-// A new stream begins when schema or metadata change: the devices, the driver,
-// or the clocks, which are compared at least every 10 s and written anew when the
+// A new stream begins when schema or metadata change: a device or a metric that
+// was not known, a hole, or the clocks, which are compared at least every 10 s and written anew when the
 // wall clock was set or the host was suspended. The rows of an ordinary recording
 // are therefore all in its first stream, which is what a plain Arrow reader reads
 // of a file. The last stream has no rows and carries wattrace.end; a recording
@@ -75,8 +92,11 @@
 // the first: those of one boot are joined exactly, others by their wall clocks.
 // It is complete if each of them has its end, whose count of rows must agree.
 //
-// testdata/example.arrows is a golden recording and testdata/example.txt what
-// it holds.
+// testdata/example.arrows and full.arrows are golden recordings, and the files
+// .txt beside them what they hold.
 //
-// History: 1 is the first.
+// History: 1 is the first. Since then came, all optional, columns of metrics,
+// mark, the keys wattrace.sources, time_sync and hole, and of a device driver
+// and mps; and ticks, which were those of all devices together, became sums
+// over the units.
 package telemetry

@@ -20,6 +20,7 @@ func Example() {
 		Producer: "example 1.0",
 		Clock:    trace.Clock{Host: "node1", Anchor: trace.ClockSnapshot{UnixNanos: 1780000000000000000}},
 		Devices:  []sample.Device{{ID: "GPU-0", Host: "node1", Source: sample.NVML, Scope: sample.ScopeGPU}},
+		Metrics:  []sample.MetricID{sample.EnergyJoules},
 	}
 	var file bytes.Buffer
 	w, err := telemetry.NewWriter(&file, head)
@@ -63,7 +64,7 @@ func Example() {
 	// 20:26:40.000 100 J
 	// 20:26:40.050 115 J
 	// 20:26:40.100 130 J
-	// true cut.arrows: batch 2: the recording is not complete: it ends where a message should begin (at byte 6224)
+	// true cut.arrows: batch 2: the recording is not complete: it ends where a message should begin (at byte 3160)
 	// 20:26:40.000 100 J
 	// 20:26:40.050 115 J
 	// 20:26:40.100 130 J

@@ -23,8 +23,11 @@ const (
 	keyProducer = "wattrace.producer"
 	keyClock    = "wattrace.clock"
 	keyInfo     = "wattrace.info"
+	keySources  = "wattrace.sources"
+	keyTimeSync = "wattrace.time_sync"
 	keyDevices  = "wattrace.devices"
 	keySnapshot = "wattrace.snapshot"
+	keyHole     = "wattrace.hole"
 	keyEnd      = "wattrace.end"
 )
 
@@ -32,9 +35,34 @@ const (
 type Head struct {
 	Producer string              // program and version
 	Clock    trace.Clock         // the steady clock that the rows are stamped with
-	Info     sample.Info         // the source
+	Info     sample.Info         // the source; of several the first
+	Sources  []sample.Info       // all sources, where there are several
+	TimeSync TimeSync            // how well the host's wall clock was kept
 	Devices  []sample.Device     // what the rows are of
 	Snapshot trace.ClockSnapshot // all clocks when the first stream began
+
+	// Metrics says which columns there are, in the order of sample.Metrics. A
+	// Writer begins with them, nil being all; a metric beside them that gets a
+	// value begins a new stream. A Reader gives those of the streams so far.
+	Metrics []sample.MetricID
+}
+
+// TimeSync is what the host knew of its wall clock's error when a recording
+// began. The zero TimeSync knows nothing.
+type TimeSync struct {
+	Source       string        // "chrony" or "kernel"; "" is unknown
+	Synchronised bool          // to a time server or a reference clock
+	Offset       time.Duration // estimate of the wall clock's error, local minus true
+	MaxError     time.Duration // bound of it (RFC 5905: half the root delay, plus the root dispersion); 0 is unknown
+	Stratum      int           // RFC 5905; 0 is unknown
+}
+
+// A Hole is a span of time whose rows a recorder read and could not keep, as
+// when the disk was full.
+type Hole struct {
+	From, To trace.Time // of the first row that was lost, and the last
+	Rows     int64
+	Reason   string // "no space left on device"
 }
 
 // End is what a recording says of itself after the last row: how well the
@@ -48,8 +76,35 @@ type End struct {
 	LatenessMax time.Duration
 	Read        time.Duration       // time inside the source's calls
 	CPU         time.Duration       // CPU time of the recorder outside those calls
+	Lost        int64               // rows that were read and not written: those of all holes
+	Units       []UnitEnd           // the same of each unit, where the recorder says so
 	Clean       bool                // the recorder ended of itself, with nothing lost
 	Snapshot    trace.ClockSnapshot // all clocks at the end
+}
+
+// UnitEnd says how the readings of one unit went: of devices that are read
+// together.
+type UnitEnd struct {
+	Devices       []string // their identities
+	Ticks, Missed int64
+	LatenessP99   time.Duration
+	LatenessMax   time.Duration
+	Read, ReadMax time.Duration // time inside the calls: of all, and of the longest
+}
+
+type timeSyncJSON struct {
+	Source        string `json:"source"`
+	Synchronised  bool   `json:"synchronised"`
+	OffsetNanos   int64  `json:"offset_nanos"`
+	MaxErrorNanos int64  `json:"max_error_nanos"`
+	Stratum       int    `json:"stratum"`
+}
+
+type holeJSON struct {
+	FromNanos int64  `json:"from_nanos"`
+	ToNanos   int64  `json:"to_nanos"`
+	Rows      int64  `json:"rows"`
+	Reason    string `json:"reason"`
 }
 
 type clockJSON struct {
@@ -69,6 +124,7 @@ type snapshotJSON struct {
 }
 
 type infoJSON struct {
+	Source            string `json:"source,omitempty"`
 	Driver            string `json:"driver"`
 	API               string `json:"api"`
 	IntervalNanos     int64  `json:"interval_nanos"`
@@ -86,8 +142,10 @@ type deviceJSON struct {
 	UUID         string `json:"uuid"`
 	PCIBusID     string `json:"pci_bus_id"`
 	Architecture string `json:"architecture"`
+	Driver       string `json:"driver,omitempty"`
 	Module       string `json:"module,omitempty"`
 	MIG          bool   `json:"mig"`
+	MPS          bool   `json:"mps,omitempty"`
 	Simulated    bool   `json:"simulated"`
 }
 
@@ -100,17 +158,30 @@ type endJSON struct {
 	LatenessMaxNanos int64 `json:"lateness_max_nanos"`
 	ReadNanos        int64 `json:"read_nanos"`
 	CPUNanos         int64 `json:"cpu_nanos"`
+	Lost             int64 `json:"lost,omitempty"`
 	Clean            bool  `json:"clean"`
+
+	Units []unitJSON `json:"units,omitempty"`
 }
 
-// encodeHead returns the schema metadata of a stream, as keys and values. end
-// is nil in all but the last stream.
-func encodeHead(h *Head, snapshot trace.ClockSnapshot, end *End) (keys, values []string, err error) {
+type unitJSON struct {
+	Devices          []string `json:"devices"`
+	Ticks            int64    `json:"ticks"`
+	Missed           int64    `json:"missed"`
+	LatenessP99Nanos int64    `json:"lateness_p99_nanos"`
+	LatenessMaxNanos int64    `json:"lateness_max_nanos"`
+	ReadNanos        int64    `json:"read_nanos"`
+	ReadMaxNanos     int64    `json:"read_max_nanos"`
+}
+
+// encodeHead returns the schema metadata of a stream, as keys and values. hole
+// is what was lost before it, or nil; end is nil in all but the last stream.
+func encodeHead(h *Head, snapshot trace.ClockSnapshot, hole *Hole, end *End) (keys, values []string, err error) {
 	devices := make([]deviceJSON, len(h.Devices))
 	for i, d := range h.Devices {
 		devices[i] = deviceJSON{
 			d.ID, d.Host, d.Index, string(d.Source), string(d.Scope), d.RawScope, d.Name, d.UUID,
-			d.PCIBusID, d.Architecture, d.Module, d.MIG, d.Simulated,
+			d.PCIBusID, d.Architecture, d.Driver, d.Module, d.MIG, d.MPS, d.Simulated,
 		}
 	}
 	add := func(key string, value any) {
@@ -125,63 +196,111 @@ func encodeHead(h *Head, snapshot trace.ClockSnapshot, end *End) (keys, values [
 	add(keySchema, Schema)
 	add(keyProducer, h.Producer)
 	add(keyClock, clockJSON{h.Clock.Host, h.Clock.BootID, a.BootNanos, a.MonotonicNanos, a.UnixNanos})
-	add(keyInfo, infoJSON{h.Info.Driver, h.Info.API, int64(h.Info.Interval), int64(h.Info.SlowInterval)})
+	add(keyInfo, encodeInfo(h.Info))
+	if len(h.Sources) > 0 {
+		sources := make([]infoJSON, len(h.Sources))
+		for i, info := range h.Sources {
+			sources[i] = encodeInfo(info)
+		}
+		add(keySources, sources)
+	}
+	if s := h.TimeSync; s != (TimeSync{}) {
+		add(keyTimeSync, timeSyncJSON{s.Source, s.Synchronised, int64(s.Offset), int64(s.MaxError), s.Stratum})
+	}
 	add(keyDevices, devices)
 	add(keySnapshot, snapshotJSON{
 		int64(snapshot.At), snapshot.BootNanos, snapshot.MonotonicNanos, snapshot.UnixNanos, int64(snapshot.Spread),
 	})
+	if hole != nil {
+		add(keyHole, holeJSON{int64(hole.From), int64(hole.To), hole.Rows, hole.Reason})
+	}
 	if end != nil {
-		add(keyEnd, endJSON{
-			end.Rows, end.Ticks, end.Missed, int64(end.LatenessP50), int64(end.LatenessP99), int64(end.LatenessMax),
-			int64(end.Read), int64(end.CPU), end.Clean,
-		})
+		e := endJSON{
+			Rows: end.Rows, Ticks: end.Ticks, Missed: end.Missed, LatenessP50Nanos: int64(end.LatenessP50),
+			LatenessP99Nanos: int64(end.LatenessP99), LatenessMaxNanos: int64(end.LatenessMax),
+			ReadNanos: int64(end.Read), CPUNanos: int64(end.CPU), Lost: end.Lost, Clean: end.Clean,
+		}
+		for _, u := range end.Units {
+			e.Units = append(e.Units, unitJSON{
+				u.Devices, u.Ticks, u.Missed, int64(u.LatenessP99), int64(u.LatenessMax), int64(u.Read), int64(u.ReadMax),
+			})
+		}
+		add(keyEnd, e)
 	}
 	return keys, values, err
 }
 
-// decodeHead reads the schema metadata of a stream; end is nil when the stream
-// is not the last of a recording.
-func decodeHead(value func(key string) (string, bool)) (h Head, end *End, err error) {
+func encodeInfo(i sample.Info) infoJSON {
+	return infoJSON{string(i.Source), i.Driver, i.API, int64(i.Interval), int64(i.SlowInterval)}
+}
+
+func (i infoJSON) decode() sample.Info {
+	return sample.Info{
+		Source: sample.SourceName(i.Source), Driver: i.Driver, API: i.API,
+		Interval: time.Duration(i.IntervalNanos), SlowInterval: time.Duration(i.SlowIntervalNanos),
+	}
+}
+
+// decodeHead reads the schema metadata of a stream; hole is nil when nothing
+// was lost before the stream, and end when it is not the last of a recording.
+func decodeHead(value func(key string) (string, bool)) (h Head, hole *Hole, end *End, err error) {
 	if err := checkSchema(value); err != nil {
-		return h, nil, err
+		return h, nil, nil, err
 	}
 	h.Producer, _ = value(keyProducer)
 	var clock clockJSON
 	var info infoJSON
+	var sources []infoJSON
+	var sync timeSyncJSON
 	var devices []deviceJSON
 	var snapshot snapshotJSON
 	for _, part := range []struct {
-		key string
-		dst any
-	}{{keyClock, &clock}, {keyInfo, &info}, {keyDevices, &devices}, {keySnapshot, &snapshot}} {
+		key      string
+		dst      any
+		required bool
+	}{
+		{keyClock, &clock, true}, {keyInfo, &info, true}, {keySources, &sources, false}, {keyTimeSync, &sync, false},
+		{keyDevices, &devices, true}, {keySnapshot, &snapshot, true},
+	} {
 		text, ok := value(part.key)
+		if !ok && part.required {
+			return h, nil, nil, fmt.Errorf("the schema metadata has no %s", part.key)
+		}
 		if !ok {
-			return h, nil, fmt.Errorf("the schema metadata has no %s", part.key)
+			continue
 		}
 		if err := json.Unmarshal([]byte(text), part.dst); err != nil {
-			return h, nil, fmt.Errorf("%s: %w", part.key, err)
+			return h, nil, nil, fmt.Errorf("%s: %w", part.key, err)
 		}
 	}
 	h.Clock = trace.Clock{Host: clock.Host, BootID: clock.BootID, Anchor: trace.ClockSnapshot{
 		BootNanos: clock.BootNanos, MonotonicNanos: clock.MonotonicNanos, UnixNanos: clock.UnixNanos,
 	}}
-	h.Info = sample.Info{
-		Driver: info.Driver, API: info.API,
-		Interval: time.Duration(info.IntervalNanos), SlowInterval: time.Duration(info.SlowIntervalNanos),
+	h.Info = info.decode()
+	for _, s := range sources {
+		h.Sources = append(h.Sources, s.decode())
 	}
+	h.TimeSync = TimeSync{sync.Source, sync.Synchronised, time.Duration(sync.OffsetNanos), time.Duration(sync.MaxErrorNanos), sync.Stratum}
 	for _, d := range devices {
 		h.Devices = append(h.Devices, sample.Device{
 			ID: d.ID, Host: d.Host, Index: d.Index, Source: sample.SourceName(d.Source), Scope: sample.Scope(d.Scope),
-			RawScope: d.RawScope, Name: d.Name, UUID: d.UUID, PCIBusID: d.PCIBusID, Architecture: d.Architecture, Module: d.Module,
-			MIG: d.MIG, Simulated: d.Simulated,
+			RawScope: d.RawScope, Name: d.Name, UUID: d.UUID, PCIBusID: d.PCIBusID, Architecture: d.Architecture, Driver: d.Driver,
+			Module: d.Module, MIG: d.MIG, MPS: d.MPS, Simulated: d.Simulated,
 		})
 	}
 	h.Snapshot = trace.ClockSnapshot{
 		At: trace.Time(snapshot.AtNanos), BootNanos: snapshot.BootNanos, MonotonicNanos: snapshot.MonotonicNanos,
 		UnixNanos: snapshot.UnixNanos, Spread: time.Duration(snapshot.SpreadNanos),
 	}
+	if text, ok := value(keyHole); ok {
+		var j holeJSON
+		if err := json.Unmarshal([]byte(text), &j); err != nil {
+			return h, nil, nil, fmt.Errorf("%s: %w", keyHole, err)
+		}
+		hole = &Hole{trace.Time(j.FromNanos), trace.Time(j.ToNanos), j.Rows, j.Reason}
+	}
 	end, err = decodeEnd(value, h.Snapshot)
-	return h, end, err
+	return h, hole, end, err
 }
 
 func decodeEnd(value func(string) (string, bool), snapshot trace.ClockSnapshot) (*End, error) {
@@ -193,12 +312,19 @@ func decodeEnd(value func(string) (string, bool), snapshot trace.ClockSnapshot) 
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		return nil, fmt.Errorf("%s: %w", keyEnd, err)
 	}
-	return &End{
-		Rows: e.Rows, Ticks: e.Ticks, Missed: e.Missed,
+	end := &End{
+		Rows: e.Rows, Ticks: e.Ticks, Missed: e.Missed, Lost: e.Lost,
 		LatenessP50: time.Duration(e.LatenessP50Nanos), LatenessP99: time.Duration(e.LatenessP99Nanos),
 		LatenessMax: time.Duration(e.LatenessMaxNanos),
 		Read:        time.Duration(e.ReadNanos), CPU: time.Duration(e.CPUNanos), Clean: e.Clean, Snapshot: snapshot,
-	}, nil
+	}
+	for _, u := range e.Units {
+		end.Units = append(end.Units, UnitEnd{
+			u.Devices, u.Ticks, u.Missed, time.Duration(u.LatenessP99Nanos), time.Duration(u.LatenessMaxNanos),
+			time.Duration(u.ReadNanos), time.Duration(u.ReadMaxNanos),
+		})
+	}
+	return end, nil
 }
 
 // checkSchema refuses what is no recording, or a later version of one.

@@ -34,6 +34,7 @@ type Reader struct {
 	head      Head        // of the first stream, with the devices of all
 	table     deviceTable // of the current stream, into head.Devices
 	snapshots []trace.ClockSnapshot
+	holes     []Hole
 	clocks    []trace.Clocks // of each recording so far
 
 	clock   trace.Clock   // of the current recording
@@ -74,6 +75,10 @@ func (r *Reader) Snapshots() []trace.ClockSnapshot { return r.snapshots }
 // included: one, but where recordings were put one after the other. The first
 // is Head's.
 func (r *Reader) Clocks() []trace.Clocks { return r.clocks }
+
+// Holes returns what the recorder could not keep, as far as the streams so far
+// say it, in the time of Head's clock.
+func (r *Reader) Holes() []Hole { return r.holes }
 
 // End returns what the recording says of itself at its end, once Read has
 // returned io.EOF. Of concatenated recordings it gives sums, and the worst
@@ -175,7 +180,7 @@ func (r *Reader) begin() (err error) {
 	}
 	schema := r.stream.Schema()
 	metadata := schema.Metadata()
-	head, end, err := decodeHead(metadata.GetValue)
+	head, hole, end, err := decodeHead(metadata.GetValue)
 	if err == nil {
 		r.columns, err = findColumns(schema)
 	}
@@ -186,6 +191,10 @@ func (r *Reader) begin() (err error) {
 		return r.corrupt(r.streamBatch(), err)
 	}
 	r.last = end
+	if hole != nil {
+		hole.From, hole.To = hole.From.Add(r.shift), hole.To.Add(r.shift)
+		r.holes = append(r.holes, *hole)
+	}
 	return nil
 }
 
@@ -202,8 +211,14 @@ func (r *Reader) streamBatch() int64 {
 func (r *Reader) join(h Head) error {
 	if len(r.snapshots) == 0 {
 		r.head = h
-		r.head.Devices = nil
+		r.head.Devices, r.head.Metrics = nil, nil
 	}
+	for id, place := range r.columns.metric {
+		if place >= 0 && !slices.Contains(r.head.Metrics, sample.MetricID(id)) {
+			r.head.Metrics = append(r.head.Metrics, sample.MetricID(id))
+		}
+	}
+	slices.Sort(r.head.Metrics)
 	if !r.open || h.Clock != r.clock {
 		r.unended = r.unended || r.open
 		r.clock, r.rows, r.open = h.Clock, 0, true
@@ -254,6 +269,7 @@ func (r *Reader) endStream() error {
 	e.LatenessP99 = max(e.LatenessP99, r.end.LatenessP99)
 	e.LatenessMax = max(e.LatenessMax, r.end.LatenessMax)
 	e.Read, e.CPU = e.Read+r.end.Read, e.CPU+r.end.CPU
+	e.Lost, e.Units = e.Lost+r.end.Lost, append(r.end.Units, e.Units...)
 	r.end, r.ended, r.open, r.last = e, true, false, nil
 	return nil
 }

@@ -16,6 +16,7 @@ const (
 	colIndex  = "device_index"
 	colSource = "source"
 	colScope  = "scope"
+	colMark   = "mark"
 	colStatus = "status"
 )
 
@@ -24,8 +25,9 @@ var (
 	identityType = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Uint8, ValueType: arrow.BinaryTypes.String}
 )
 
-// arrowFields returns the columns of a recording.
-func arrowFields() []arrow.Field {
+// arrowFields returns the columns of a recording that has the metrics, and
+// marks if it has any.
+func arrowFields(metrics []sample.MetricID, marks bool) []arrow.Field {
 	fields := []arrow.Field{
 		{Name: colTime, Type: timeType},
 		{Name: colTook, Type: arrow.PrimitiveTypes.Int64, Metadata: arrow.NewMetadata([]string{"unit"}, []string{"ns"})},
@@ -35,7 +37,8 @@ func arrowFields() []arrow.Field {
 		{Name: colSource, Type: identityType},
 		{Name: colScope, Type: identityType},
 	}
-	for _, m := range sample.Metrics {
+	for _, id := range metrics {
+		m := sample.Metrics[id]
 		typ := arrow.PrimitiveTypes.Float64
 		if m.Type == sample.Uint64 {
 			typ = arrow.PrimitiveTypes.Uint64
@@ -44,6 +47,9 @@ func arrowFields() []arrow.Field {
 			Name: m.Name, Type: typ, Nullable: true,
 			Metadata: arrow.NewMetadata([]string{"unit", "kind"}, []string{m.Unit, string(m.Kind)}),
 		})
+	}
+	if marks {
+		fields = append(fields, arrow.Field{Name: colMark, Type: arrow.BinaryTypes.String, Nullable: true})
 	}
 	return append(fields, arrow.Field{Name: colStatus, Type: arrow.BinaryTypes.String, Nullable: true})
 }

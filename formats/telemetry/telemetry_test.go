@@ -23,6 +23,12 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
+// firstMetrics are the columns of the recordings before there were more.
+var firstMetrics = []sample.MetricID{
+	sample.PowerWatts, sample.PowerInstantWatts, sample.PowerAverageWatts, sample.EnergyJoules, sample.GPUUtilization, sample.MemoryUtilization,
+	sample.MemoryUsedBytes, sample.TemperatureCelsius, sample.SMClockHertz, sample.MemoryClockHertz, sample.PowerLimitWatts, sample.ClockEventReasons,
+}
+
 // testHead is the head of a node with two GPUs.
 func testHead() Head {
 	return Head{
@@ -44,6 +50,7 @@ func testHead() Head {
 		Snapshot: trace.ClockSnapshot{
 			At: 1000, BootNanos: 812345679901, MonotonicNanos: 812345679000, UnixNanos: 1780000000000001000, Spread: 85,
 		},
+		Metrics: firstMetrics,
 	}
 }
 
@@ -122,6 +129,23 @@ func readAll(r io.Reader) (rd *Reader, batches []*sample.Batch, err error) {
 	}
 }
 
+// byRow compares batches by what their rows say: the columns may be shorter.
+var byRow = cmp.Transformer("rows", func(b sample.Batch) []map[string]any {
+	rows := make([]map[string]any, b.Len())
+	for i := range rows {
+		r := map[string]any{"time": b.Time[i], "took": b.Took[i], "device": b.Devices[b.Device[i]], "status": b.Status[i], "mark": b.MarkOf(i)}
+		for id := range sample.NumMetrics {
+			if v, ok := b.Uint(id, i); ok {
+				r[id.String()] = v
+			} else if v, ok := b.Float(id, i); ok {
+				r[id.String()] = v
+			}
+		}
+		rows[i] = r
+	}
+	return rows
+})
+
 // dump shows a recording as text.
 func dump(rd *Reader, batches []*sample.Batch) string {
 	var s strings.Builder
@@ -135,17 +159,24 @@ func dump(rd *Reader, batches []*sample.Batch) string {
 		for row := range b.Len() {
 			fmt.Fprintf(&s, "%s took=%v device=%d", h.Clock.Wall(b.Time[row]).Format(time.RFC3339Nano), b.Took[row], b.Device[row])
 			for id := range sample.NumMetrics {
-				c := b.Columns[id]
-				switch {
-				case !c.Valid[row]:
-				case c.Uint != nil:
-					fmt.Fprintf(&s, " %s=%d", id, c.Uint[row])
-				default:
-					fmt.Fprintf(&s, " %s=%v", id, c.Float[row])
+				if v, ok := b.Uint(id, row); ok {
+					fmt.Fprintf(&s, " %s=%d", id, v)
+				} else if v, ok := b.Float(id, row); ok {
+					fmt.Fprintf(&s, " %s=%v", id, v)
 				}
+			}
+			if m := b.MarkOf(row); m.Event != "" {
+				fmt.Fprintf(&s, " mark=%q", m)
 			}
 			fmt.Fprintf(&s, " status=%q\n", b.Status[row])
 		}
+	}
+	for _, info := range h.Sources {
+		fmt.Fprintf(&s, "source %+v\n", info)
+	}
+	fmt.Fprintf(&s, "metrics %v\ntime sync %+v\n", h.Metrics, h.TimeSync)
+	for _, hole := range rd.Holes() {
+		fmt.Fprintf(&s, "hole %+v\n", hole)
 	}
 	for _, snapshot := range rd.Snapshots() {
 		fmt.Fprintf(&s, "snapshot %+v\n", snapshot)
@@ -160,13 +191,79 @@ func example(t testing.TB) []byte {
 	return write(t, testHead(), testEnd(), testBatch(0, 2), testBatch(2, 3), testBatch(5, 1))
 }
 
-func TestExample(t *testing.T) {
-	got := example(t)
+// TestExample has a recording as they were before there were marks, holes and
+// several sources: it must be read for ever.
+func TestExample(t *testing.T) { golden(t, "example", example(t)) }
+
+// TestFullExample has all that a recording can say: two sources, marks, a
+// device and a metric that come later, a hole.
+func TestFullExample(t *testing.T) {
+	h := testHead()
+	h.Info.Source = sample.NVML
+	h.Sources = []sample.Info{h.Info, {Source: sample.VLLM, API: "vLLM /metrics", Interval: time.Second}}
+	h.TimeSync = TimeSync{Source: "chrony", Synchronised: true, Offset: -12 * time.Microsecond, MaxError: 800 * time.Microsecond, Stratum: 3}
+	run := sample.Device{ID: "record:node1", Host: "node1", Source: sample.Recorder, Scope: sample.ScopeRun}
+	h.Devices = append(h.Devices, run)
+	h.Devices[0].Module, h.Devices[0].Driver, h.Devices[0].MPS = "node1:0", "570.86.15", true
+	first := testBatch(0, 2)
+	first.Devices = h.Devices
+	first.Append(2, trace.Time(60*time.Millisecond), time.Millisecond).Mark(sample.Mark{Event: sample.MarkStart, Phase: "profiling at 64"})
+	server := sample.Device{ID: "vllm:node1:8000", Host: "node1", Source: sample.VLLM, Scope: sample.ScopeServer, Name: "llama"}
+	second := &sample.Batch{Devices: append(h.Devices[:3:3], server)}
+	row := second.Append(3, trace.Time(70*time.Millisecond), 2*time.Millisecond)
+	row.Set(sample.RequestsRunning, 64)
+	row.SetUint(sample.GenerationTokens, 1<<53+1)
+	second.Append(2, trace.Time(80*time.Millisecond), 0).Mark(sample.Mark{Event: sample.MarkEnd, Phase: "profiling at 64"})
+	second.Append(0, trace.Time(90*time.Millisecond), 0).SetUint(sample.XIDError, 79)
+	third := testBatch(4, 1)
+	third.Devices = second.Devices
+
+	var out bytes.Buffer
+	w, err := NewWriter(&out, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot := h.Snapshot
+	snapshot.At = trace.Time(190 * time.Millisecond)
+	end := testEnd()
+	end.Units = []UnitEnd{{Devices: []string{h.Devices[0].ID}, Ticks: 20, Missed: 1, LatenessP99: 1, LatenessMax: 2, Read: 3, ReadMax: 4}}
+	for _, err := range []error{
+		w.Write(first), w.Write(second),
+		w.Hole(snapshot, Hole{trace.Time(100 * time.Millisecond), trace.Time(150 * time.Millisecond), 4, "no space left on device"}),
+		w.Write(third), w.Close(end),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "full", out.Bytes())
+	rd, batches, err := readAll(bytes.NewReader(out.Bytes()))
+	if diff := cmp.Diff([]*sample.Batch{first, second, third}, batches, byRow); diff != "" || err != io.EOF {
+		t.Error(diff, err)
+	}
+	if e, ok := rd.End(); !ok || e.Lost != 4 || e.Rows != 10 || len(e.Units) != 1 || len(rd.Holes()) != 1 || len(rd.Head().Sources) != 2 || rd.Head().TimeSync != h.TimeSync {
+		t.Errorf("%+v %+v %+v", e, rd.Holes(), rd.Head())
+	}
+}
+
+// TestBadMark has a mark that says nothing.
+func TestBadMark(t *testing.T) {
+	b := &sample.Batch{Devices: testHead().Devices}
+	b.Append(0, 0, 0).Mark(sample.Mark{Event: "begin", Phase: "x"})
+	_, _, err := readAll(bytes.NewReader(write(t, testHead(), testEnd(), b)))
+	if want := `x.arrows: batch 1 row 1: mark "begin x" begins with neither start, end nor note`; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// golden compares a recording, and what it holds, with the committed ones.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
 	rd, batches, err := readAll(bytes.NewReader(got))
 	if err != io.EOF {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{"example.arrows": got, "example.txt": []byte(dump(rd, batches))} {
+	for name, content := range map[string][]byte{name + ".arrows": got, name + ".txt": []byte(dump(rd, batches))} {
 		path := filepath.Join("testdata", name)
 		if *update {
 			if err := os.WriteFile(path, content, 0o666); err != nil {
@@ -190,7 +287,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != io.EOF {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]*sample.Batch{b}, batches); diff != "" {
+	if diff := cmp.Diff([]*sample.Batch{b}, batches, byRow); diff != "" {
 		t.Error("batch:", diff)
 	}
 	if diff := cmp.Diff(testHead(), rd.Head()); diff != "" {
@@ -198,7 +295,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	want := testEnd()
 	want.Rows = 60
-	if got, ok := rd.End(); !ok || got != want {
+	if got, ok := rd.End(); !ok || !cmp.Equal(got, want) {
 		t.Errorf("end: %+v, %v; want %+v", got, ok, want)
 	}
 	if got := rd.Snapshots(); len(got) != 2 || got[0] != testHead().Snapshot || got[1] != want.Snapshot {
@@ -263,7 +360,7 @@ func TestAnyBatchRoundTrips(t *testing.T) {
 		if err != io.EOF {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, byRow); diff != "" {
 			t.Fatal(diff)
 		}
 	})
@@ -284,7 +381,8 @@ func TestLargeBatchIsReadInParts(t *testing.T) {
 		if part.Time[j] != b.Time[i] || part.Device[j] != b.Device[i] || part.Status[j] != b.Status[i] {
 			t.Fatalf("row %d differs", i)
 		}
-		if w, ok := part.Float(sample.PowerWatts, j); ok != b.Columns[sample.PowerWatts].Valid[i] || w != b.Columns[sample.PowerWatts].Float[i] {
+		want, known := b.Float(sample.PowerWatts, i)
+		if w, ok := part.Float(sample.PowerWatts, j); ok != known || w != want {
 			t.Fatalf("power of row %d differs", i)
 		}
 	}
@@ -315,6 +413,10 @@ func TestCutAtEveryByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := out.Bytes()
+	_, whole, _ := readAll(bytes.NewReader(file))
+	if diff := cmp.Diff(batches, whole, byRow); diff != "" {
+		t.Fatal(diff)
+	}
 	for n := 0; n < len(file); n += hostileStep {
 		want := 0
 		for want < len(ends) && ends[want] <= n {
@@ -328,7 +430,7 @@ func TestCutAtEveryByte(t *testing.T) {
 		if !errors.As(err, &corrupt) || corrupt.Offset > int64(n) {
 			t.Fatalf("cut at %d: no position in %v", n, err)
 		}
-		if len(got) != want || want > 0 && !reflect.DeepEqual(batches[:want], got) { // cmp would take minutes
+		if len(got) != want || want > 0 && !reflect.DeepEqual(whole[:want], got) { // cmp would take minutes
 			t.Fatalf("cut at %d: %d batches are not the first %d written", n, len(got), want)
 		}
 		if rd != nil {

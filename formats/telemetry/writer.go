@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -28,8 +30,10 @@ type Writer struct {
 	w      io.Writer
 	head   Head
 	fields []arrow.Field
+	marks  bool         // there is a column of marks
 	ids    []identities // of the dictionary columns
 	schema *arrow.Schema
+	lost   int64 // rows of all holes
 	stream *ipc.Writer
 	out    bytes.Buffer
 	rows   int64
@@ -44,9 +48,32 @@ type identities struct {
 }
 
 // NewWriter begins a recording on w; the head reaches w with the first batch.
-// The devices and their order are those of the batches to come.
+// The devices and their order are those of the batches to come, which may bring
+// more: then, as with a metric that Head.Metrics does not have, a new stream
+// begins.
 func NewWriter(w io.Writer, h Head) (*Writer, error) {
-	wr := &Writer{w: w, head: h, fields: arrowFields()}
+	wr := &Writer{w: w, head: h}
+	if h.Metrics == nil {
+		for id := range sample.NumMetrics {
+			wr.head.Metrics = append(wr.head.Metrics, id)
+		}
+	} else {
+		wr.head.Metrics = slices.Compact(slices.Sorted(slices.Values(h.Metrics)))
+	}
+	wr.head.Devices = slices.Clone(h.Devices)
+	if err := wr.identify(); err != nil {
+		return nil, err
+	}
+	if err := wr.open(h.Snapshot, nil, nil); err != nil {
+		return nil, err
+	}
+	return wr, nil
+}
+
+// identify makes the dictionaries of the devices.
+func (w *Writer) identify() error {
+	w.ids = w.ids[:0]
+	w.marks = w.marks || slices.ContainsFunc(w.head.Devices, func(d sample.Device) bool { return d.Scope == sample.ScopeRun })
 	for _, of := range []struct {
 		column string
 		value  func(d *sample.Device) string
@@ -56,19 +83,13 @@ func NewWriter(w io.Writer, h Head) (*Writer, error) {
 		{colSource, func(d *sample.Device) string { return string(d.Source) }},
 		{colScope, func(d *sample.Device) string { return string(d.Scope) }},
 	} {
-		id, err := newIdentities(h.Devices, of.value)
+		id, err := newIdentities(w.head.Devices, of.value)
 		if err != nil {
-			return nil, fmt.Errorf("column %s: %w", of.column, err)
+			return fmt.Errorf("column %s: %w", of.column, err)
 		}
-		wr.ids = append(wr.ids, id)
+		w.ids = append(w.ids, id)
 	}
-	if err := checkDevices(h.Devices); err != nil {
-		return nil, err
-	}
-	if err := wr.open(h.Snapshot, nil); err != nil {
-		return nil, err
-	}
-	return wr, nil
+	return checkDevices(w.head.Devices)
 }
 
 // checkDevices makes sure that a reader can tell the devices apart.
@@ -116,8 +137,10 @@ func newIdentities(devices []sample.Device, value func(*sample.Device) string) (
 }
 
 // open begins an Arrow stream in the output buffer.
-func (w *Writer) open(snapshot trace.ClockSnapshot, end *End) error {
-	keys, values, err := encodeHead(&w.head, snapshot, end)
+func (w *Writer) open(snapshot trace.ClockSnapshot, hole *Hole, end *End) error {
+	w.fields = arrowFields(w.head.Metrics, w.marks)
+	w.head.Snapshot = snapshot
+	keys, values, err := encodeHead(&w.head, snapshot, hole, end)
 	if err != nil {
 		return w.fail(err)
 	}
@@ -148,8 +171,14 @@ func (w *Writer) fail(err error) error {
 // nothing. A row of a device that the head does not have, or a value that is
 // not finite, is an error that names the row.
 func (w *Writer) Write(b *sample.Batch) error {
-	if w.err != nil || b.Len() == 0 {
+	if w.err != nil {
 		return w.err
+	}
+	if err := w.grow(b); err != nil {
+		return w.fail(err)
+	}
+	if b.Len() == 0 {
+		return nil
 	}
 	if err := w.check(b); err != nil {
 		return w.fail(err)
@@ -167,6 +196,33 @@ func (w *Writer) Write(b *sample.Batch) error {
 	return w.flush()
 }
 
+// grow begins a new stream if the batch has devices or metrics that the current
+// one has not.
+func (w *Writer) grow(b *sample.Batch) error {
+	grown := false
+	for id := range sample.NumMetrics {
+		if slices.Contains(b.Columns[id].Valid, true) && !slices.Contains(w.head.Metrics, id) {
+			w.head.Metrics = append(w.head.Metrics, id)
+			grown = true
+		}
+	}
+	slices.Sort(w.head.Metrics)
+	if slices.ContainsFunc(b.Mark, func(m sample.Mark) bool { return m.Event != "" }) && !w.marks {
+		w.marks, grown = true, true
+	}
+	if n := len(w.head.Devices); len(b.Devices) > n {
+		w.head.Devices = append(w.head.Devices, b.Devices[n:]...)
+		if err := w.identify(); err != nil {
+			return err
+		}
+		grown = true
+	}
+	if !grown {
+		return nil
+	}
+	return w.newStream(w.head.Snapshot, nil)
+}
+
 func (w *Writer) check(b *sample.Batch) error {
 	for i, d := range b.Device {
 		if d < 0 || int(d) >= len(w.head.Devices) {
@@ -174,6 +230,9 @@ func (w *Writer) check(b *sample.Batch) error {
 		}
 		if !utf8.ValidString(b.Status[i]) {
 			return fmt.Errorf("row %d: the status is not UTF-8", i+1)
+		}
+		if m := b.MarkOf(i); !utf8.ValidString(m.Phase) {
+			return fmt.Errorf("row %d: the mark is not UTF-8", i+1)
 		}
 	}
 	for id := range sample.NumMetrics {
@@ -208,18 +267,45 @@ func (w *Writer) columns(b *sample.Batch) []arrow.Array {
 		w.identityColumn(2, b),
 		w.identityColumn(3, b),
 	}
-	for id := range sample.NumMetrics {
-		out = append(out, metricColumn(id, &b.Columns[id]))
+	for _, id := range w.head.Metrics {
+		out = append(out, metricColumn(id, &b.Columns[id], n))
 	}
-	status := array.NewStringBuilder(memory.DefaultAllocator)
-	for _, s := range b.Status {
-		if s == "" {
-			status.AppendNull()
+	if w.marks {
+		out = append(out, textColumn(n, func(i int) string { return encodeMark(b.MarkOf(i)) }))
+	}
+	return append(out, textColumn(n, func(i int) string { return b.Status[i] }))
+}
+
+// textColumn is a column of texts, of which the empty ones are null.
+func textColumn(n int, text func(i int) string) arrow.Array {
+	b := array.NewStringBuilder(memory.DefaultAllocator)
+	for i := range n {
+		if s := text(i); s != "" {
+			b.Append(s)
 		} else {
-			status.Append(s)
+			b.AppendNull()
 		}
 	}
-	return append(out, status.NewArray())
+	return b.NewArray()
+}
+
+// encodeMark returns the text of a mark, "start profiling".
+func encodeMark(m sample.Mark) string {
+	if m.Event == "" {
+		return ""
+	}
+	return string(m.Event) + " " + m.Phase
+}
+
+// decodeMark reads the text of a mark.
+func decodeMark(s string) (sample.Mark, error) {
+	event, phase, _ := strings.Cut(s, " ")
+	m := sample.Mark{Event: sample.MarkEvent(event), Phase: phase}
+	switch m.Event {
+	case sample.MarkStart, sample.MarkEnd, sample.MarkNote:
+		return m, nil
+	}
+	return m, fmt.Errorf("mark %.40q begins with neither start, end nor note", s)
 }
 
 func (w *Writer) identityColumn(k int, b *sample.Batch) arrow.Array {
@@ -232,26 +318,27 @@ func (w *Writer) identityColumn(k int, b *sample.Batch) arrow.Array {
 	return array.NewDictionaryArray(identityType, indices, w.ids[k].values)
 }
 
-// metricColumn copies a column and writes zeros below the nulls, so that equal
-// batches give equal bytes.
-func metricColumn(id sample.MetricID, c *sample.Column) arrow.Array {
-	n := len(c.Valid)
+// metricColumn copies a column of n rows and writes zeros below the nulls, so
+// that equal batches give equal bytes.
+func metricColumn(id sample.MetricID, c *sample.Column, n int) arrow.Array {
+	valid := make([]bool, n)
+	copy(valid, c.Valid)
 	if sample.Metrics[id].Type == sample.Uint64 {
 		values := make([]uint64, n)
-		for i, ok := range c.Valid {
+		for i, ok := range valid {
 			if ok {
 				values[i] = c.Uint[i]
 			}
 		}
-		return fixed(arrow.PrimitiveTypes.Uint64, n, arrow.Uint64Traits.CastToBytes(values), c.Valid)
+		return fixed(arrow.PrimitiveTypes.Uint64, n, arrow.Uint64Traits.CastToBytes(values), valid)
 	}
 	values := make([]float64, n)
-	for i, ok := range c.Valid {
+	for i, ok := range valid {
 		if ok {
 			values[i] = c.Float[i]
 		}
 	}
-	return fixed(arrow.PrimitiveTypes.Float64, n, arrow.Float64Traits.CastToBytes(values), c.Valid)
+	return fixed(arrow.PrimitiveTypes.Float64, n, arrow.Float64Traits.CastToBytes(values), valid)
 }
 
 // fixed builds an array of fixed-width values; valid == nil means no nulls.
@@ -278,14 +365,23 @@ func fixed(typ arrow.DataType, n int, values []byte, valid []bool) arrow.Array {
 
 // NewStream ends the current stream and begins the next with a fresh snapshot
 // of the clocks. A recorder calls it when the clocks have stepped.
-func (w *Writer) NewStream(snapshot trace.ClockSnapshot) error {
+func (w *Writer) NewStream(snapshot trace.ClockSnapshot) error { return w.newStream(snapshot, nil) }
+
+// Hole begins a new stream that says what was lost before it. A recorder calls
+// it when it can write again.
+func (w *Writer) Hole(snapshot trace.ClockSnapshot, h Hole) error {
+	w.lost += h.Rows
+	return w.newStream(snapshot, &h)
+}
+
+func (w *Writer) newStream(snapshot trace.ClockSnapshot, hole *Hole) error {
 	if err := w.endStream(); err != nil {
 		return err
 	}
 	if err := w.flush(); err != nil {
 		return err
 	}
-	return w.open(snapshot, nil)
+	return w.open(snapshot, hole, nil)
 }
 
 // endStream writes the end marker of the current stream.
@@ -297,14 +393,14 @@ func (w *Writer) endStream() error {
 }
 
 // Close ends the recording: it writes the last stream, which says how the
-// recording went. The number of rows is the Writer's own count, whatever
-// e.Rows. It does not close the underlying writer.
+// recording went. The numbers of rows, and of those lost in holes, are the
+// Writer's own, whatever e.Rows and e.Lost. It does not close the underlying writer.
 func (w *Writer) Close(e End) error {
 	if err := w.endStream(); err != nil {
 		return err
 	}
-	e.Rows = w.rows
-	if err := w.open(e.Snapshot, &e); err != nil {
+	e.Rows, e.Lost = w.rows, w.lost
+	if err := w.open(e.Snapshot, nil, &e); err != nil {
 		return err
 	}
 	if err := w.endStream(); err != nil {

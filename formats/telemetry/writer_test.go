@@ -113,10 +113,14 @@ func TestWriterRefuses(t *testing.T) {
 // out of the file.
 func TestNothingUnderANull(t *testing.T) {
 	t.Parallel()
-	b := testBatch(0, 3)
+	b := testBatch(0, 4)
 	clean := write(t, testHead(), testEnd(), b)
-	b.Columns[sample.PowerAverageWatts].Float[1] = math.NaN()
-	b.Columns[sample.MemoryUsedBytes].Uint[2] = 12345
+	power, memory := &b.Columns[sample.PowerWatts], &b.Columns[sample.MemoryUsedBytes]
+	if power.Valid[5] || len(memory.Valid) > 2 {
+		t.Fatal("the batch has no nulls there")
+	}
+	power.Float[5] = math.NaN()
+	memory.Uint, memory.Valid = append(memory.Uint, 12345), append(memory.Valid, false)
 	if !bytes.Equal(clean, write(t, testHead(), testEnd(), b)) {
 		t.Error("the file shows what was below a null")
 	}

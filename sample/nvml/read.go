@@ -30,9 +30,12 @@ var fastFields = [...]struct {
 	fieldLimit:   {nvml.FI_DEV_POWER_CURRENT_LIMIT, sample.PowerLimitWatts},
 }
 
+// Units has each GPU alone.
+func (s *Source) Units() [][]int { return sample.Each(len(s.devices)) }
+
 // Read reads a GPU. The row's length is that of the fast metrics alone.
-func (s *Source) Read(i int, slow bool, row sample.Row) {
-	d := &s.devices[i]
+func (s *Source) Read(i int, slow bool, rows []sample.Row) {
+	d, row := &s.devices[i], rows[0]
 	start := time.Now()
 	s.readFast(d, row)
 	row.SetTook(time.Since(start))

@@ -38,9 +38,12 @@ func Infos(devices []*Device) []sample.Device {
 	return infos
 }
 
+// Units has each device alone.
+func (s *Source) Units() [][]int { return sample.Each(len(s.devices)) }
+
 // Read fills the row with what the sensors of a device show now.
-func (s *Source) Read(device int, slow bool, row sample.Row) {
-	d := s.devices[device]
+func (s *Source) Read(device int, slow bool, rows []sample.Row) {
+	d, row := s.devices[device], rows[0]
 	r := d.Read(s.now())
 	row.Set(sample.EnergyJoules, float64(r.EnergyMillijoules)/1000)
 	instant := float64(r.PowerInstantMilliwatts) / 1000

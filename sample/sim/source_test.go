@@ -20,8 +20,8 @@ func TestSourceShowsTheReadingInSIUnits(t *testing.T) {
 		source := NewSource(devices, func() trace.Time { return now })
 		devices[1].SetPower(now-500*ms, 300) // the average field lags behind
 		batch := sample.Batch{Devices: source.Devices()}
-		source.Read(1, true, batch.Append(1, now, 0))
-		source.Read(0, false, batch.Append(0, now, 0))
+		source.Read(1, true, []sample.Row{batch.Append(1, now, 0)})
+		source.Read(0, false, []sample.Row{batch.Append(0, now, 0)})
 		r := devices[1].Read(now)
 
 		want := map[sample.MetricID]float64{

@@ -84,9 +84,10 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	if len(source.Devices()) == 0 {
 		return errors.New("this host has no GPUs")
 	}
-	// The sampling thread and the one that writes should not wait for each
-	// other, where there is but one processor.
-	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
+	// A sampling thread that sleeps in the kernel holds a processor of Go's
+	// for up to 10 ms: with one for each, and two for the rest, none waits for
+	// another.
+	runtime.GOMAXPROCS(max(len(source.Units())+2, runtime.GOMAXPROCS(0)))
 	clock := trace.NewSteadyClock()
 	r, err := newRecording(env, &sample.Sampler{
 		Sources: []sample.Source{source}, Clock: clock, Interval: o.interval, SlowInterval: o.slow,

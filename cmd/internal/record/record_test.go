@@ -185,7 +185,7 @@ func (n *node) read(name string) contents {
 // rows of both GPUs.
 func (n *node) wantComplete(c contents) {
 	n.t.Helper()
-	if !c.complete || c.rows == 0 || c.perDevice["GPU-0"] != c.perDevice["GPU-1"] {
+	if !c.complete || c.perDevice["GPU-0"] < 2 || c.perDevice["GPU-1"] < 2 {
 		n.t.Errorf("complete %v, %v rows, %v", c.complete, c.perDevice, c.err)
 	}
 }

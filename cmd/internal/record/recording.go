@@ -69,10 +69,18 @@ func (r *recording) run(ctx context.Context) error {
 	r.length = r.sampler.Clock.Now().Sub(begin)
 	if err == nil {
 		s := r.stats
-		err = r.w.Close(telemetry.End{
+		end := telemetry.End{
 			Ticks: s.Ticks, Missed: s.Missed, LatenessP50: s.LatenessP50, LatenessP99: s.LatenessP99, LatenessMax: s.LatenessMax,
 			Read: s.Read, CPU: s.CPU, Clean: true, Snapshot: r.sampler.Clock.Snapshot(),
-		})
+		}
+		for _, u := range s.Units {
+			e := telemetry.UnitEnd{Ticks: u.Ticks, Missed: u.Missed, LatenessP99: u.LatenessP99, LatenessMax: u.LatenessMax, Read: u.Read, ReadMax: u.ReadMax}
+			for _, d := range u.Devices {
+				e.Devices = append(e.Devices, d.ID)
+			}
+			end.Units = append(end.Units, e)
+		}
+		err = r.w.Close(end)
 	}
 	if err != nil {
 		r.out.Abort()
@@ -103,6 +111,9 @@ func (r *recording) count(b *sample.Batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rows += int64(b.Len())
+	for len(r.devices) < len(b.Devices) {
+		r.devices = append(r.devices, health{})
+	}
 	for i, d := range b.Device {
 		h := &r.devices[d]
 		h.rows++
@@ -111,7 +122,7 @@ func (r *recording) count(b *sample.Batch) {
 		if power {
 			h.watts = watts
 		}
-		if !power && !energy {
+		if !power && !energy && b.Status[i] != "" {
 			h.failed++
 			h.status = b.Status[i]
 		}
