@@ -30,7 +30,7 @@
 //	--slow-interval TIME  between two readings of the other metrics (1s)
 //	--for TIME            record for so long
 //	--margin TIME         before and after the command (2s)
-//	--source nvml         the API to read
+//	--source NAME[:ARG]   what to record, several of them if it is repeated (nvml)
 //	--nvml-library PATH   NVML, if it is not the driver's libnvidia-ml.so.1
 //	--list                print the GPUs and exit
 //	-o FILE, --force      write to FILE; replace it if it exists

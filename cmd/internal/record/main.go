@@ -15,7 +15,6 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/sample"
-	"wattrace/sample/nvml"
 	"wattrace/trace"
 )
 
@@ -33,7 +32,8 @@ The command's exit status is record's.
 // options are the flags.
 type options struct {
 	interval, slow, duration, margin time.Duration
-	source, library                  string
+	sources                          []string
+	library                          string
 	list                             bool
 }
 
@@ -51,11 +51,16 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.DurationFlag{Name: "slow-interval", Usage: "`TIME` between two readings of utilisation, memory, temperature, clocks", Value: sample.DefaultSlowInterval, Destination: &o.slow},
 			&ucli.DurationFlag{Name: "for", Usage: "record for so long a `TIME`", Destination: &o.duration},
 			&ucli.DurationFlag{Name: "margin", Usage: "`TIME` to record before the command starts and after it has ended", Value: 2 * time.Second, Destination: &o.margin},
-			&ucli.StringFlag{Name: "source", Usage: "`API` to read: nvml", Value: "nvml", Destination: &o.source},
+			&ucli.StringSliceFlag{Name: "source", Usage: "what to record, `NAME` or NAME:ARGUMENT; may be repeated; nvml unless given"},
 			&ucli.StringFlag{Name: "nvml-library", Usage: "`PATH` of NVML, if not the driver's libnvidia-ml.so.1", Destination: &o.library},
 			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs and exit", Destination: &o.list},
 		},
-		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error { return o.run(ctx, env, c.IsSet) },
+		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
+			if o.sources = c.StringSlice("source"); len(o.sources) == 0 {
+				o.sources = []string{"nvml"}
+			}
+			return o.run(ctx, env, c.IsSet)
+		},
 	}, args, stdin, stdout, stderr)
 }
 
@@ -73,25 +78,25 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 			return err
 		}
 	}
-	source, err := o.open()
+	clock := trace.NewSteadyClock()
+	src, err := o.openSources(env, clock)
 	if err != nil {
 		return err
 	}
-	defer source.Close()
+	defer src.close()
 	if o.list {
-		return list(env.Stdout, source.Devices())
+		return list(env.Stdout, src.devices())
 	}
-	if len(source.Devices()) == 0 {
+	if len(src.devices()) == 0 && len(src.feeds) == 0 {
 		return errors.New("this host has no GPUs")
 	}
 	// A sampling thread that sleeps in the kernel holds a processor of Go's
 	// for up to 10 ms: with one for each, and two for the rest, none waits for
 	// another.
-	runtime.GOMAXPROCS(max(len(source.Units())+2, runtime.GOMAXPROCS(0)))
-	clock := trace.NewSteadyClock()
+	runtime.GOMAXPROCS(max(src.units()+2, runtime.GOMAXPROCS(0)))
 	r, err := newRecording(env, &sample.Sampler{
-		Sources: []sample.Source{source}, Clock: clock, Interval: o.interval, SlowInterval: o.slow,
-	}, source.Info())
+		Sources: src.pulled, Feeds: src.feeds, Clock: clock, Interval: o.interval, SlowInterval: o.slow,
+	}, src)
 	if err != nil {
 		return err
 	}
@@ -119,37 +124,10 @@ func (o *options) check(env *cli.Env) error {
 		return cli.Usagef("--for and a command exclude each other: a command is recorded until it ends")
 	case o.margin < 0:
 		return cli.Usagef("--margin %v: want no negative time", o.margin)
-	case o.source != string(sample.NVML):
-		return cli.Usagef("--source %q: want nvml", o.source)
 	case o.list && env.Command != nil:
 		return cli.Usagef("--list runs no command")
 	}
-	return nil
-}
-
-// open opens the source. What to do about a failure goes with it.
-func (o *options) open() (sample.Source, error) {
-	source, err := nvml.Open(nvml.Options{Library: o.library})
-	if err == nil {
-		return source, nil
-	}
-	var call *nvml.Error
-	switch {
-	case errors.Is(err, nvml.ErrNoLibrary) && o.library == "":
-		err = cli.Hint(err, "the NVIDIA driver brings it; if it is elsewhere, name it with --nvml-library PATH")
-	case errors.Is(err, nvml.ErrNoLibrary):
-		err = cli.Hint(err, "without --nvml-library the driver's own libnvidia-ml.so.1 is loaded")
-	case errors.As(err, &call):
-		switch call.Code {
-		case "DRIVER_NOT_LOADED":
-			err = cli.Hint(err, "load the NVIDIA kernel driver: nvidia-smi must work")
-		case "LIB_RM_VERSION_MISMATCH":
-			err = cli.Hint(err, "the library and the kernel driver are of different versions: reboot, or load the driver anew")
-		case "NO_PERMISSION":
-			err = cli.Hint(err, "the files /dev/nvidia* must be readable and writable")
-		}
-	}
-	return nil, err
+	return o.checkSources()
 }
 
 // list prints the devices as a table.

@@ -42,18 +42,21 @@ type health struct {
 	watts        float64 // latest
 }
 
-func newRecording(env *cli.Env, s *sample.Sampler, info sample.Info) (*recording, error) {
+func newRecording(env *cli.Env, s *sample.Sampler, src *sources) (*recording, error) {
 	out, err := env.Output(cli.OutputOptions{Binary: true, Log: true, Compress: true})
 	if err != nil {
 		return nil, err
 	}
 	r := &recording{env: env, sampler: s, out: out, every: readClocksEvery, clocks: s.Clock.Snapshot}
 	r.told = r.clocks()
-	info.Interval, info.SlowInterval = s.Interval, s.SlowInterval
+	head := telemetry.Head{
+		Producer: cli.Producer(), Clock: s.Clock.Clock(), Info: src.infos[0], Devices: s.Devices(), Snapshot: r.told, Metrics: src.metrics(),
+	}
+	if len(src.infos) > 1 {
+		head.Sources = src.infos
+	}
 	r.devices = make([]health, len(s.Devices()))
-	r.w, err = telemetry.NewWriter(out, telemetry.Head{
-		Producer: cli.Producer(), Clock: s.Clock.Clock(), Info: info, Devices: s.Devices(), Snapshot: r.told,
-	})
+	r.w, err = telemetry.NewWriter(out, head)
 	if err != nil {
 		out.Abort()
 		return nil, err
