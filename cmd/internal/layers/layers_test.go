@@ -31,6 +31,8 @@ var rules = []rule{
 
 	{packages: "sample", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix"}, forbidden: noIO},
 	{packages: "sample/nvml", wattrace: []string{"trace", "sample"}, others: []string{"github.com/NVIDIA/go-nvml/pkg/..."}, forbidden: noIO},
+	{packages: "sample/rapl", wattrace: []string{"sample"}, forbidden: noIO},
+	{packages: "sample/hwmon", wattrace: []string{"sample"}, forbidden: noIO},
 	{packages: "sample/sim", wattrace: []string{"trace", "sample"}, others: []string{"golang.org/x/sys/unix"}, forbidden: noIO},
 	{packages: "sample/sampletest", wattrace: []string{"trace", "sample", "sample/sim"}},
 
