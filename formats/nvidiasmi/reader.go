@@ -63,13 +63,8 @@ type Reader struct {
 // NewReader reads the header of a log, and rows until a device comes again, so
 // that Head knows the clock and the devices. name is for errors.
 func NewReader(r io.Reader, name string, o Options) (*Reader, error) {
-	if o.Location == nil {
-		o.Location = time.UTC
-	}
-	rd := &Reader{
-		lines: bufio.NewReaderSize(r, maxLine), pos: trace.Pos{File: name}, options: o,
-		ids: map[string]int{}, head: Head{Info: sample.Info{API: "nvidia-smi --query-gpu"}, Clock: trace.Clock{Host: o.Host}},
-	}
+	rd := newReader(name, o)
+	rd.lines = bufio.NewReaderSize(r, maxLine)
 	line, err := rd.line()
 	switch {
 	case err == io.EOF:
@@ -77,18 +72,34 @@ func NewReader(r io.Reader, name string, o Options) (*Reader, error) {
 	case err != nil:
 		return nil, err
 	}
-	if bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff")) {
-		return nil, &trace.SyntaxError{Pos: rd.pos, Err: errors.New("the log is in UTF-16, as some shells write it: UTF-8 is wanted")}
-	}
-	rd.columns, rd.unread, err = parseHeader(bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")))
-	if err != nil {
+	if err := rd.begin(line); err != nil {
 		return nil, trace.ErrorAt(rd.pos, err)
-	}
-	if rd.columns == nil {
-		return nil, &trace.SyntaxError{Pos: rd.pos, Err: errors.New("not the header of an nvidia-smi log: a timestamp and a metric are wanted")}
 	}
 	rd.fill(true)
 	return rd, nil
+}
+
+// newReader returns a reader that has no lines yet.
+func newReader(name string, o Options) *Reader {
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	return &Reader{
+		pos: trace.Pos{File: name}, options: o,
+		ids: map[string]int{}, head: Head{Info: sample.Info{API: "nvidia-smi --query-gpu"}, Clock: trace.Clock{Host: o.Host}},
+	}
+}
+
+// begin reads the first line. Its errors have columns.
+func (r *Reader) begin(line []byte) (err error) {
+	if bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff")) {
+		return errors.New("the log is in UTF-16, as some shells write it: UTF-8 is wanted")
+	}
+	r.columns, r.unread, err = parseHeader(bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")))
+	if err == nil && r.columns == nil {
+		err = errors.New("not the header of an nvidia-smi log: a timestamp and a metric are wanted")
+	}
+	return err
 }
 
 // Head returns what the log says of itself, and the devices of the rows so far.
@@ -127,7 +138,9 @@ func (r *Reader) fill(first bool) {
 	for r.next.Len() < maxRead {
 		line, err := r.line()
 		if err == nil {
-			err = r.row(line)
+			if err = r.row(line); err != nil {
+				err = trace.ErrorAt(r.pos, err)
+			}
 		}
 		var syntax *trace.SyntaxError
 		switch rows := r.next.Len(); {
@@ -182,12 +195,12 @@ func (r *Reader) tooLong() error {
 	}
 }
 
-// row reads a line into next, or as a header.
+// row reads a line into next, or as a header. Its errors have columns.
 func (r *Reader) row(line []byte) error {
 	if line[0] < '0' || line[0] > '9' { // no header begins with a digit, and most rows do
 		columns, unread, err := parseHeader(line)
 		if err != nil {
-			return trace.ErrorAt(r.pos, err)
+			return err
 		}
 		if columns != nil {
 			r.columns = columns
@@ -199,10 +212,7 @@ func (r *Reader) row(line []byte) error {
 			return nil
 		}
 	}
-	if err := r.values(line); err != nil {
-		return trace.ErrorAt(r.pos, err)
-	}
-	return nil
+	return r.values(line)
 }
 
 // identity is what a row says of its device.
