@@ -1,0 +1,7 @@
+//go:build !unix
+
+package amdsmi
+
+import "os/exec"
+
+func apart(*exec.Cmd) {}
