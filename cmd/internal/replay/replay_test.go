@@ -92,7 +92,7 @@ func outline(all []requests.Record) (lines []string) {
 			q := rec.Request
 			lines = append(lines, fmt.Sprintf("%s line %d %s %s", q.Phase, q.Line, q.Outcome, q.Error.Class))
 		case requests.TypeClient:
-			if c := rec.Client; !c.Held.OK || !c.Queue.OK || !c.LogBlocked.OK || !c.GCPause.OK || c.LatenessP50.OK && c.LatenessP50.V > c.LatenessMax.V {
+			if c := rec.Client; !c.Held.OK || !c.Queue.OK || !c.LogBlocked.OK || !c.GCPause.OK || !c.Goroutines.OK || c.LatenessP50.OK && c.LatenessP50.V > c.LatenessMax.V {
 				lines = append(lines, fmt.Sprintf("client %+v", c))
 			}
 		case requests.TypeClose:
