@@ -475,7 +475,7 @@ func TestProgressLine(t *testing.T) {
 	}
 	p.last.Now = engine.Clock().Now()
 	time.Sleep(time.Millisecond)
-	if s := p.status(); !strings.HasPrefix(s, "p (1 of 1): 1 ended, 0 in flight, 1 failed, ") || !strings.HasSuffix(s, " requests/s, 0 tokens/s, 0s left") {
+	if s := p.status(); !strings.HasPrefix(s, "p (1 of 1): 1 ended, 0 in flight, 1 failed, ") || !strings.HasSuffix(s, " requests/s and 0 tokens/s ended, 0s left") {
 		t.Error(s)
 	}
 	second := trace.Time(time.Second)
