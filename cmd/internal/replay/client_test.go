@@ -238,6 +238,8 @@ func TestGoroutinesEndWithTheStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	warm := replaytest.Listen(t)
+	tool("", file(t, "t.jsonl", good), "--url", warm.URL) // the first run begins what lasts, as package os/signal's
 	before := runtime.NumGoroutine()
 	go selftest.Serve(l)
 	defer l.Close()
