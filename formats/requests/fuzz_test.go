@@ -121,7 +121,7 @@ func FuzzWriteReadRoundTrip(f *testing.F) {
 		log[2].Sent = Sent{Seq: d.count(), Line: 1 + d.count()/2, Phase: d.text(), At: d.time()}
 		log[6].Clock = trace.ClockSnapshot{At: d.time(), BootNanos: d.int64(), MonotonicNanos: d.int64(), UnixNanos: d.int64() | 1, Spread: time.Duration(d.count())}
 		if cpu-cpu == 0 { // finite
-			log[7].Client = Client{At: d.time(), CPUSeconds: trace.Some(cpu), InFlight: int(d.byte()), LatenessP99: opt(d, d.duration), GCPause: opt(d, d.duration), Queue: trace.Some(int(d.byte())), LogBlocked: opt(d, d.duration)}
+			log[7].Client = Client{At: d.time(), CPUSeconds: trace.Some(cpu), InFlight: int(d.byte()), LatenessP99: opt(d, d.duration), GCPause: opt(d, d.duration), Queue: trace.Some(int(d.byte())), LogBlocked: opt(d, d.duration), Goroutines: trace.Some(int(d.byte()))}
 		}
 		log[9].Close = Close{At: d.time(), Sent: d.count(), Succeeded: d.count(), Failed: d.count(), Cancelled: d.count(), Clean: d.byte()%2 == 0}
 		if v := d.text(); v != "" {

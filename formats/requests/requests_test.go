@@ -78,6 +78,7 @@ func exampleLog() []Record {
 			At: 12_000_000_000, CPUSeconds: trace.Some(0.31), InFlight: 64, Held: trace.Some(0),
 			LatenessP50: trace.Some(18_431 * time.Nanosecond), LatenessP99: trace.Some(126_975 * time.Nanosecond), LatenessMax: trace.Some(201_344 * time.Nanosecond),
 			GCPause: trace.Some(90_112 * time.Nanosecond), SchedP99: trace.Some(40_960 * time.Nanosecond), Queue: trace.Some(12), LogBlocked: trace.Some(time.Duration(0)),
+			Goroutines: trace.Some(147),
 		}},
 		{Type: TypePhase, Phase: PhaseEvent{Phase: "profiling", Kind: trace.Measure, At: 30_000_000_000}},
 		{Type: TypeClose, Close: Close{At: 30_000_200_000, Sent: 2, Succeeded: 1, Failed: 1, Clean: true, Client: Judgement{

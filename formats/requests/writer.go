@@ -144,6 +144,7 @@ func (w *Writer) Client(c *Client) error {
 	b = optInteger(b, "sched_p99_nanos", c.SchedP99)
 	b = optInteger(b, "queue", c.Queue)
 	b = optInteger(b, "log_blocked_nanos", c.LogBlocked)
+	b = optInteger(b, "goroutines", c.Goroutines)
 	return w.line(b)
 }
 
