@@ -120,7 +120,11 @@
 // a request was sent, a stall of the server or of the client hides in those that could not be
 // sent meanwhile. An inter-token latency is a request's mean and needs the server's count of
 // tokens; the gaps between events need none, and of all requests together weigh long
-// answers more. An event may hold several tokens: a gap is no time per token.
+// answers more. An event may hold several tokens: a gap is no time per token. Where it is known
+// how many each brought, by usage with each event or because events are as many as tokens,
+// inter_token_latency_pooled has gap / tokens, once for each token; it says of how many
+// requests. Answers that end by themselves often have one token more than events, the
+// end: without usage with each event they are not among them.
 // A ratio of good requests divides by all that were sent: a failure, or a time-out, is not
 // good.
 //

@@ -208,7 +208,8 @@ func TestLatencyProperties(t *testing.T) {
 					m.Chunks[i].At = m.Chunks[i].At.Add(shift)
 				}
 				gaps := gapsOf(m.Outputs(), nil)
-				ph.take(&m, latencyOf(&m, m.Outputs(), gaps), gaps, SLO{})
+				split, tokens := tokenGapsOf(&m, m.Outputs(), nil)
+				ph.take(&m, &kept{latencyOf(&m, m.Outputs(), gaps), gaps, split, tokens, false})
 			}
 			out := map[string]Metric{}
 			ph.describe(out)

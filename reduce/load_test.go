@@ -303,9 +303,9 @@ func TestTakeCountsAndCrossing(t *testing.T) {
 	ph := &phase{Span: Span{Start: 10 * sec, End: trace.Some(20 * sec)}}
 	q := succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12)
 	q.TokenSource = trace.FromChunks
-	ph.take(q, latency{}, nil, SLO{})
-	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), latency{}, nil, SLO{})
-	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), latency{}, nil, SLO{})
+	ph.take(q, &kept{})
+	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), &kept{})
+	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), &kept{})
 	if ph.counted != 1 || ph.requests.Sent != 3 || ph.requests.Succeeded != 3 {
 		t.Errorf("%+v", ph)
 	}

@@ -4,7 +4,6 @@ import (
 	"math"
 	"time"
 
-	"wattrace/reduce/histogram"
 	"wattrace/trace"
 )
 
@@ -24,14 +23,14 @@ type phase struct {
 	dones    []trace.Time // of their ends, likewise
 
 	requests     Requests
-	latencies    []latency           // of the requests that succeeded
-	lateness     []time.Duration     // of all requests that ended
-	begun        []time.Duration     // and of the first of each slot
-	slots        map[slot]bool       // that have had a request
-	gaps         histogram.Histogram // between events with output, of all of them together
-	energies     []float64           // joules of each request, where they are known
-	talks        map[string]int64    // microjoules of each conversation
-	input        int64               // microtokens of the requests that succeeded
+	latencies    []latency        // of the requests that succeeded
+	lateness     []time.Duration  // of all requests that ended
+	begun        []time.Duration  // and of the first of each slot
+	slots        map[slot]bool    // that have had a request
+	gaps         eventGaps        // of the requests that succeeded, of all of them together
+	energies     []float64        // joules of each request, where they are known
+	talks        map[string]int64 // microjoules of each conversation
+	input        int64            // microtokens of the requests that succeeded
 	output       int64
 	withInput    int64 // requests that succeeded and know their input tokens
 	withOutput   int64
@@ -58,9 +57,12 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 	}
 	own := r.phases[phase]
 	outputs := q.Outputs()
-	r.gaps = gapsOf(outputs, r.gaps)
-	latency := latencyOf(q, outputs, r.gaps)
-	own.take(q, latency, r.gaps, r.opt.SLO)
+	k := &r.kept
+	k.gaps = gapsOf(outputs, k.gaps)
+	k.split, k.tokens = tokenGapsOf(q, outputs, k.tokens)
+	k.latency = latencyOf(q, outputs, k.gaps)
+	k.good = r.opt.SLO.keeps(q)
+	own.take(q, k)
 	own.begins(q, offset)
 	r.tools.request(own, q, offset)
 	r.tools.arrived(own, q, offset)
@@ -70,7 +72,7 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 		if ph.window {
 			ph.arrived(q, outputs, offset)
 			if sent >= ph.Start && sent < ph.End.V {
-				ph.take(q, latency, r.gaps, r.opt.SLO)
+				ph.take(q, k)
 				r.tools.request(ph, q, offset)
 			}
 			continue
@@ -99,11 +101,19 @@ func (ph *phase) spent(q *trace.Request, energy RequestEnergy) {
 	}
 }
 
-// take counts a request as the phase's own: l is what is kept of it, gaps are the times
-// between its events with output.
-func (ph *phase) take(q *trace.Request, l latency, gaps []time.Duration, slo SLO) {
+// kept is what the phases that a request belongs to take of it.
+type kept struct {
+	latency latency
+	gaps    []time.Duration // between its events with output
+	split   tokenSplit
+	tokens  []tokenGap // between its tokens, with splitUsage
+	good    bool       // it kept the latencies asked for, if it succeeded
+}
+
+// take counts a request as the phase's own.
+func (ph *phase) take(q *trace.Request, k *kept) {
 	ph.requests.Sent++
-	ph.lateness = append(ph.lateness, l.late)
+	ph.lateness = append(ph.lateness, k.latency.late)
 	switch q.Outcome {
 	case trace.Succeeded:
 		ph.requests.Succeeded++
@@ -119,12 +129,12 @@ func (ph *phase) take(q *trace.Request, l latency, gaps []time.Duration, slo SLO
 	if q.Outcome != trace.Succeeded {
 		return
 	}
-	if slo.keeps(q) {
+	if k.good {
 		ph.good++
 	}
-	ph.latencies = append(ph.latencies, l)
+	ph.latencies = append(ph.latencies, k.latency)
 	if !ph.slice {
-		ph.gaps.AddAll(gaps)
+		ph.gaps.add(k.gaps, k.split, k.tokens)
 	}
 	if n, ok := q.InputTokens.Get(); ok {
 		ph.withInput++
