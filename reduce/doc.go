@@ -126,7 +126,9 @@
 // requests. Answers that end by themselves often have one token more than events, the
 // end: without usage with each event they are not among them.
 // A ratio of good requests divides by all that were sent: a failure, or a time-out, is not
-// good.
+// good. An open loop's requests are good or not by what their users saw, from when they
+// were due, unless the [SLO] says otherwise; the method of the figure has it. What other
+// tools would have published goes by when they were sent, as those have it.
 //
 // Beside them stands how late the client sent (send_lateness), and what it says of itself.
 // It is client_late where one request in a hundred, and two, were sent more than 5 ms after

@@ -209,7 +209,7 @@ func TestLatencyProperties(t *testing.T) {
 				}
 				gaps := gapsOf(m.Outputs(), nil)
 				split, tokens := tokenGapsOf(&m, m.Outputs(), nil)
-				ph.take(&m, &kept{latencyOf(&m, m.Outputs(), gaps), gaps, split, tokens, false})
+				ph.take(&m, &kept{latency: latencyOf(&m, m.Outputs(), gaps), gaps: gaps, split: split, tokens: tokens})
 			}
 			out := map[string]Metric{}
 			ph.describe(out)

@@ -37,10 +37,11 @@ type phase struct {
 	counted      int64 // of those, counted from events
 	noInput      int64 // requests whose tokens arrived here, with arrivals, and do not say how many
 	noOutput     int64
-	outputSquare int64 // variance of output, from requests in flight at the ends, in millionths
-	inFlight     int64 // requests that cross an end
-	busy         int64 // nanoseconds of requests in flight
-	good         int64 // requests that kept the latencies asked for
+	outputSquare int64   // variance of output, from requests in flight at the ends, in millionths
+	inFlight     int64   // requests that cross an end
+	busy         int64   // nanoseconds of requests in flight
+	good         int64   // requests that kept the latencies asked for
+	byLoad       [2]bool // it has requests of a closed loop, of an open one
 }
 
 // inputTokens and outputTokens return sums in tokens.
@@ -61,7 +62,7 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 	k.gaps = gapsOf(outputs, k.gaps)
 	k.split, k.tokens = tokenGapsOf(q, outputs, k.tokens)
 	k.latency = latencyOf(q, outputs, k.gaps)
-	k.good = r.opt.SLO.keeps(q)
+	k.open, k.good = own.Open, r.opt.SLO.keeps(q, own.Open)
 	own.take(q, k)
 	own.begins(q, offset)
 	r.tools.request(own, q, offset)
@@ -107,12 +108,18 @@ type kept struct {
 	gaps    []time.Duration // between its events with output
 	split   tokenSplit
 	tokens  []tokenGap // between its tokens, with splitUsage
+	open    bool       // its phase is an open loop
 	good    bool       // it kept the latencies asked for, if it succeeded
 }
 
 // take counts a request as the phase's own.
 func (ph *phase) take(q *trace.Request, k *kept) {
 	ph.requests.Sent++
+	if k.open {
+		ph.byLoad[1] = true
+	} else {
+		ph.byLoad[0] = true
+	}
 	ph.lateness = append(ph.lateness, k.latency.late)
 	switch q.Outcome {
 	case trace.Succeeded:
@@ -151,23 +158,6 @@ func (ph *phase) take(q *trace.Request, k *kept) {
 			ph.output += n * microtokens
 		}
 	}
-}
-
-// any reports whether a latency is asked for.
-func (s SLO) any() bool { return s != SLO{} }
-
-// keeps reports whether a request that succeeded kept the latencies asked for. One of
-// a single token has no inter-token latency to keep; a request whose latency is not
-// known has not kept it.
-func (s SLO) keeps(q *trace.Request) bool {
-	within := func(limit time.Duration, d time.Duration, ok bool) bool { return limit <= 0 || ok && d <= limit }
-	ttft, okTTFT := q.TTFT()
-	itl, okITL := q.ITL()
-	e2e, okE2E := q.E2E()
-	if n, ok := q.OutputTokens.Get(); ok && n < 2 {
-		okITL = true
-	}
-	return within(s.TTFT, ttft, okTTFT) && within(s.ITL, itl, okITL) && within(s.E2E, e2e, okE2E)
 }
 
 // Unended counts a request that was sent in the phase and of which the log says
