@@ -434,7 +434,7 @@ var groups = [][]string{
 	{
 		reduce.TimeToFirstTokenScheduled, reduce.RequestLatencyScheduled,
 		reduce.TimeToFirstToken, reduce.TimeToFirstOutputToken, reduce.TimeToSecondToken, reduce.InterTokenLatency, reduce.RequestLatency,
-		reduce.InterChunkLatency, reduce.MaxGap, reduce.NormalizedLatency, reduce.OutputTokenThroughputPerUser, reduce.SendLateness,
+		reduce.InterTokenLatencyPooled, reduce.InterChunkLatency, reduce.MaxGap, reduce.NormalizedLatency, reduce.OutputTokenThroughputPerUser, reduce.SendLateness,
 		reduce.EnergyOfRequests, reduce.EnergyOfConversations, reduce.GPUPowerOverTime,
 	},
 }
@@ -648,6 +648,11 @@ func writeDistributions(b *printer, ph *reduce.Phase) {
 		}
 	}
 	render(b, t)
+	for _, tag := range tags(ph.Metrics) {
+		if d := ph.Metrics[tag].Distribution; d != nil && d.Coverage != nil {
+			b.item(fmt.Sprintf("%s: of %d of %d requests, the others' is not known", Title(tag), d.Coverage.Known, d.Coverage.Requests))
+		}
+	}
 }
 
 // repeats reports whether a distribution would say what another one does: in a closed loop

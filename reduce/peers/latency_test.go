@@ -79,6 +79,13 @@ func TestSGLangLatencies(t *testing.T) {
 	})
 	// 6 tokens in 3 events: 1, and then 5 in two, which are 2 of 1 s and 3 of 2 s.
 	check(t, figuresOf(t, "sglang", requests(events(0, 6, "cccd", 1, 3, 9, 9))), map[string]float64{"mean_itl_ms": 1600, "median_itl_ms": 2000, "max_itl_ms": 2000})
+	// The same, of a server that says that they are 1, 1 and 4, and none.
+	known := events(0, 6, "cccd", 1, 3, 9, 9)
+	known.ChunkTokens = true
+	for i, n := range []int32{1, 1, 4, 0} {
+		known.Chunks[i].Tokens = n
+	}
+	check(t, figuresOf(t, "sglang", requests(known)), map[string]float64{"mean_itl_ms": 1600, "median_itl_ms": 1500, "max_itl_ms": 2000})
 	// A tool call is no text, and an answer that is not streamed has its first token last.
 	check(t, figuresOf(t, "sglang", requests(events(0, 3, "tccd", 1, 2, 4, 5))), map[string]float64{"mean_ttft_ms": 2000})
 	whole := &trace.Request{LastToken: trace.Some(at(3)), Done: at(4), Outcome: trace.Succeeded, OutputTokens: trace.Some[int64](5)}
