@@ -56,6 +56,9 @@ func (env *Env) Output(opt OutputOptions) (*Output, error) {
 // OutputPath returns what -o says; "-" is standard output.
 func (env *Env) OutputPath() string { return env.output }
 
+// Force reports whether --force was given.
+func (env *Env) Force() bool { return env.force }
+
 // OutputTo opens an output by path, with the tool's --force.
 func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
 	o := &Output{Path: path, opt: opt, force: env.force, inputs: append(env.reads, env.Operands...)}
