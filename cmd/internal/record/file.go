@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -110,6 +111,8 @@ type parts struct {
 	stats  func() sample.Stats // of the run so far
 	full   func(full bool)     // told of a full disk
 
+	patience int // bytes that may wait for one; 0 is maxWaiting
+
 	n      int // files before this one
 	opened trace.Time
 	out    *cli.Output
@@ -123,7 +126,7 @@ type parts struct {
 // open begins the next file.
 func (p *parts) open() error {
 	out, err := p.env.OutputTo(p.names.path(p.n), cli.OutputOptions{
-		Binary: true, Log: true, Compress: true, FrameEvery: frameEvery, Patient: maxWaiting, Full: p.full,
+		Binary: true, Log: true, Compress: true, FrameEvery: frameEvery, Patient: cmp.Or(p.patience, maxWaiting), Full: p.full,
 	})
 	if err != nil {
 		return err
