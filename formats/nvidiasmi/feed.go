@@ -13,10 +13,11 @@ import (
 //
 // A row is placed on the steady clock by its own stamp, so that it does not
 // matter how long it waited in the pipe: nvidia-smi must run on this host, in
-// the same time zone. It was read after that stamp, before it arrived, and
-// before nvidia-smi began the device's next row: Took is the time until the
-// earlier of both, at least the stamp's resolution of a millisecond. So a row is
-// handed on when the next one has come.
+// the same time zone. It was read after that stamp, before it arrived, before
+// nvidia-smi began the device's next row, and within 100 ms, which is taken for
+// the most that a row takes: Took is the time until the earliest of these, at least
+// the stamp's resolution of a millisecond. So a row is handed on when the next
+// one has come.
 //
 // A line that cannot be read ends the feed.
 type Feed struct {
@@ -54,8 +55,10 @@ func metrics() []sample.MetricID {
 	return all
 }
 
-// stampResolution is that of nvidia-smi's timestamps, which are cut off.
-const stampResolution = time.Millisecond
+const (
+	stampResolution = time.Millisecond // of nvidia-smi's timestamps, which are cut off
+	longestRow      = 100 * time.Millisecond
+)
 
 // held is the latest row of a device.
 type held struct {
@@ -71,7 +74,7 @@ func (f *Feed) Run(ctx context.Context, in *sample.Inbox) error {
 	var latest []held
 	add := func(device int, until trace.Time) {
 		h := &latest[device]
-		took := max(min(h.arrived, until).Sub(h.at), stampResolution)
+		took := max(min(min(h.arrived, until).Sub(h.at), longestRow), stampResolution)
 		in.Add(r.head.Devices[device], h.at, took, func(row sample.Row) {
 			for i := range h.values {
 				h.values[i].set(row)

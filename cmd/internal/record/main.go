@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -95,6 +96,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		return err
 	}
 	defer src.close()
+	if src.stdin != "" {
+		env.Stdin = nil // the command gets none of it
+	}
 	if o.list {
 		return list(env.Stdout, src.devices())
 	}
@@ -193,7 +197,13 @@ func (o *options) check(env *cli.Env) (err error) {
 // list prints the devices as a table.
 func list(w io.Writer, devices []sample.Device) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "INDEX\tDEVICE\tNAME\tPCI BUS ID\tARCHITECTURE\tMIG")
+	// GPUs need no scope to be told apart.
+	scoped := slices.ContainsFunc(devices, func(d sample.Device) bool { return d.Scope != sample.ScopeGPU })
+	heading := "INDEX\tDEVICE\tNAME\tPCI BUS ID\tARCHITECTURE\tMIG"
+	if scoped {
+		heading += "\tSCOPE"
+	}
+	fmt.Fprintln(t, heading)
 	or := func(s string) string {
 		if s == "" {
 			return "?"
@@ -205,7 +215,11 @@ func list(w io.Writer, devices []sample.Device) error {
 		if d.MIG {
 			mig = "on"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", d.Index, d.ID, or(d.Name), or(d.PCIBusID), or(d.Architecture), mig)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s", d.Index, d.ID, or(d.Name), or(d.PCIBusID), or(d.Architecture), mig)
+		if scoped {
+			fmt.Fprintf(t, "\t%s", d.Scope)
+		}
+		fmt.Fprintln(t)
 	}
 	return t.Flush()
 }

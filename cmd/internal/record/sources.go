@@ -45,7 +45,13 @@ const (
 
 // openers are the kinds of --source by their names.
 var openers = map[string]opener{
-	"nvml": {"nvml: the GPUs of this host, by NVIDIA's driver", (*options).openNVML, noArgument},
+	"amd-smi":    {"amd-smi[:PROGRAM]: AMD's GPUs, by amd-smi", (*options).openAMDSMI, mayHaveArgument},
+	"dcgmi":      {"dcgmi:- or dcgmi:FIFO: what dcgmi dmon writes", piped("dcgmi", newDCGMI), needsArgument},
+	"dmon":       {"dmon:- or dmon:FIFO: what nvidia-smi dmon writes", piped("dmon", newDmon), needsArgument},
+	"hwmon":      {"hwmon[:DIRECTORY]: power meters of this host, as Grace has", (*options).openHWMon, mayHaveArgument},
+	"nvidia-smi": {"nvidia-smi:- or nvidia-smi:FIFO: what nvidia-smi --query-gpu writes", piped("nvidia-smi", newNVIDIASMI), needsArgument},
+	"nvml":       {"nvml: the GPUs of this host, by NVIDIA's driver", (*options).openNVML, noArgument},
+	"rapl":       {"rapl[:DIRECTORY]: processors and memory of this host", (*options).openRAPL, mayHaveArgument},
 }
 
 // openSources opens all that --source names.
