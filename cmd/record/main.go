@@ -17,6 +17,32 @@
 // compressed. It is written every second: a killed recorder loses no more than
 // that, and what it left can be read, as incomplete.
 //
+// --source says what is recorded, NVML if it is not given; several may be recorded
+// together (--source nvml --source rapl):
+//
+//	nvml              the GPUs of this host, by NVIDIA's driver
+//	amd-smi           AMD's GPUs, once a second, by that program (amd-smi:PROGRAM)
+//	rapl              processors and memory, by the counters under
+//	                  /sys/class/powercap (rapl:DIRECTORY), which are root's to read
+//	hwmon             power meters of Grace modules and of ACPI, by /sys/class/hwmon
+//	                  (hwmon:DIRECTORY)
+//	nvidia-smi:-      what nvidia-smi --query-gpu=timestamp,... --format=csv writes
+//	dmon:-            what nvidia-smi dmon writes
+//	dcgmi:-           what dcgmi dmon writes
+//
+// The last three read standard input, or a named pipe in the place of "-":
+//
+//	nvidia-smi --query-gpu=timestamp,index,uuid,name,driver_version,power.draw.instant,power.draw.average \
+//	    --format=csv -lms 100 | record --source nvidia-smi:- -o power.arrows
+//	nvidia-smi dmon -s puc | record --source dmon:- -o power.arrows
+//	dcgmi dmon -e 155,156,157,203 -d 100 | record --source dcgmi:- -o power.arrows
+//
+// The recording ends with the pipe if there is nothing else to record. A line that
+// cannot be read ends its source, and the recording is incomplete. Rows of
+// nvidia-smi stand where their own timestamps put them, those of the others where
+// they arrived. dmon and dcgmi know no names: the report's assumptions about a
+// sensor, which go by the GPU's name, are better founded with the first.
+//
 // The energy counter, instant and average power and the power limit are read in
 // one call per GPU and tick. What a GPU or its driver cannot say is a null, and
 // the reason stands beside it. A tick that cannot be kept is counted, not made

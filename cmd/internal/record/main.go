@@ -29,6 +29,13 @@ while a command runs, with a margin before and after it.
   record --for 30s | reduce
   record --list
 
+With --source it samples more, or other things: processors and memory (rapl),
+power meters (hwmon), AMD's GPUs (amd-smi), or what another program writes into a
+pipe (nvidia-smi:-, dmon:-, dcgmi:-).
+
+  record --source nvml --source rapl --source hwmon -o power.arrows
+  nvidia-smi dmon -s puc | record --source dmon:- -o power.arrows
+
 The command's exit status is record's.
 `
 
