@@ -90,7 +90,7 @@ func TestLinesEnd(t *testing.T) {
 func TestFromWall(t *testing.T) {
 	t.Parallel()
 	clock := trace.NewSteadyClock()
-	arrived := clock.Now()
+	arrived := clock.Now().Add(-time.Minute) // it is looked at later
 	wall := time.Unix(0, clock.Clock().Anchor.UnixNanos).Add(arrived.Sub(0))
 	for _, c := range []struct{ late, want time.Duration }{
 		{0, 0}, {20 * time.Millisecond, 20 * time.Millisecond}, {9 * time.Minute, 9 * time.Minute}, {-900 * time.Millisecond, 0},

@@ -17,6 +17,11 @@ import (
 	"wattrace/trace"
 )
 
+func TestMain(m *testing.M) {
+	os.Unsetenv("PYTHONUNBUFFERED") // Run sets it
+	os.Exit(m.Run())
+}
+
 // mi210 is what amd-smi metric -E -w 1 --gpu 0 1 --csv printed on two MI210 with
 // ROCm 6.1.2, from ROCm/amdsmi issue 38, less some of its readings.
 const mi210 = `'CTRL' + 'C' to stop watching output:
