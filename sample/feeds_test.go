@@ -18,11 +18,13 @@ func bubble() *hooks {
 	start := time.Now()
 	return &hooks{
 		now: func() trace.Time { return trace.Time(time.Since(start)) },
-		wait: func(ctx context.Context, until trace.Time) {
-			select {
-			case <-time.After(time.Duration(until) - time.Since(start)):
-			case <-ctx.Done():
-			}
+		wait: func(ctx context.Context) (func(trace.Time), func()) {
+			return func(until trace.Time) {
+				select {
+				case <-time.After(time.Duration(until) - time.Since(start)):
+				case <-ctx.Done():
+				}
+			}, func() {}
 		},
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"wattrace/trace"
 )
 
-// A lane is a thread that reads some units, one after the other, on each tick.
+// A lane is a goroutine that reads some units, one after the other, on each tick.
 // Every unit begins in a lane of its own. Those whose calls are short are then
-// put together, since to wake a thread costs more than such a call: eight GPUs
-// at 20 ms took 3.5 % of a core with a thread each. A unit whose calls turn long
+// put together, since to wake one costs more than such a call: eight GPUs
+// at 20 ms took 3.5 % of a core with one each. A unit whose calls turn long
 // leaves the others, and a call that does not return is left behind.
 type lane struct {
 	run     *run
@@ -72,9 +72,8 @@ func (l *lane) release(w *worker) {
 // done, and once more then; or until the lane has no units.
 func (l *lane) work(ctx context.Context, from trace.Time, firstTick func()) {
 	r := l.run
-	if r.thread != nil {
-		r.thread()
-	}
+	wait, done := r.wait(ctx)
+	defer done()
 	interval := trace.Time(orDefault(r.sampler.Interval, DefaultInterval))
 	limit := int64(r.sampler.MaxPending)
 	if limit == 0 {
@@ -83,7 +82,7 @@ func (l *lane) work(ctx context.Context, from trace.Time, firstTick func()) {
 	for tick := from; ; {
 		due := r.start + tick*interval
 		if firstTick == nil { // the first is made even if the end came before it
-			r.wait(ctx, due)
+			wait(due)
 			if ctx.Err() != nil {
 				l.finish(tick)
 				return
@@ -198,4 +197,16 @@ func without(units []*worker, w *worker) []*worker {
 // nextTick is the first tick after an instant.
 func (r *run) nextTick(at trace.Time) trace.Time {
 	return (at-r.start)/trace.Time(orDefault(r.sampler.Interval, DefaultInterval)) + 1
+}
+
+// goTimer waits with Go's timers.
+func goTimer(ctx context.Context, clock *trace.SteadyClock) (wait func(trace.Time), done func()) {
+	return func(until trace.Time) {
+		timer := time.NewTimer(until.Sub(clock.Now()))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}, func() {}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,7 @@ const maxPending = 128 << 10
 const endPatience = 5 * time.Second
 
 // Sampler reads the devices of its sources again and again, and takes what its
-// feeds bring. A device whose calls are slow is read by a thread of its own, so
+// feeds bring. A device whose calls are slow is read by a goroutine of its own, so
 // that it does not delay the others. Readings begin on ticks of the steady
 // clock, a whole number of intervals after the first, so that delays do not
 // add up. A tick that passes while a unit is still being read is missed and
@@ -49,9 +50,10 @@ type Sampler struct {
 
 // hooks are what a Sampler needs of its host, so that tests can stand in.
 type hooks struct {
-	now    func() trace.Time
-	wait   func(ctx context.Context, until trace.Time) // returns at until, or soon after ctx is done
-	thread func()                                      // makes the calling goroutine's thread fit for sampling
+	now func() trace.Time
+	// wait makes, for one goroutine, a function that returns at an instant, or
+	// soon after ctx is done, and one to call when it is needed no more.
+	wait func(ctx context.Context) (wait func(until trace.Time), done func())
 	// CPU time of the process and of the thread; nil where the host cannot tell.
 	processCPU, threadCPU func() time.Duration
 }
@@ -334,6 +336,8 @@ func (w *worker) read(slow bool) {
 	r := w.run
 	var cpu time.Duration
 	if r.threadCPU != nil {
+		runtime.LockOSThread() // whose CPU time is read
+		defer runtime.UnlockOSThread()
 		cpu = r.threadCPU()
 	}
 	w.scratch.Reset()
