@@ -6,8 +6,8 @@
 //
 //	power1_oem_info          scope         covers
 //	Module Power Socket N    module        CPU, GPUs and memory of a Grace module
-//	Grace Power Socket N     cpu_package   the Grace CPU with its memory
-//	CPU Power Socket N       cpu_rail      the rail of its cores; about half of Grace's
+//	Grace Power Socket N     cpu_package   the Grace socket, its memory and losses with it
+//	CPU Power Socket N       cpu_rail      the rail of its cores; with the next about half of Grace's
 //	SysIO Power Socket N     io_rail       the rail of its input and output
 //	nothing                  board         the power of the system, as the firmware has it
 //

@@ -34,11 +34,11 @@ type meter struct {
 
 var (
 	directory = regexp.MustCompile(`^hwmon(\d+)$`)
-	grace     = regexp.MustCompile(`^(Module|Grace|CPU|SysIO) Power Socket (\d+)$`)
+	grace     = regexp.MustCompile(`(?i)^(module|grace|cpu|sysio) power socket (\d+)$`)
 )
 
 var scopes = map[string]sample.Scope{
-	"Module": sample.ScopeModule, "Grace": sample.ScopeCPUPackage, "CPU": sample.ScopeCPURail, "SysIO": sample.ScopeIORail,
+	"module": sample.ScopeModule, "grace": sample.ScopeCPUPackage, "cpu": sample.ScopeCPURail, "sysio": sample.ScopeIORail,
 }
 
 // Open finds the meters.
@@ -74,7 +74,7 @@ func Open(o Options) (*Source, error) {
 		what := text(dir, "power1_oem_info")
 		m := &meter{Device: sample.Device{Host: host, Source: sample.HWMon, Name: cmp.Or(what, "Total power")}}
 		if match := grace.FindStringSubmatch(what); match != nil {
-			m.Scope = scopes[match[1]]
+			m.Scope = scopes[strings.ToLower(match[1])]
 			m.Index, _ = strconv.Atoi(match[2])
 			m.Module = fmt.Sprintf("%s:socket%s", host, match[2])
 		} else if what == "" {

@@ -72,7 +72,7 @@ func TestGrace(t *testing.T) {
 			dir+"device/power1_average_interval", "50")
 	}
 	write(t, root,
-		"hwmon10/name", "power_meter", "hwmon10/power1_oem_info", "Module Power Socket 1", "hwmon10/power1_average", "612345678",
+		"hwmon10/name", "power_meter", "hwmon10/power1_oem_info", "Module Power socket 1", "hwmon10/power1_average", "612345678",
 		"hwmon9/name", "amdgpu", "hwmon9/power1_average", "1",
 		"hwmon8/name", "power_meter", "hwmon8/power1_oem_info", "DRAM Power Socket 0", "hwmon8/power1_average", "1",
 		"hwmon7/name", "nvme", "hwmon7/temp1_input", "1",
@@ -91,7 +91,7 @@ func TestGrace(t *testing.T) {
 		`hwmon:H:0 cpu_rail 0 "CPU Power Socket 0 (average of 50 ms)" H:socket0`,
 		`hwmon:H:0 io_rail 0 "SysIO Power Socket 0 (average of 50 ms)" H:socket0`,
 		`hwmon:H:0 board 0 "Total power" `,
-		`hwmon:H:1 module 1 "Module Power Socket 1" H:socket1`,
+		`hwmon:H:1 module 1 "Module Power socket 1" H:socket1`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
