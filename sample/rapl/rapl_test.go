@@ -194,6 +194,25 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestPermission: what root alone may read is an error that says so.
+func TestPermission(t *testing.T) {
+	tr := newTree(t)
+	tr.zone("intel-rapl:0", "package-0", 7e6, 1e12)
+	path := filepath.Join(tr.root, "intel-rapl:0", "energy_uj")
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := os.Open(path); err == nil {
+		f.Close()
+		t.Skip("root may read everything")
+	}
+	if _, err := Open(Options{Root: tr.root}); !errors.Is(err, fs.ErrPermission) {
+		t.Error(err)
+	}
+	tr.zone("intel-rapl:1", "package-1", 7e6, 1e12)
+	want(t, read(tr.open(), 2), "energy_joules=NO_PERMISSION", 0.0)
+}
+
 func TestNone(t *testing.T) {
 	tr := newTree(t)
 	for _, root := range []string{tr.root, filepath.Join(tr.root, "none")} {
