@@ -422,8 +422,7 @@ func TestHole(t *testing.T) {
 	device := sample.Device{ID: "GPU-0", Source: sample.NVML, Scope: sample.ScopeGPU}
 	clock := trace.NewSteadyClock()
 	var told []bool
-	var code int
-	code = cli.Main(t.Context(), cli.Tool{Name: "record", Output: true, Action: func(_ context.Context, env *cli.Env, _ *ucli.Context) error {
+	code := cli.Main(t.Context(), cli.Tool{Name: "record", Output: true, Action: func(_ context.Context, env *cli.Env, _ *ucli.Context) error {
 		p := &parts{
 			env: env, names: names{pattern: path}, clock: clock, clocks: clock.Snapshot, stats: func() sample.Stats { return sample.Stats{} },
 			head: telemetry.Head{Clock: clock.Clock(), Devices: []sample.Device{device}}, patience: 20 << 10,
