@@ -60,6 +60,9 @@ func Lines(ctx context.Context, r io.Reader, name string, now func() trace.Time,
 			return nil
 		}
 		text := bytes.TrimRight(l.text, " \t\r\n")
+		if len(bytes.TrimSpace(text)) == 0 { // white space of other kinds
+			text = nil
+		}
 		switch {
 		case l.err == nil && len(text) == 0:
 			continue

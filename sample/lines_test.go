@@ -19,7 +19,7 @@ func TestLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
 		go func() {
-			io.WriteString(w, "a\n\nb \r\n")
+			io.WriteString(w, "a\n\n\v\u00a0\nb \r\n")
 			time.Sleep(time.Second)
 			io.WriteString(w, "c")
 			time.Sleep(time.Second)

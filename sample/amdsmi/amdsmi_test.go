@@ -202,6 +202,27 @@ func TestParseFaults(t *testing.T) {
 	}
 }
 
+// FuzzParse: whatever is printed, a reading is of values that its metrics can
+// have.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{mi210, radeon, "[\n{\"gpu\": 0, \"power\": {\"socket_power\": 1}}\n]\n", "gpu,socket_power\n0,1\n", "\v\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p := &parser{host: "H"}
+		sample.Lines(t.Context(), strings.NewReader(text+"\n"), "amd-smi", func() trace.Time { return 0 }, func(line []byte, _ trace.Time) error {
+			return p.line(line, func(g gpu) {
+				for _, v := range g.values {
+					cold := v.id == sample.TemperatureCelsius || v.id == sample.MemoryTemperatureCelsius
+					if v.number != v.number || v.number < 0 && !cold || v.number > 1e300 {
+						t.Errorf("%v: %v", v.id, v.number)
+					}
+				}
+			})
+		})
+	})
+}
+
 // program writes a program that stands for amd-smi.
 func program(t *testing.T, script string) *Feed {
 	t.Helper()

@@ -163,6 +163,34 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// FuzzTables: whatever comes, a row is of values that its metrics can have.
+func FuzzTables(f *testing.F) {
+	for _, text := range []string{
+		"# gpu pwr mtemp fb\n# Idx W C MB\n0 87 -9 1\n\v\n", "#Date Time gpu pwr\n#YYYYMMDD HH:MM:SS Idx W\n20240104 13:54:35 0 87\n",
+		"#Entity POWER FBUSD DVCCTR\nID\nGPU 0 1.5 2 4\n\v\nGPU 1 N/A 2 4\n",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, create := range []newFeed{NewDmon, NewDCGMI} {
+			p := create(nil, "-", trace.NewSteadyClock()).parser(trace.NewSteadyClock())
+			sample.Lines(t.Context(), strings.NewReader(text+"\n"), "-", func() trace.Time { return 0 }, func(line []byte, at trace.Time) error {
+				r, ok, err := p.line(string(line), at)
+				if ok && err == nil && r.took < 0 {
+					t.Errorf("took %v", r.took)
+				}
+				for _, v := range r.values {
+					cold := v.id == sample.TemperatureCelsius || v.id == sample.MemoryTemperatureCelsius
+					if v.number != v.number || v.number < 0 && !cold {
+						t.Errorf("%v: %v", v.id, v.number)
+					}
+				}
+				return err
+			})
+		}
+	})
+}
+
 // TestInfo: the recording has a column for all that a table can bring.
 func TestInfo(t *testing.T) {
 	t.Parallel()
