@@ -81,9 +81,9 @@ func TestDmonTimes(t *testing.T) {
 	line := func(t time.Time, watts int) string {
 		return fmt.Sprintf(" %s      0   %d\n", t.Local().Format("20060102   15:04:05"), watts)
 	}
-	now := time.Now()
+	now := time.Now() // the third row's second may be the next: a busy machine has time
 	header := "#Date       Time        gpu    pwr\n#YYYYMMDD   HH:MM:SS    Idx      W\n"
-	rows, b, err := run(t, NewDmon, header+line(now.Add(-9*time.Second), 100)+line(now.Add(-8*time.Second), 110)+line(now, 120)+line(now.Add(-9*time.Second), 130))
+	rows, b, err := run(t, NewDmon, header+line(now.Add(-9*time.Second), 100)+line(now.Add(-8*time.Second), 110)+line(now.Add(time.Second-1), 120)+line(now.Add(-9*time.Second), 130))
 	if err != nil {
 		t.Fatal(err)
 	}
