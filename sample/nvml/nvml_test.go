@@ -282,7 +282,7 @@ func TestTookIsOfTheFastCall(t *testing.T) {
 	state := publish(t)
 	s := open(t)
 	const delay = 30 * time.Millisecond
-	state.SetDelay(0, delay)
+	state.SetDelay(0, sim.CallFields, delay)
 	if _, _, took := read(s, 0, false); took < delay {
 		t.Errorf("took %v with a delay of %v", took, delay)
 	}
