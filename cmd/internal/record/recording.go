@@ -37,6 +37,7 @@ type recording struct {
 
 // health is how the readings of a device went.
 type health struct {
+	gpu          bool    // of scope gpu
 	rows, failed int64   // failed: neither power nor energy
 	status       string  // of the latest that failed
 	watts        float64 // latest
@@ -120,6 +121,7 @@ func (r *recording) count(b *sample.Batch) {
 	for i, d := range b.Device {
 		h := &r.devices[d]
 		h.rows++
+		h.gpu = b.Devices[d].Scope == sample.ScopeGPU
 		watts, power := b.Float(sample.PowerWatts, i)
 		_, energy := b.Float(sample.EnergyJoules, i)
 		if power {
@@ -138,9 +140,21 @@ func (r *recording) progress() string {
 	defer r.mu.Unlock()
 	watts := 0.0
 	for _, h := range r.devices {
-		watts += h.watts
+		if h.gpu {
+			watts += h.watts
+		}
 	}
-	return fmt.Sprintf("%v, %s, %d rows, %.0f W", r.sampler.Clock.Now().Sub(0).Round(time.Second), gpus(len(r.devices)), r.rows, watts)
+	return fmt.Sprintf("%v, %s, %d rows, %.0f W", r.sampler.Clock.Now().Sub(0).Round(time.Second), gpus(r.gpus()), r.rows, watts)
+}
+
+// gpus counts the GPUs that have readings.
+func (r *recording) gpus() (n int) {
+	for _, h := range r.devices {
+		if h.gpu {
+			n++
+		}
+	}
+	return n
 }
 
 func gpus(n int) string {
@@ -157,7 +171,7 @@ func (r *recording) summarise() {
 		return fmt.Sprintf("%v (%.1f %%)", d.Round(100*time.Microsecond), 100*d.Seconds()/max(r.length.Seconds(), 1e-9))
 	}
 	r.env.Summaryf("%d rows of %s in %v, %d of %d ticks missed, jitter p99 %v, inside the driver %s, own CPU %s",
-		s.Rows, gpus(len(r.devices)), r.length.Round(time.Millisecond), s.Missed, s.Ticks+s.Missed,
+		s.Rows, gpus(r.gpus()), r.length.Round(time.Millisecond), s.Missed, s.Ticks+s.Missed,
 		s.LatenessP99.Round(time.Microsecond), share(s.Read), share(s.CPU))
 }
 
