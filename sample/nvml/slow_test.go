@@ -126,7 +126,7 @@ func activity(s *Source, unit int) (got []float64, status string) {
 func TestGPM(t *testing.T) {
 	state := publish(t)
 	setFurther(state, 0)
-	setFurther(state, 1) // MIG: NVML has it by instance
+	setFurther(state, 1) // MIG: NVML has it by instance, and what the plain call gives is of no use
 	s := open(t)
 	check := func(want []float64, wantStatus string) {
 		t.Helper()
@@ -154,6 +154,7 @@ func TestGPM(t *testing.T) {
 	wait()
 	check(nil, lacks("TIMEOUT", sample.GraphicsActivity, sample.SMActivity, sample.SMOccupancy, sample.TensorActivity))
 
+	read(s, 1, false)
 	if got, status := activity(s, 1); got != nil || !strings.HasSuffix(status, lacks("NOT_SUPPORTED", further[13:]...)) {
 		t.Error("MIG:", got, status)
 	}
@@ -172,6 +173,9 @@ func grace(t *testing.T) (root string) {
 		"devices/system/node/node2/cpulist":                         "\n",
 		"bus/pci/devices/0009:01:00.0/numa_node":                    "1\n",
 		"devices/system/cpu/cpu0/topology/physical_package_id":      "0\n",
+		"bus/pci/devices/0002:01:00.0/numa_node":                    "3\n",
+		"devices/system/node/node3/cpulist":                         "144\n",
+		"devices/system/cpu/cpu144/topology/physical_package_id":    "-1\n",
 		"bus/pci/devices/0000:5b:00.0/unrelated":                    "1\n",
 		"devices/system/node/node0/cpulist":                         "0-71\n",
 		"devices/system/cpu/cpu143/topology/physical_package_id":    "5\n",
@@ -202,6 +206,7 @@ func TestSocket(t *testing.T) {
 	check("00000009:01:00.0", "h:socket5")
 	check("00000000:3B:00.0", "") // at no node
 	check("00010009:01:00.0", "") // at a node without CPUs
+	check("00000002:01:00.0", "") // at a CPU without a package
 	check("00000000:5B:00.0", "")
 	check("../../etc", "")
 	check("", "")
@@ -549,9 +554,17 @@ func TestHangingCall(t *testing.T) {
 		}
 	}
 	state.SetDelay(0, sim.CallFields, 0)
+	<-gone
+	// As soon as it can be, NVML is initialised anew.
+	epoch := func() int { s.calls.RLock(); defer s.calls.RUnlock(); return s.epoch }
+	for deadline := time.Now().Add(5 * time.Second); epoch() == 0; time.Sleep(20 * time.Millisecond) {
+		read(s, 1, false)
+		if got, _, _ := read(s, 2, false); time.Now().After(deadline) {
+			t.Fatal("NVML was not initialised anew:", got)
+		}
+	}
 	state.SetFault(1, sim.CallFields, 0)
 	state.SetFault(1, sim.CallHandle, 0)
-	<-gone
 	for unit := range 3 {
 		awaitReading(t, s, unit, 5*time.Second)
 	}

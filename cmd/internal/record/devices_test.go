@@ -77,6 +77,8 @@ func TestChoose(t *testing.T) {
 	check("cuda", 2, 0)
 	cuda("MIG-b1,2")
 	refuse("cuda", "2 is there already")
+	cuda("2,MIG-b1")
+	refuse("cuda", "MIG-b1 is there already")
 	cuda("")
 	refuse("cuda", "CUDA_VISIBLE_DEVICES=: a CUDA program sees no GPU")
 	cuda("0,0")
@@ -94,6 +96,9 @@ func TestChoose(t *testing.T) {
 	check("cuda", 0, 1)
 	cuda("GPU-b")
 	check("cuda", 2)
+	c.GPUs = []sample.Device{{Index: 0}, {Index: 1}}
+	cuda("0,1")
+	refuse("cuda", "CUDA numbers GPUs of several models by speed")
 	c.GPUs = nil
 	refuse("0", "no GPU is")
 }

@@ -642,10 +642,11 @@ func TestEvents(t *testing.T) {
 
 func TestChosenDevices(t *testing.T) {
 	n := newNode(t)
+	n.state.Set(1, sim.MemoryMilliwatts, 50500)
 	n.want(n.run("--for", "100ms", "--devices", "3b:00.0", "-o", "power.arrows"), 0, "rows of 1 GPU in")
 	c := n.read("power.arrows")
-	if c.perDevice["GPU-1"] < 2 || len(c.perDevice) != 1 || len(c.head.Devices) != 1 {
-		t.Error(c.perDevice)
+	if c.perDevice["GPU-1"] < 2 || len(c.perDevice) != 1 || len(c.head.Devices) != 2 || c.head.Devices[1].Scope != sample.ScopeGPUMemory {
+		t.Error(c.perDevice, c.head.Devices)
 	}
 	p := n.command("--list", "--devices", "cuda")
 	p.Env = append(p.Env, "CUDA_VISIBLE_DEVICES=GPU-0,-1,1")

@@ -679,7 +679,7 @@ result nvmlGpmSampleGet(handle d, struct sample *s)
 	result r = check(d, CALL_GPM_SAMPLE);
 	if (r)
 		return r;
-	if (d->mig > 0 || !has(d, GRAPHICS_PERMILLE))
+	if (!has(d, GRAPHICS_PERMILLE))
 		return NOT_SUPPORTED;
 	s->device = d;
 	s->at = nanos(CLOCK_MONOTONIC);
