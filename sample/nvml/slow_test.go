@@ -569,3 +569,71 @@ func TestHangingCall(t *testing.T) {
 		awaitReading(t, s, unit, 5*time.Second)
 	}
 }
+
+// TestInstantScope has a module with one power sensor, as Grace's.
+func TestInstantScope(t *testing.T) {
+	state := publish(t)
+	state.Set(0, sim.ModuleInstantMilliwatts, 5000)
+	s := open(t)
+	b := readUnit(s, 0, false)
+	if diff := cmp.Diff(map[string]any{"power_watts": 5.0, "power_instant_watts": 5.0}, values(b, 1)); diff != "" || b.Status[1] != "" {
+		t.Error(diff, b.Status)
+	}
+}
+
+// TestReadWhileInitialising has NVML away for as long as that takes.
+func TestReadWhileInitialising(t *testing.T) {
+	publish(t)
+	s := open(t)
+	s.calls.Lock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if got, status, _ := read(s, 0, true); len(got) != 0 || !strings.HasPrefix(status, "energy_joules=UNINITIALIZED") {
+			t.Error(got, status)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Error("the reading waits")
+	}
+	s.calls.Unlock()
+	<-done
+}
+
+// TestInitialisedOnce has several GPUs find that NVML is gone.
+func TestInitialisedOnce(t *testing.T) {
+	publish(t)
+	s := open(t)
+	s.reopen(0, 0)
+	s.reopen(0, 0)
+	s.reopen(1, time.Hour)
+	if s.epoch != 1 {
+		t.Error(s.epoch)
+	}
+	check(t, s, false, fast(), "")
+}
+
+// TestCloseDuringAHangingCall does not wait for it.
+func TestCloseDuringAHangingCall(t *testing.T) {
+	state := publish(t)
+	s := open(t)
+	state.SetDelay(0, sim.CallFields, 2*patience)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		read(s, 0, false)
+	}()
+	time.Sleep(50 * time.Millisecond)
+	err := s.Close()
+	select {
+	case <-done:
+		t.Error("waited")
+	default:
+	}
+	if err == nil || err.Error() != "NVML: nvmlShutdown: TIMEOUT" {
+		t.Error(err)
+	}
+	<-done
+}
