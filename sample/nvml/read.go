@@ -200,7 +200,8 @@ func (s *Source) readFast(g *gpu, rows []sample.Row) (lost nvml.Return) {
 	for k, f := range fastFields {
 		v[k].set(rows[0], f.metric)
 	}
-	s.headline(g, v[fieldAverage], v[fieldInstant]).set(rows[0], sample.PowerWatts)
+	headline := s.headline(g, v[fieldAverage], v[fieldInstant])
+	headline.set(rows[0], sample.PowerWatts)
 	for k := 1; k < len(g.scopes); k++ {
 		sc := &g.scopes[k]
 		instant, average := reading{code: nvml.ERROR_NOT_SUPPORTED}, reading{code: nvml.ERROR_NOT_SUPPORTED}
@@ -218,6 +219,9 @@ func (s *Source) readFast(g *gpu, rows []sample.Row) (lost nvml.Return) {
 			average = instant
 		}
 		average.set(rows[k], sample.PowerWatts)
+	}
+	if isGone(headline.code) { // which the call as a whole need not say
+		return headline.code
 	}
 	return nvml.SUCCESS
 }

@@ -502,6 +502,11 @@ func TestStaleHandle(t *testing.T) {
 	}
 	state.SetFault(0, sim.CallFields, 0)
 	check(t, s, false, fast(), "")
+	// A driver may say it of each field alone.
+	state.SetFault(0, sim.FieldAverage, 15)
+	if _, status, _ := read(s, 0, false); status != "power_average_watts=GPU_IS_LOST,power_watts=GPU_IS_LOST" || !s.gpus[0].down.Load() {
+		t.Error(status)
+	}
 }
 
 // TestSimulatorComesBack has all GPUs lost, and others of the same names then:
