@@ -8,7 +8,8 @@ import (
 
 // Batch is a set of readings in columns: row i is one reading of one device.
 // The zero Batch with Devices set is empty and ready. Readings of one device
-// are in the order of time; those of several devices may interleave.
+// are in the order of time, but for events, which may stand before a reading
+// that had begun; those of several devices may interleave.
 type Batch struct {
 	Devices []Device // what Device indexes; shared; it only ever grows in a recording
 

@@ -333,3 +333,30 @@ func TestLanes(t *testing.T) {
 		}
 	}
 }
+
+// TestFeedOfASourcesDevice has an event of a device that a source reads: it is
+// the same device.
+func TestFeedOfASourcesDevice(t *testing.T) {
+	feed := feedFunc(func(ctx context.Context, in *Inbox) error {
+		in.Announce(Device{ID: "else"})
+		in.Add(Device{Index: 1}, 1, 0, func(r Row) { r.SetUint(XIDError, 79) })
+		in.Add(Device{ID: "else"}, 2, 0, func(r Row) { r.SetUint(XIDError, 80) })
+		<-ctx.Done()
+		return nil
+	})
+	got := map[int32]uint64{}
+	_, _, err := runFor(t, &Sampler{Sources: []Source{&fakeSource{n: 2}}, Feeds: []Feed{feed}}, 10*ms, func(b *Batch) error {
+		for i := range b.Len() {
+			if xid, ok := b.Uint(XIDError, i); ok {
+				got[b.Device[i]] = xid
+			}
+		}
+		if len(b.Devices) > 3 {
+			t.Error("devices", b.Devices)
+		}
+		return nil
+	})
+	if diff := gocmp.Diff(map[int32]uint64{1: 79, 2: 80}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}

@@ -84,7 +84,7 @@ var Metrics = [NumMetrics]Metric{
 	PowerWatts:         {"power_watts", "W", Gauge, Float64, false, "the device's headline power: the average field where there is one, else the instant field"},
 	PowerInstantWatts:  {"power_instant_watts", "W", Gauge, Float64, false, "power over the sensor's own short window (NVML field 186)"},
 	PowerAverageWatts:  {"power_average_watts", "W", Gauge, Float64, false, "power averaged by the device over about one second (NVML field 185)"},
-	EnergyJoules:       {"energy_joules", "J", Counter, Float64, false, "energy since the driver was loaded (NVML field 83)"},
+	EnergyJoules:       {"energy_joules", "J", Counter, Float64, false, "energy since the driver was loaded (NVML field 83; of scope module 191)"},
 	GPUUtilization:     {"gpu_utilization", "1", Gauge, Float64, true, "share of the device's own sample period in which a kernel ran"},
 	MemoryUtilization:  {"memory_utilization", "1", Gauge, Float64, true, "share of the device's own sample period in which memory was read or written"},
 	MemoryUsedBytes:    {"memory_used_bytes", "By", Gauge, Uint64, true, "device memory in use"},
@@ -106,8 +106,8 @@ var Metrics = [NumMetrics]Metric{
 	PCIeReceivedBytes:    {"pcie_received_bytes", "By", Counter, Uint64, true, "bytes that it received over PCIe (NVML field 198); may wrap"},
 	NVLinkSentBytes:      {"nvlink_sent_bytes", "By", Counter, Uint64, true, "payload bytes sent over all NVLinks (NVML field 138)"},
 	NVLinkReceivedBytes:  {"nvlink_received_bytes", "By", Counter, Uint64, true, "payload bytes received over all NVLinks (NVML field 139)"},
-	ECCCorrectedErrors:   {"ecc_corrected_errors", "1", Counter, Uint64, true, "memory errors corrected since the driver was loaded"},
-	ECCUncorrectedErrors: {"ecc_uncorrected_errors", "1", Counter, Uint64, true, "memory errors detected and not corrected since the driver was loaded"},
+	ECCCorrectedErrors:   {"ecc_corrected_errors", "1", Counter, Uint64, true, "memory errors corrected since the driver was loaded (NVML field 3)"},
+	ECCUncorrectedErrors: {"ecc_uncorrected_errors", "1", Counter, Uint64, true, "memory errors detected and not corrected since the driver was loaded (NVML field 4)"},
 
 	// Shares of the time since the reading before: NVML's GPM, DCGM's profiling fields.
 	GraphicsActivity: {"graphics_activity", "1", Gauge, Float64, true, "share of time in which a compute or graphics engine was active (GPM 1, DCGM 1001)"},
@@ -116,8 +116,8 @@ var Metrics = [NumMetrics]Metric{
 	TensorActivity:   {"tensor_activity", "1", Gauge, Float64, true, "share of cycles in which a tensor pipe was active (GPM 5, DCGM 1004)"},
 	DRAMActivity:     {"dram_activity", "1", Gauge, Float64, true, "share of the peak memory bandwidth in use (GPM 10, DCGM 1005)"},
 
-	PowerSmoothing:   {"power_smoothing", "", Mask, Uint64, true, "power smoothing of Blackwell: bit 0 enabled (NVML field 246), bit 1 privileged, bits 8 to 15 the active preset profile"},
-	WorkloadProfiles: {"workload_profiles", "", Mask, Uint64, true, "workload power profiles in force, a bit each (nvmlDeviceWorkloadPowerProfileGetCurrentProfiles)"},
+	PowerSmoothing:   {"power_smoothing", "", Mask, Uint64, true, "power smoothing of Blackwell: bit 0 enabled (NVML field 251), bit 1 the recorder may set it (252), bits 8 to 15 the active preset profile (264), 255 where that is unknown"},
+	WorkloadProfiles: {"workload_profiles", "", Mask, Uint64, true, "the first 64 of the workload power profiles in force, a bit each (nvmlDeviceWorkloadPowerProfileGetCurrentProfiles)"},
 	XIDError:         {"xid_error", "", Event, Uint64, false, "XID of a critical error of the driver, at its time"},
 
 	// Of scope server.

@@ -169,6 +169,7 @@ type run struct {
 	batch   *Batch        // for the sink
 	inbox   *Batch        // the spare one
 	devices int           // of the sources
+	fed     []int         // places in the batch of the devices of the inbox
 	rows    atomic.Int64
 	cpu     time.Duration // of the process at the start
 }
@@ -378,30 +379,27 @@ func (w *worker) take() *Batch {
 // flush gives the sink what has come, in the order of time.
 func (r *run) flush(sink func(*Batch) error) error {
 	type place struct {
-		from *Batch
-		row  int
-		base int // of the batch's devices
+		from   *Batch
+		row    int
+		device int // place in the batch's devices
 	}
 	var rows []place
-	add := func(b *Batch, base int) {
-		for i := range b.Len() {
-			rows = append(rows, place{b, i, base})
-		}
-	}
 	taken := 0
 	for _, w := range r.workers {
 		b := w.take()
 		taken += b.Len()
-		add(b, 0)
+		for i := range b.Len() {
+			rows = append(rows, place{b, i, int(b.Device[i])})
+		}
 	}
+	defer r.pending.Add(-int64(taken))
 	fed := r.sampler.Inbox.take(r.inbox)
 	r.inbox = fed
-	add(fed, r.devices)
-	defer r.pending.Add(-int64(taken))
-	if known := r.devices + len(fed.Devices); known > len(r.batch.Devices) {
-		grown := slices.Clone(r.batch.Devices)
-		r.batch.Devices = append(grown, fed.Devices[len(grown)-r.devices:]...)
-	} else if len(rows) == 0 {
+	grown := r.know(fed.Devices)
+	for i := range fed.Len() {
+		rows = append(rows, place{fed, i, r.fed[fed.Device[i]]})
+	}
+	if len(rows) == 0 && !grown {
 		return nil
 	}
 	slices.SortStableFunc(rows, func(a, b place) int {
@@ -409,10 +407,27 @@ func (r *run) flush(sink func(*Batch) error) error {
 	})
 	r.batch.Reset()
 	for _, p := range rows {
-		r.batch.AppendFrom(p.from, p.row, p.base+int(p.from.Device[p.row]))
+		r.batch.AppendFrom(p.from, p.row, p.device)
 	}
 	r.rows.Add(int64(len(rows)))
 	return sink(r.batch)
+}
+
+// know finds the places of the inbox's devices. A feed may have rows of a
+// source's device, as the errors of a GPU: others join the batch's devices.
+func (r *run) know(fed []Device) (grown bool) {
+	for _, d := range fed[len(r.fed):] {
+		i := slices.Index(r.batch.Devices[:r.devices], d)
+		if i < 0 {
+			if !grown {
+				r.batch.Devices, grown = slices.Clone(r.batch.Devices), true // the sink may have kept them
+			}
+			i = len(r.batch.Devices)
+			r.batch.Devices = append(r.batch.Devices, d)
+		}
+		r.fed = append(r.fed, i)
+	}
+	return grown
 }
 
 // stats sums up.

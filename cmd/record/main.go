@@ -1,5 +1,6 @@
 // Record samples the GPUs of this host into a telemetry recording: power,
-// energy counter, limits, clocks, temperature, utilisation, memory.
+// energy counter, limits, and more slowly clocks and what holds them down,
+// temperatures, utilisation, memory, bus traffic, errors.
 //
 //	$ record -o power.arrows -- replay -o requests.jsonl --url http://server:8000 trace.jsonl
 //	$ reduce requests.jsonl power.arrows
@@ -11,6 +12,11 @@
 //
 //	$ record --for 30s | reduce
 //	$ record --list
+//
+// GPUs that are not chosen are only asked who they are. For the very GPUs that a
+// server of the same environment uses:
+//
+//	$ record --devices cuda -o power.arrows --for 30s
 //
 // The recording is an Arrow IPC stream (schema wattrace.telemetry/1), on
 // standard output or in -o FILE; in a FILE whose name ends in .zst it is
@@ -83,8 +89,13 @@
 // sensor, which go by the GPU's name, are better founded with the first.
 //
 // The energy counter, instant and average power and the power limit are read in
-// one call per GPU and tick. What a GPU or its driver cannot say is a null, and
-// the reason stands beside it. A tick that cannot be kept is counted, not made
+// one call per GPU and tick, of the GPU and, where NVML has them, of its memory
+// and of the module that it is on, as devices of their own. What a GPU or its
+// driver cannot say is a null, and the reason stands beside it: each time, but of
+// slow metrics that it has never had once. A GPU that falls off the bus is looked
+// for once a second, and its readings go on when it is back. A critical error of
+// the driver (XID) is a row of its GPU. record --list shows what each GPU can tell,
+// and tells now. A tick that cannot be kept is counted, not made
 // up for. The last line on standard error says how it went: rows, missed ticks,
 // jitter (how late the scans began), time inside the driver's calls, and record's
 // own CPU time.
@@ -100,8 +111,10 @@
 //	--control PATH        Unix socket for readings and marks on demand
 //	--ready FILE          is there while the recording runs
 //	--source NAME[:ARG]   what to record, several of them if it is repeated (nvml)
+//	--devices LIST        the GPUs to record (all): indexes, UUIDs or their beginnings,
+//	                      PCI addresses, or cuda: what CUDA_VISIBLE_DEVICES says
 //	--nvml-library PATH   NVML, if it is not the driver's libnvidia-ml.so.1
-//	--list                print the GPUs and exit
+//	--list                print the GPUs, what each can tell and tells now, and exit
 //	-o FILE, --force      write to FILE; replace it if it exists
 //	-q                    no progress, no last line
 //

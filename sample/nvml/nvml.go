@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/dl"
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -14,22 +18,54 @@ import (
 	"wattrace/sample"
 )
 
-// Source reads all GPUs of the host. Different devices may be read at once.
+// Source reads GPUs of the host. Different units may be read at once.
 type Source struct {
 	api     nvml.Interface
 	have    functions
 	info    sample.Info
-	devices []device
+	gpus    []*gpu          // each a unit
+	devices []sample.Device // of all units, in order
+
+	// calls is held for reading in every call of NVML, and for writing while
+	// it is shut down and initialised. It is only ever tried: a call that does
+	// not return must hold up no other GPU.
+	calls    sync.RWMutex
+	epoch    int // how often NVML was initialised anew; handles are of one; guarded by calls, as are the next
+	closed   bool
+	reopened time.Time     // when that was last
+	set      nvml.EventSet // of the one feed of events, which alone sets it under a read lock; nil is none
+
+	reopening atomic.Bool    // someone waits to hold calls alone: who holds it for long lets go
+	returned  atomic.Int64   // how often a GPU, or NVML, came back
+	seekers   sync.WaitGroup // look for lost GPUs
 }
 
 var _ sample.Source = (*Source)(nil)
 
-// device is one GPU.
-type device struct {
-	sample.Device
+// gpu is one GPU with its scopes. Only the thread that reads it uses it, with
+// Source.calls held, but for what says otherwise.
+type gpu struct {
+	sample.Device // of scope GPU; constant
+	handle        nvml.Device
+	epoch         int         // what Source.epoch was at handle
+	lost          nvml.Return // why there is no handle; SUCCESS if there is
+	worked        bool        // the handle has been good
+
+	scopes []scope           // that of the GPU comes first; constant
+	fields []nvml.FieldValue // of the fast call, reused
+	slow   slowSet
+	gpm    gpm
+
+	down    atomic.Bool  // the latest reading found the GPU lost
+	sought  time.Time    // when it was last looked for
+	seeking atomic.Bool  // it is being looked for
+	found   chan foundAs // what came of that
+}
+
+// foundAs is a handle of a GPU that was lost.
+type foundAs struct {
 	handle nvml.Device
-	lost   nvml.Return       // why there is no handle; SUCCESS if there is
-	fields []nvml.FieldValue // of one call, reused
+	epoch  int
 }
 
 // functions says which optional functions the library has.
@@ -37,6 +73,7 @@ type functions struct {
 	fieldValues, totalEnergy, powerUsage, enforcedLimit                    bool
 	utilization, memory, temperature, clock, eventReasons, throttleReasons bool
 	pciInfo, architecture, migMode, driverVersion, nvmlVersion             bool
+	handleByUUID, boardOfInstance, mps, gpm, profiles, events              bool
 }
 
 // Open loads NVML and finds the GPUs. A GPU that cannot be opened is a device
@@ -54,30 +91,63 @@ func Open(o Options) (*Source, error) {
 		return nil, &Error{"nvmlInit", codeName(ret)}
 	}
 	s := &Source{api: api, have: lookUp(api)}
-	s.info = sample.Info{API: "NVML"}
+	if err := s.find(&o); err != nil {
+		api.Shutdown()
+		return nil, err
+	}
+	return s, nil
+}
+
+// find opens the GPUs that are chosen.
+func (s *Source) find(o *Options) error {
+	s.info = sample.Info{Source: sample.NVML, API: "NVML"}
 	if s.have.driverVersion {
-		if v, ret := api.SystemGetDriverVersion(); ret == nvml.SUCCESS {
+		if v, ret := s.api.SystemGetDriverVersion(); ret == nvml.SUCCESS {
 			s.info.Driver = text(v)
 		}
 	}
 	if s.have.nvmlVersion {
-		if v, ret := api.SystemGetNVMLVersion(); ret == nvml.SUCCESS {
+		if v, ret := s.api.SystemGetNVMLVersion(); ret == nvml.SUCCESS {
 			s.info.API = "NVML " + text(v)
 		}
 	}
-	n, ret := api.DeviceGetCount()
+	n, ret := s.api.DeviceGetCount()
 	if ret != nvml.SUCCESS {
-		api.Shutdown()
-		return nil, &Error{"nvmlDeviceGetCount", codeName(ret)}
+		return &Error{"nvmlDeviceGetCount", codeName(ret)}
 	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost"
 	}
+	inventory := Inventory{Board: s.board}
 	for i := range n {
-		s.devices = append(s.devices, s.open(i, host))
+		g := s.identify(i, host)
+		s.gpus = append(s.gpus, g)
+		inventory.GPUs = append(inventory.GPUs, g.Device)
 	}
-	return s, nil
+	if o.Choose != nil {
+		chosen, err := o.Choose(inventory)
+		if err != nil {
+			return err
+		}
+		all := s.gpus
+		s.gpus = nil
+		for _, i := range slices.Sorted(slices.Values(chosen)) {
+			s.gpus = append(s.gpus, all[i])
+		}
+	}
+	root := o.Root
+	if root == "" {
+		root = "/"
+	}
+	for _, g := range s.gpus {
+		s.open(g, root)
+		for _, sc := range g.scopes {
+			s.devices = append(s.devices, sc.device)
+		}
+	}
+	s.info.Metrics = s.metrics()
+	return nil
 }
 
 // checkLibrary loads the library and makes sure that it has what Open and
@@ -118,11 +188,20 @@ func lookUp(api nvml.Interface) functions {
 		eventReasons:    has("nvmlDeviceGetCurrentClocksEventReasons"),
 		throttleReasons: has("nvmlDeviceGetCurrentClocksThrottleReasons"),
 		// go-nvml takes the newest of these that is there.
-		pciInfo:       has("nvmlDeviceGetPciInfo", "nvmlDeviceGetPciInfo_v2", "nvmlDeviceGetPciInfo_v3"),
-		architecture:  has("nvmlDeviceGetArchitecture"),
-		migMode:       has("nvmlDeviceGetMigMode"),
-		driverVersion: has("nvmlSystemGetDriverVersion"),
-		nvmlVersion:   has("nvmlSystemGetNVMLVersion"),
+		pciInfo:         has("nvmlDeviceGetPciInfo", "nvmlDeviceGetPciInfo_v2", "nvmlDeviceGetPciInfo_v3"),
+		architecture:    has("nvmlDeviceGetArchitecture"),
+		migMode:         has("nvmlDeviceGetMigMode"),
+		driverVersion:   has("nvmlSystemGetDriverVersion"),
+		nvmlVersion:     has("nvmlSystemGetNVMLVersion"),
+		handleByUUID:    has("nvmlDeviceGetHandleByUUID"),
+		boardOfInstance: has("nvmlDeviceGetDeviceHandleFromMigDeviceHandle"),
+		mps: has("nvmlDeviceGetMPSComputeRunningProcesses", "nvmlDeviceGetMPSComputeRunningProcesses_v2",
+			"nvmlDeviceGetMPSComputeRunningProcesses_v3"),
+		gpm: has("nvmlGpmQueryDeviceSupport") && has("nvmlGpmSampleAlloc") && has("nvmlGpmSampleFree") &&
+			has("nvmlGpmSampleGet") && has("nvmlGpmMetricsGet"),
+		profiles: has("nvmlDeviceWorkloadPowerProfileGetCurrentProfiles"),
+		events: has("nvmlEventSetCreate") && has("nvmlEventSetFree") && has("nvmlDeviceRegisterEvents") &&
+			has("nvmlDeviceGetSupportedEventTypes") && has("nvmlEventSetWait", "nvmlEventSetWait_v2"),
 	}
 }
 
@@ -133,40 +212,89 @@ var architectures = map[nvml.DeviceArchitecture]string{
 	nvml.DEVICE_ARCH_RUBIN: "rubin",
 }
 
-// open finds out who a GPU is. What it does not tell stays unknown.
-func (s *Source) open(index int, host string) device {
-	d := device{Device: sample.Device{
-		ID: fmt.Sprintf("%s:%s:%d", sample.NVML, host, index), Host: host, Index: index,
-		Source: sample.NVML, Scope: sample.ScopeGPU, RawScope: nvml.POWER_SCOPE_GPU,
-	}}
-	d.handle, d.lost = s.api.DeviceGetHandleByIndex(index)
-	if d.lost != nvml.SUCCESS {
-		return d
+// identify finds out who a GPU is, and no more. What it does not tell stays
+// unknown.
+func (s *Source) identify(index int, host string) *gpu {
+	g := &gpu{
+		Device: sample.Device{
+			ID: fmt.Sprintf("%s:%s:%d", sample.NVML, host, index), Host: host, Index: index,
+			Source: sample.NVML, Scope: sample.ScopeGPU, RawScope: nvml.POWER_SCOPE_GPU, Driver: s.info.Driver,
+		},
+		found: make(chan foundAs, 1),
 	}
-	if uuid, ret := d.handle.GetUUID(); ret == nvml.SUCCESS && uuid != "" {
-		d.UUID = text(uuid)
-		d.ID = d.UUID
+	g.handle, g.lost = s.api.DeviceGetHandleByIndex(index)
+	if g.lost != nvml.SUCCESS {
+		return g
 	}
-	if name, ret := d.handle.GetName(); ret == nvml.SUCCESS {
-		d.Name = text(name)
-		d.Simulated = strings.Contains(strings.ToLower(name), "simulated")
+	if uuid, ret := g.handle.GetUUID(); ret == nvml.SUCCESS && uuid != "" {
+		g.UUID = text(uuid)
+		g.ID = g.UUID
+	}
+	if name, ret := g.handle.GetName(); ret == nvml.SUCCESS {
+		g.Name = text(name)
+		g.Simulated = strings.Contains(strings.ToLower(name), "simulated")
 	}
 	if s.have.pciInfo {
-		if pci, ret := d.handle.GetPciInfo(); ret == nvml.SUCCESS {
-			d.PCIBusID = busID(pci)
+		if pci, ret := g.handle.GetPciInfo(); ret == nvml.SUCCESS {
+			g.PCIBusID = busID(pci)
 		}
 	}
+	return g
+}
+
+// open finds out what a GPU can be asked.
+func (s *Source) open(g *gpu, root string) {
+	g.slow.probing = true
+	if g.lost != nvml.SUCCESS {
+		g.scopes = []scope{{device: g.Device}}
+		return
+	}
 	if s.have.architecture {
-		if a, ret := d.handle.GetArchitecture(); ret == nvml.SUCCESS {
-			d.Architecture = architectures[a]
+		if a, ret := g.handle.GetArchitecture(); ret == nvml.SUCCESS {
+			g.Architecture = architectures[a]
 		}
 	}
 	if s.have.migMode {
-		if current, _, ret := d.handle.GetMigMode(); ret == nvml.SUCCESS {
-			d.MIG = current == nvml.DEVICE_MIG_ENABLE
+		if current, _, ret := g.handle.GetMigMode(); ret == nvml.SUCCESS {
+			g.MIG = current == nvml.DEVICE_MIG_ENABLE
 		}
 	}
-	return d
+	if s.have.mps {
+		processes, ret := g.handle.GetMPSComputeRunningProcesses()
+		g.MPS = ret == nvml.SUCCESS && len(processes) > 0
+	}
+	s.openScopes(g, root)
+	s.openSlow(g)
+}
+
+// board finds the GPU that holds a MIG instance.
+func (s *Source) board(uuid string) (int, bool) {
+	if !s.have.handleByUUID || !s.have.boardOfInstance {
+		return 0, false
+	}
+	instance, ret := s.api.DeviceGetHandleByUUID(uuid)
+	if ret != nvml.SUCCESS {
+		return 0, false
+	}
+	board, ret := instance.GetDeviceHandleFromMigDeviceHandle()
+	if ret != nvml.SUCCESS {
+		return 0, false
+	}
+	of, ret := board.GetUUID()
+	if ret != nvml.SUCCESS {
+		return 0, false
+	}
+	i := slices.IndexFunc(s.gpus, func(g *gpu) bool { return g.UUID == text(of) })
+	return i, i >= 0
+}
+
+// renumbered reports whether the GPU may support a field above 250 that its
+// driver knows by another number.
+func (s *Source) renumbered(g *gpu) bool {
+	major, _, _ := strings.Cut(s.info.Driver, ".")
+	n, err := strconv.Atoi(major)
+	known := g.Architecture != "" && g.Architecture != "blackwell" && g.Architecture != "rubin"
+	return !known && (err != nil || n < 580)
 }
 
 // busID returns the long form, which only newer drivers fill in, else the
@@ -193,18 +321,55 @@ func text(s string) string { return strings.ToValidUTF8(s, "?") }
 // Info describes the driver and the library.
 func (s *Source) Info() sample.Info { return s.info }
 
-// Devices lists the GPUs in NVML's order.
-func (s *Source) Devices() []sample.Device {
-	all := make([]sample.Device, len(s.devices))
-	for i := range s.devices {
-		all[i] = s.devices[i].Device
+// metrics lists what a reading of the GPUs may hold.
+func (s *Source) metrics() []sample.MetricID {
+	may := [sample.NumMetrics]bool{sample.PowerWatts: true, sample.XIDError: s.have.events}
+	for _, f := range fastFields {
+		may[f.metric] = true
+	}
+	for _, g := range s.gpus {
+		for _, m := range slowMetrics() {
+			may[m] = may[m] || !g.slow.skip[m]
+		}
+	}
+	var all []sample.MetricID
+	for id := range sample.NumMetrics {
+		if may[id] {
+			all = append(all, id)
+		}
 	}
 	return all
 }
 
-// Close lets go of NVML.
+// Devices lists the GPUs in NVML's order, each followed by its other scopes.
+func (s *Source) Devices() []sample.Device { return slices.Clone(s.devices) }
+
+// Units has the scopes of each GPU together.
+func (s *Source) Units() [][]int {
+	var units [][]int
+	at := 0
+	for _, g := range s.gpus {
+		unit := sample.Together(len(g.scopes))[0]
+		for k := range unit {
+			unit[k] += at
+		}
+		at += len(unit)
+		units = append(units, unit)
+	}
+	return units
+}
+
+// Close lets go of NVML, unless a call to it does not return.
 func (s *Source) Close() error {
-	if ret := s.api.Shutdown(); ret != nvml.SUCCESS {
+	if !s.alone() {
+		return &Error{"nvmlShutdown", codeName(nvml.ERROR_TIMEOUT)}
+	}
+	s.closed = true
+	s.letGo()
+	ret := s.api.Shutdown()
+	s.calls.Unlock()
+	s.seekers.Wait()
+	if ret != nvml.SUCCESS && ret != nvml.ERROR_UNINITIALIZED {
 		return &Error{"nvmlShutdown", codeName(ret)}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"wattrace/sample"
 	"wattrace/sample/sampletest"
 	"wattrace/sample/sim"
+	"wattrace/trace"
 )
 
 // stub is the path of the library that this process loads: it can load only
@@ -81,7 +83,12 @@ func publish(t *testing.T) *sim.State {
 
 func open(t *testing.T) *Source {
 	t.Helper()
-	s, err := Open(Options{Library: stub})
+	return openWith(t, Options{Library: stub})
+}
+
+func openWith(t *testing.T, o Options) *Source {
+	t.Helper()
+	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,19 +100,52 @@ func open(t *testing.T) *Source {
 	return s
 }
 
-// read returns a row as the names and values of its metrics and its status.
-func read(s *Source, device int, slow bool) (map[string]any, string, time.Duration) {
+// read returns the first row of a unit as the names and values of its metrics
+// and its status.
+func read(s *Source, unit int, slow bool) (map[string]any, string, time.Duration) {
+	b := readUnit(s, unit, slow)
+	return values(b, 0), b.Status[0], b.Took[0]
+}
+
+func readUnit(s *Source, unit int, slow bool) *sample.Batch {
 	b := &sample.Batch{Devices: s.Devices()}
-	s.Read(device, slow, []sample.Row{b.Append(device, 0, 0)})
+	var rows []sample.Row
+	for _, d := range s.Units()[unit] {
+		rows = append(rows, b.Append(d, 0, 0))
+	}
+	s.Read(unit, slow, rows)
+	return b
+}
+
+// values returns what row i holds.
+func values(b *sample.Batch, i int) map[string]any {
 	got := map[string]any{}
 	for id := range sample.NumMetrics {
-		if v, ok := b.Uint(id, 0); ok {
+		if v, ok := b.Uint(id, i); ok {
 			got[id.String()] = v
-		} else if v, ok := b.Float(id, 0); ok {
+		} else if v, ok := b.Float(id, i); ok {
 			got[id.String()] = v
 		}
 	}
-	return got, b.Status[0], b.Took[0]
+	return got
+}
+
+// further are the metrics that testDevices lack, in the order in which the first
+// slow row says it.
+var further = []sample.MetricID{
+	sample.WorkloadProfiles, sample.MemoryTemperatureCelsius, sample.PowerCapSeconds, sample.SoftwareThermalSeconds, sample.HardwareThermalSeconds,
+	sample.PowerBrakeSeconds, sample.PCIeSentBytes, sample.PCIeReceivedBytes, sample.NVLinkSentBytes, sample.NVLinkReceivedBytes,
+	sample.ECCCorrectedErrors, sample.ECCUncorrectedErrors, sample.PowerSmoothing,
+	sample.GraphicsActivity, sample.SMActivity, sample.SMOccupancy, sample.TensorActivity, sample.DRAMActivity,
+}
+
+// lacks is the status of metrics that all lack for one reason.
+func lacks(reason string, metrics ...sample.MetricID) string {
+	var all []string
+	for _, m := range metrics {
+		all = append(all, m.String()+"="+reason)
+	}
+	return strings.Join(all, ",")
 }
 
 // check reads device 0 and compares.
@@ -135,6 +175,12 @@ func fast(change ...any) map[string]any {
 	return m
 }
 
+// slow are testReading's slow metrics.
+var slow = []any{
+	"gpu_utilization", 0.87, "memory_utilization", 0.34, "memory_used_bytes", uint64(70 << 30),
+	"temperature_celsius", 61.0, "sm_clock_hertz", 1.98e9, "memory_clock_hertz", 2.619e9, "clock_event_reasons", uint64(0x24),
+}
+
 func TestDevices(t *testing.T) {
 	publish(t)
 	s := open(t)
@@ -145,13 +191,22 @@ func TestDevices(t *testing.T) {
 	var want []sample.Device
 	for i, d := range testDevices {
 		d.ID, d.Host, d.Index, d.Source, d.Scope, d.Simulated = d.UUID, host, i, sample.NVML, sample.ScopeGPU, i < 2
+		d.Driver = "580.00.00-simulated"
 		want = append(want, d)
 	}
 	if diff := cmp.Diff(want, s.Devices()); diff != "" {
 		t.Error(diff)
 	}
-	if got := s.Info(); got.Driver != "580.00.00-simulated" || got.API != "NVML 13.580.00.00-simulated" {
-		t.Errorf("%+v", got)
+	wantInfo := sample.Info{Source: sample.NVML, Driver: "580.00.00-simulated", API: "NVML 13.580.00.00-simulated"}
+	for id := range sample.ClockEventReasons + 1 {
+		wantInfo.Metrics = append(wantInfo.Metrics, id)
+	}
+	wantInfo.Metrics = append(wantInfo.Metrics, sample.XIDError)
+	if diff := cmp.Diff(wantInfo, s.Info()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([][]int{{0}, {1}, {2}}, s.Units()); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -159,8 +214,10 @@ func TestRead(t *testing.T) {
 	state := publish(t)
 	s := open(t)
 	check(t, s, false, fast(), "")
-	check(t, s, true, fast("gpu_utilization", 0.87, "memory_utilization", 0.34, "memory_used_bytes", uint64(70<<30),
-		"temperature_celsius", 61.0, "sm_clock_hertz", 1.98e9, "memory_clock_hertz", 2.619e9, "clock_event_reasons", uint64(0x24)), "")
+	// What it does not support it says once.
+	check(t, s, true, fast(slow...), lacks("NOT_SUPPORTED", further...))
+	check(t, s, false, fast(), "")
+	check(t, s, true, fast(slow...), "")
 
 	next := testReading
 	next.EnergyMillijoules = 1
@@ -230,11 +287,20 @@ func TestFaults(t *testing.T) {
 			check(t, s, false, fast(), "")
 		})
 	}
+}
+
+// TestSlowFaults has a GPU that supported what it then does not.
+func TestSlowFaults(t *testing.T) {
+	state := publish(t)
+	s := open(t)
+	read(s, 0, true)
+	const notSupported = 3
 	for _, call := range []sim.NVMLCall{sim.CallUtilization, sim.CallMemory, sim.CallTemperature, sim.CallClock, sim.CallReasons} {
 		state.SetFault(0, call, notSupported)
 	}
-	check(t, s, true, fast(), "gpu_utilization=NOT_SUPPORTED,memory_utilization=NOT_SUPPORTED,memory_used_bytes=NOT_SUPPORTED,"+
-		"temperature_celsius=NOT_SUPPORTED,sm_clock_hertz=NOT_SUPPORTED,memory_clock_hertz=NOT_SUPPORTED,clock_event_reasons=NOT_SUPPORTED")
+	for range 2 { // it did support these: each time it does not is told
+		check(t, s, true, fast(), lacks("NOT_SUPPORTED", otherMetrics[:7]...))
+	}
 }
 
 // TestLostAtOpen has a GPU that cannot be opened: it is still a device.
@@ -247,8 +313,15 @@ func TestLostAtOpen(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	got, status, _ := read(s, 1, true)
-	if len(got) != 0 || strings.Count(status, "=GPU_IS_LOST") < 12 {
+	if len(got) != 0 || strings.Count(status, "=GPU_IS_LOST") != 5+len(slowMetrics()) {
 		t.Error(got, status)
+	}
+	// The slow metrics are named once.
+	if got, status, _ := read(s, 1, true); len(got) != 0 || strings.Count(status, "=GPU_IS_LOST") != 5 {
+		t.Error(got, status)
+	}
+	if len(s.Info().Metrics) != 5+len(slowMetrics())+1 {
+		t.Error("it may have any metric, not just", s.Info().Metrics)
 	}
 	check(t, s, false, fast(), "")
 }
@@ -282,12 +355,18 @@ func TestTookIsOfTheFastCall(t *testing.T) {
 	state := publish(t)
 	s := open(t)
 	const delay = 30 * time.Millisecond
-	state.SetDelay(0, delay)
+	state.SetDelay(0, sim.CallFields, delay)
 	if _, _, took := read(s, 0, false); took < delay {
 		t.Errorf("took %v with a delay of %v", took, delay)
 	}
 	if _, _, took := read(s, 1, true); took <= 0 {
 		t.Error("took", took)
+	}
+	const long = 300 * time.Millisecond
+	state.SetDelay(1, sim.CallUtilization, long)
+	begin := time.Now()
+	if _, _, took := read(s, 1, true); took >= long || time.Since(begin) < long {
+		t.Errorf("took %v with a slow call of %v", took, long)
 	}
 }
 
@@ -340,10 +419,16 @@ func TestWithOldDriver(t *testing.T) {
 	if d.UUID != "GPU-0000" || d.PCIBusID != "00000000:1B:00.0" || d.Architecture != "" || d.MIG {
 		t.Errorf("%+v", d)
 	}
-	check(t, s, true, fast("power_instant_watts", nil, "power_average_watts", nil,
-		"gpu_utilization", 0.87, "memory_utilization", 0.34, "memory_used_bytes", uint64(70<<30),
-		"temperature_celsius", 61.0, "sm_clock_hertz", 1.98e9, "memory_clock_hertz", 2.619e9, "clock_event_reasons", uint64(0x24)),
+	check(t, s, true, fast(append(slow, "power_instant_watts", nil, "power_average_watts", nil)...),
+		"power_instant_watts=FUNCTION_NOT_FOUND,power_average_watts=FUNCTION_NOT_FOUND,"+lacks("FUNCTION_NOT_FOUND", further...))
+	check(t, s, true, fast(append(slow, "power_instant_watts", nil, "power_average_watts", nil)...),
 		"power_instant_watts=FUNCTION_NOT_FOUND,power_average_watts=FUNCTION_NOT_FOUND")
+	if s.Events(trace.NewSteadyClock()) != nil || slices.Contains(s.Info().Metrics, sample.XIDError) {
+		t.Error("events without the functions")
+	}
+	if _, ok := s.board("MIG-0001"); ok {
+		t.Error("the board of an instance without the function")
+	}
 }
 
 func TestDecode(t *testing.T) {
@@ -403,6 +488,22 @@ func TestConcurrentPublisher(t *testing.T) {
 	}
 	close(done)
 	<-gone
+}
+
+// TestReadAllocatesNothing has a GPU with all scopes.
+func TestReadAllocatesNothing(t *testing.T) {
+	state := publish(t)
+	setFurther(state, 0)
+	s := open(t)
+	b := &sample.Batch{Devices: s.Devices()}
+	rows := make([]sample.Row, 0, 3)
+	if n := testing.AllocsPerRun(100, func() {
+		b.Reset()
+		rows = append(rows[:0], b.Append(0, 0, 0), b.Append(1, 0, 0), b.Append(2, 0, 0))
+		s.Read(0, false, rows)
+	}); n != 0 || len(s.Units()[0]) != 3 {
+		t.Errorf("%v allocations, units %v", n, s.Units())
+	}
 }
 
 func BenchmarkRead(b *testing.B) {

@@ -12,7 +12,8 @@ import (
 	"wattrace/sample"
 )
 
-// The fields of the one fast call, by their place in it.
+// The fields of scope GPU in the one fast call, by their place in it. Those of
+// other scopes come after them.
 const (
 	fieldEnergy = iota
 	fieldInstant
@@ -20,113 +21,276 @@ const (
 	fieldLimit
 )
 
-var fastFields = [...]struct {
+type fastField struct {
 	id     uint32
 	metric sample.MetricID
-}{
+}
+
+var fastFields = [...]fastField{
 	fieldEnergy:  {nvml.FI_DEV_TOTAL_ENERGY_CONSUMPTION, sample.EnergyJoules},
 	fieldInstant: {nvml.FI_DEV_POWER_INSTANT, sample.PowerInstantWatts},
 	fieldAverage: {nvml.FI_DEV_POWER_AVERAGE, sample.PowerAverageWatts},
 	fieldLimit:   {nvml.FI_DEV_POWER_CURRENT_LIMIT, sample.PowerLimitWatts},
 }
 
-// Units has each GPU alone.
-func (s *Source) Units() [][]int { return sample.Each(len(s.devices)) }
+// scope is one scope of a GPU, and which of its fields, by their place in the
+// fast call, are which metric.
+type scope struct {
+	device sample.Device
+	fields []int
+	metric []sample.MetricID
+}
 
-// Read reads a GPU. The row's length is that of the fast metrics alone.
-func (s *Source) Read(i int, slow bool, rows []sample.Row) {
-	d, row := &s.devices[i], rows[0]
-	start := time.Now()
-	s.readFast(d, row)
-	row.SetTook(time.Since(start))
-	if slow {
-		s.readSlow(d, row)
+// The scopes that a GPU may have beside its own, and the fields that tell.
+// Field 83 knows no scope: for any it gives the GPU's own energy.
+var furtherScopes = [...]struct {
+	scope  sample.Scope
+	raw    int
+	fields []fastField
+}{
+	{sample.ScopeModule, nvml.POWER_SCOPE_MODULE, []fastField{
+		{nvml.FI_DEV_ENERGY, sample.EnergyJoules},
+		{nvml.FI_DEV_POWER_INSTANT, sample.PowerInstantWatts},
+		{nvml.FI_DEV_POWER_AVERAGE, sample.PowerAverageWatts},
+		{nvml.FI_DEV_POWER_CURRENT_LIMIT, sample.PowerLimitWatts},
+	}},
+	{sample.ScopeGPUMemory, nvml.POWER_SCOPE_MEMORY, []fastField{
+		{nvml.FI_DEV_POWER_INSTANT, sample.PowerInstantWatts},
+		{nvml.FI_DEV_POWER_AVERAGE, sample.PowerAverageWatts},
+	}},
+}
+
+// openScopes finds the scopes of a GPU.
+func (s *Source) openScopes(g *gpu, root string) {
+	for _, f := range fastFields {
+		g.fields = append(g.fields, nvml.FieldValue{FieldId: f.id, ScopeId: nvml.POWER_SCOPE_GPU})
+	}
+	probe := append([]nvml.FieldValue(nil), g.fields...)
+	for _, fs := range furtherScopes {
+		for _, f := range fs.fields {
+			probe = append(probe, nvml.FieldValue{FieldId: f.id, ScopeId: uint32(fs.raw)})
+		}
+	}
+	known := s.have.fieldValues && g.handle.GetFieldValues(probe) == nvml.SUCCESS
+	own := map[sample.MetricID]reading{}
+	for k, f := range fastFields {
+		own[f.metric] = decode(&probe[k])
+	}
+	at := len(fastFields)
+	var found []scope
+	for _, fs := range furtherScopes {
+		sc := scope{device: g.Device}
+		sc.device.Scope, sc.device.RawScope = fs.scope, fs.raw
+		power, differs := false, false
+		for _, f := range fs.fields {
+			v := decode(&probe[at])
+			if at++; !known || !v.ok() {
+				continue
+			}
+			power = power || f.metric != sample.PowerLimitWatts && v.value > 0
+			differs = differs || v != own[f.metric]
+			sc.fields = append(sc.fields, len(g.fields)+len(sc.fields))
+			sc.metric = append(sc.metric, f.metric)
+		}
+		if !power || !differs {
+			continue
+		}
+		for k := range sc.fields {
+			g.fields = append(g.fields, nvml.FieldValue{FieldId: idOf(fs.fields, sc.metric[k]), ScopeId: uint32(fs.raw)})
+		}
+		if fs.scope == sample.ScopeModule {
+			g.Module = moduleOf(root, g.Host, g.PCIBusID)
+		}
+		found = append(found, sc)
+	}
+	g.scopes = append([]scope{{device: g.Device}}, found...)
+	for k := range g.scopes {
+		g.scopes[k].device.Module = g.Module
 	}
 }
 
-// milli is a reading in thousandths of the metric's unit, or why there is none.
-type milli struct {
+func idOf(fields []fastField, metric sample.MetricID) uint32 {
+	for _, f := range fields {
+		if f.metric == metric {
+			return f.id
+		}
+	}
+	return 0
+}
+
+// Read reads a GPU in all its scopes. The length of the rows is that of the
+// fast metrics alone. Slow ones are the GPU's.
+func (s *Source) Read(unit int, slow bool, rows []sample.Row) {
+	g := s.gpus[unit]
+	start := time.Now()
+	if !s.calls.TryRLock() { // NVML is being initialised anew
+		g.failFast(rows, nvml.ERROR_UNINITIALIZED)
+		return
+	}
+	defer s.calls.RUnlock()
+	s.takeBack(g)
+	lost := s.readFast(g, rows)
+	took := time.Since(start)
+	for _, row := range rows {
+		row.SetTook(took)
+	}
+	g.down.Store(lost != nvml.SUCCESS)
+	switch {
+	case lost != nvml.SUCCESS:
+		if slow {
+			g.slow.lost(rows[0], lost)
+		}
+		s.seek(g)
+	case slow:
+		s.readSlow(g, rows[0])
+	}
+}
+
+// reading is what a field says, in its own unit, or why it says nothing.
+type reading struct {
 	value uint64
 	code  nvml.Return
 }
 
-func (m milli) ok() bool { return m.code == nvml.SUCCESS }
+func (r reading) ok() bool { return r.code == nvml.SUCCESS }
 
-// unsupported tells a metric that the device or the driver does not have from
-// one that could not be read this time.
-func (m milli) unsupported() bool {
-	switch m.code {
+// unsupported tells what the device or the driver does not have from what
+// could not be read this time.
+func unsupported(code nvml.Return) bool {
+	switch code {
 	case nvml.ERROR_NOT_SUPPORTED, nvml.ERROR_FUNCTION_NOT_FOUND, nvml.ERROR_INVALID_ARGUMENT:
 		return true
 	}
 	return false
 }
 
-func (m milli) set(row sample.Row, metric sample.MetricID) {
-	if m.ok() {
-		row.Set(metric, float64(m.value)/1000)
+// set stores a reading in thousandths of the metric's unit.
+func (r reading) set(row sample.Row, metric sample.MetricID) {
+	if r.ok() {
+		row.Set(metric, float64(r.value)/1000)
 	} else {
-		row.Fail(metric, codeName(m.code))
+		row.Fail(metric, codeName(r.code))
 	}
 }
 
-func (s *Source) readFast(d *device, row sample.Row) {
-	v := s.readFields(d)
-	if v[fieldEnergy].unsupported() && s.have.totalEnergy && d.lost == nvml.SUCCESS {
-		v[fieldEnergy].value, v[fieldEnergy].code = d.handle.GetTotalEnergyConsumption()
+// readFast reads the fast metrics, and says why the GPU is lost if it is.
+func (s *Source) readFast(g *gpu, rows []sample.Row) (lost nvml.Return) {
+	code := s.readFields(g)
+	if g.isLost(code) {
+		g.failFast(rows, code)
+		return code
 	}
-	if v[fieldLimit].unsupported() && s.have.enforcedLimit && d.lost == nvml.SUCCESS {
-		v[fieldLimit] = milli32(d.handle.GetEnforcedPowerLimit())
+	g.worked = g.worked || code == nvml.SUCCESS
+	at := func(k int) reading {
+		if code != nvml.SUCCESS {
+			return reading{code: code}
+		}
+		return decode(&g.fields[k])
+	}
+	var v [len(fastFields)]reading
+	for k := range v {
+		v[k] = at(k)
+	}
+	if unsupported(v[fieldEnergy].code) && s.have.totalEnergy {
+		v[fieldEnergy].value, v[fieldEnergy].code = g.handle.GetTotalEnergyConsumption()
+	}
+	if unsupported(v[fieldLimit].code) && s.have.enforcedLimit {
+		v[fieldLimit] = reading32(g.handle.GetEnforcedPowerLimit())
 	}
 	for k, f := range fastFields {
-		v[k].set(row, f.metric)
+		v[k].set(rows[0], f.metric)
 	}
-	s.headline(d, v[fieldAverage], v[fieldInstant]).set(row, sample.PowerWatts)
+	headline := s.headline(g, v[fieldAverage], v[fieldInstant])
+	headline.set(rows[0], sample.PowerWatts)
+	for k := 1; k < len(g.scopes); k++ {
+		sc := &g.scopes[k]
+		instant, average := reading{code: nvml.ERROR_NOT_SUPPORTED}, reading{code: nvml.ERROR_NOT_SUPPORTED}
+		for i, field := range sc.fields {
+			r := at(field)
+			r.set(rows[k], sc.metric[i])
+			switch sc.metric[i] {
+			case sample.PowerInstantWatts:
+				instant = r
+			case sample.PowerAverageWatts:
+				average = r
+			}
+		}
+		if unsupported(average.code) {
+			average = instant
+		}
+		average.set(rows[k], sample.PowerWatts)
+	}
+	if isGone(headline.code) { // which the call as a whole need not say
+		return headline.code
+	}
+	return nvml.SUCCESS
 }
 
-func milli32(value uint32, code nvml.Return) milli { return milli{uint64(value), code} }
+// isLost tells the code of a whole call that makes a GPU lost from one that
+// fails this time, or always.
+func (g *gpu) isLost(code nvml.Return) bool {
+	if code == nvml.ERROR_INVALID_ARGUMENT {
+		return g.worked // else the driver does not know the fields
+	}
+	return isGone(code) || g.lost != nvml.SUCCESS
+}
+
+func isGone(code nvml.Return) bool {
+	switch code {
+	case nvml.ERROR_GPU_IS_LOST, nvml.ERROR_UNINITIALIZED, nvml.ERROR_DRIVER_NOT_LOADED:
+		return true
+	}
+	return false
+}
+
+// failFast says why the GPU has none of the fast metrics.
+func (g *gpu) failFast(rows []sample.Row, code nvml.Return) {
+	name := codeName(code)
+	for _, f := range fastFields {
+		rows[0].Fail(f.metric, name)
+	}
+	for k := 1; k < len(g.scopes); k++ {
+		for _, m := range g.scopes[k].metric {
+			rows[k].Fail(m, name)
+		}
+	}
+	for _, row := range rows {
+		row.Fail(sample.PowerWatts, name)
+	}
+}
+
+func reading32(value uint32, code nvml.Return) reading { return reading{uint64(value), code} }
 
 // headline is the average where the device has one, else the instant power,
 // else what the oldest call says. An average that could not be read this time
 // is not replaced: a column means one thing.
-func (s *Source) headline(d *device, average, instant milli) milli {
+func (s *Source) headline(g *gpu, average, instant reading) reading {
 	switch {
-	case !average.unsupported():
+	case !unsupported(average.code):
 		return average
-	case !instant.unsupported():
+	case !unsupported(instant.code):
 		return instant
-	case s.have.powerUsage && d.lost == nvml.SUCCESS:
-		return milli32(d.handle.GetPowerUsage())
+	case s.have.powerUsage:
+		return reading32(g.handle.GetPowerUsage())
 	}
 	return average
 }
 
 // readFields makes the one call for the fast metrics.
-func (s *Source) readFields(d *device) (v [len(fastFields)]milli) {
-	code := d.lost
-	if code == nvml.SUCCESS {
-		code = nvml.ERROR_FUNCTION_NOT_FOUND
-		if s.have.fieldValues {
-			d.fields = d.fields[:0]
-			for _, f := range fastFields {
-				d.fields = append(d.fields, nvml.FieldValue{FieldId: f.id, ScopeId: nvml.POWER_SCOPE_GPU})
-			}
-			code = d.handle.GetFieldValues(d.fields)
-		}
+func (s *Source) readFields(g *gpu) nvml.Return {
+	switch {
+	case g.lost != nvml.SUCCESS:
+		return g.lost
+	case !s.have.fieldValues:
+		return nvml.ERROR_FUNCTION_NOT_FOUND
 	}
-	for k := range v {
-		v[k].code = code
-		if code == nvml.SUCCESS {
-			v[k] = decode(&d.fields[k])
-		}
-	}
-	return v
+	return g.handle.GetFieldValues(g.fields)
 }
 
 // decode reads a field's value by the type that NVML says it has. The bytes
 // beyond that type are not defined.
-func decode(f *nvml.FieldValue) milli {
-	m := milli{code: nvml.Return(f.NvmlReturn)}
+func decode(f *nvml.FieldValue) reading {
+	m := reading{code: nvml.Return(f.NvmlReturn)}
 	if !m.ok() {
 		return m
 	}
@@ -151,74 +315,8 @@ func decode(f *nvml.FieldValue) milli {
 	default:
 		negative = true
 	}
-	if negative { // no energy and no power is
+	if negative { // nothing that is read here is
 		m.code = nvml.ERROR_UNKNOWN
 	}
 	return m
-}
-
-// readSlow reads the slow metrics, each by a call of its own.
-func (s *Source) readSlow(d *device, row sample.Row) {
-	slow(d, row, s.have.utilization, func() nvml.Return {
-		u, code := d.handle.GetUtilizationRates()
-		if code == nvml.SUCCESS {
-			row.Set(sample.GPUUtilization, float64(u.Gpu)/100)
-			row.Set(sample.MemoryUtilization, float64(u.Memory)/100)
-		}
-		return code
-	}, sample.GPUUtilization, sample.MemoryUtilization)
-	slow(d, row, s.have.memory, func() nvml.Return {
-		memory, code := d.handle.GetMemoryInfo()
-		if code == nvml.SUCCESS {
-			row.SetUint(sample.MemoryUsedBytes, memory.Used)
-		}
-		return code
-	}, sample.MemoryUsedBytes)
-	slow(d, row, s.have.temperature, func() nvml.Return {
-		celsius, code := d.handle.GetTemperature(nvml.TEMPERATURE_GPU)
-		if code == nvml.SUCCESS {
-			row.Set(sample.TemperatureCelsius, float64(celsius))
-		}
-		return code
-	}, sample.TemperatureCelsius)
-	s.readClock(d, row, nvml.CLOCK_SM, sample.SMClockHertz)
-	s.readClock(d, row, nvml.CLOCK_MEM, sample.MemoryClockHertz)
-	slow(d, row, s.have.eventReasons || s.have.throttleReasons, func() nvml.Return {
-		read := d.handle.GetCurrentClocksThrottleReasons // the older name
-		if s.have.eventReasons {
-			read = d.handle.GetCurrentClocksEventReasons
-		}
-		reasons, code := read()
-		if code == nvml.SUCCESS {
-			row.SetUint(sample.ClockEventReasons, reasons)
-		}
-		return code
-	}, sample.ClockEventReasons)
-}
-
-func (s *Source) readClock(d *device, row sample.Row, clock nvml.ClockType, metric sample.MetricID) {
-	slow(d, row, s.have.clock, func() nvml.Return {
-		megahertz, code := d.handle.GetClockInfo(clock)
-		if code == nvml.SUCCESS {
-			row.Set(metric, float64(megahertz)*1e6)
-		}
-		return code
-	}, metric)
-}
-
-// slow makes a call, if the library has it, and notes why its metrics have no
-// value if it fails.
-func slow(d *device, row sample.Row, have bool, call func() nvml.Return, metrics ...sample.MetricID) {
-	code := d.lost
-	if code == nvml.SUCCESS && !have {
-		code = nvml.ERROR_FUNCTION_NOT_FOUND
-	}
-	if code == nvml.SUCCESS {
-		code = call()
-	}
-	if code != nvml.SUCCESS {
-		for _, m := range metrics {
-			row.Fail(m, codeName(code))
-		}
-	}
 }

@@ -216,6 +216,15 @@ func (d *Device) Read(at trace.Time) Reading {
 	return d.sensors.read(d)
 }
 
+// PowerCapped returns for how long the power limit has held clocks down since
+// the device began, up to an instant: NVML's field 74.
+func (d *Device) PowerCapped(at trace.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.advance(at)
+	return d.activity.heldTo(d.now)
+}
+
 // NextUpdate returns when a sensor of the device will update next, after the
 // latest instant that the device has seen. Until then Read shows the same, but
 // for clocks and clock event reasons, which follow the work at once.

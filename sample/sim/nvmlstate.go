@@ -14,42 +14,62 @@ import (
 // (sample/sampletest/testdata/nvml.c). All numbers are little-endian.
 //
 //	header, 128 bytes
-//	  0  char[8]   magic "WTNVML1\0"
+//	  0  char[8]   magic "WTNVML2\0"
 //	  8  u32       devices
 //	 12  u32       bytes of the header, 128
-//	 16  u32       bytes of a device record, 1024
+//	 16  u32       bytes of a device record, 2048
+//	 20  u32       generation: raised when the driver is loaded anew, which
+//	               leaves nothing of what was before valid
 //	 24  u64       CLOCK_MONOTONIC of the publisher's latest sign of life, in
 //	               nanoseconds; 0: nobody publishes
 //	 32  char[32]  driver version
 //	 64  char[32]  NVML version
-//	device record, 1024 bytes
+//	 96  u32       code that nvmlInit returns instead of succeeding
+//	device record, 2048 bytes
 //	  0  char[96]  name
 //	 96  char[96]  UUID
 //	192  char[32]  PCI bus id
 //	224  u32       architecture, as NVML numbers them; 0 is unknown
 //	228  i32       MIG mode: -1 not supported, 0 off, 1 on
+//	232  u32       processes that use MPS
 //	256  u64       sequence number: odd while the values are being changed
 //	264  u64[12]   values, in the order of Reading's fields
-//	512  u32[32]   code that a call returns instead of succeeding, by NVMLCall;
-//	               0: it succeeds
-//	640  u64       nanoseconds that nvmlDeviceGetFieldValues takes longer
+//	512  u64       which of the further values the device has, a bit each; it
+//	               supports no others
+//	520  u64[32]   further values, by NVMLValue
+//	1024  u32[64]  code that a call returns instead of succeeding, by
+//	               NVMLCall; 0: it succeeds
+//	1280  u64[64]  nanoseconds that a call takes longer, likewise
+//	1792  u64      events so far
+//	1800  u64[8]   XIDs of the latest: of event k, from 0, at k modulo 8
+//
+// A board in MIG mode has one instance, whose UUID is the board's with MIG- for
+// GPU-.
 //
 // A publisher without a sign of life for 5 s is dead: its devices are lost.
 const (
-	stateMagic     = "WTNVML1\x00"
+	stateMagic     = "WTNVML2\x00"
 	headerBytes    = 128
+	generationAt   = 20
 	heartbeatAt    = 24
 	driverAt       = 32
 	nvmlAt         = 64
-	recordBytes    = 1024
+	initAt         = 96
+	recordBytes    = 2048
 	uuidAt         = 96
 	pciAt          = 192
 	architectureAt = 224
 	migAt          = 228
+	mpsAt          = 232
 	sequenceAt     = 256
 	valuesAt       = 264
-	faultsAt       = 512
-	delayAt        = 640
+	haveAt         = 512
+	furtherAt      = 520
+	faultsAt       = 1024
+	delaysAt       = 1280
+	eventsAt       = 1792
+	xidsAt         = 1800
+	xids           = 8
 )
 
 // The versions that the stub says it has.
@@ -82,7 +102,50 @@ const (
 	CallTemperature
 	CallClock
 	CallReasons
+	CallMPS
+	CallGPMSupport
+	CallGPMSample
+	CallGPMMetrics
+	CallProfiles
+	CallEvents
+
+	furtherCalls NVMLCall = 32
 )
+
+// NVMLValue names what not every device has, for State.Set.
+type NVMLValue int
+
+// The values, in the units and the integer types that NVML gives.
+const (
+	MemoryMilliwatts        NVMLValue = iota // average power of scope memory: field 185
+	ModuleInstantMilliwatts                  // of scope module: fields 186, 185, 190 and 191
+	ModuleAverageMilliwatts
+	ModuleLimitMilliwatts
+	ModuleMillijoules
+	MemoryCelsius // field 82
+	PowerCapNanos // fields 74, 269, 270 and 271
+	SoftwareThermalNanos
+	HardwareThermalNanos
+	PowerBrakeNanos
+	PCIeSentBytes // fields 197 and 198
+	PCIeReceivedBytes
+	NVLinkSentKibibytes // fields 138 and 139, of all links
+	NVLinkReceivedKibibytes
+	ECCCorrected // fields 3 and 4
+	ECCUncorrected
+	GraphicsPermille // GPM 1, 2, 3, 5 and 10; a device with the first has all
+	SMPermille
+	OccupancyPermille
+	TensorPermille
+	DRAMPermille
+	SmoothingEnabled // fields 251, 252 and 264
+	SmoothingPrivilege
+	SmoothingProfile
+	WorkloadProfiles // the first 64 of the profiles in force, a bit each
+)
+
+// Call returns the call that reads the value, for State.SetFault.
+func (v NVMLValue) Call() NVMLCall { return furtherCalls + NVMLCall(v) }
 
 // nvmlArchitectures are NVML's numbers (NVML_DEVICE_ARCH_*).
 var nvmlArchitectures = map[string]uint32{

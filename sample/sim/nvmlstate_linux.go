@@ -73,6 +73,9 @@ func CreateState(path string, devices []sample.Device) (*State, error) {
 // word returns 8 bytes of the mapping; at is a multiple of 8.
 func (s *State) word(at int) *uint64 { return (*uint64)(unsafe.Pointer(&s.mem[at])) }
 
+// half returns 4 bytes; at is a multiple of 4.
+func (s *State) half(at int) *uint32 { return (*uint32)(unsafe.Pointer(&s.mem[at])) }
+
 // record returns where the record of a device begins.
 func (s *State) record(device int) int {
 	if device < 0 || device >= s.devices {
@@ -101,16 +104,45 @@ func (s *State) Publish(device int, r Reading) {
 	s.beat()
 }
 
+// Set gives a device a value that not every one has, from now on. A device
+// says that it does not support those that were never set.
+func (s *State) Set(device int, v NVMLValue, x uint64) {
+	at := s.record(device)
+	atomic.StoreUint64(s.word(at+furtherAt+8*int(v)), x)
+	atomic.OrUint64(s.word(at+haveAt), 1<<v)
+}
+
+// SetMPS says how many processes share a device through MPS.
+func (s *State) SetMPS(device, processes int) {
+	atomic.StoreUint32(s.half(s.record(device)+mpsAt), uint32(processes))
+}
+
+// Event has a critical error of the driver happen to a device.
+func (s *State) Event(device int, xid uint64) {
+	at := s.record(device)
+	events := s.word(at + eventsAt)
+	k := atomic.LoadUint64(events)
+	atomic.StoreUint64(s.word(at+xidsAt+8*int(k%xids)), xid)
+	atomic.StoreUint64(events, k+1)
+}
+
 // SetFault makes a call of a device return an NVML code, such as 15 for a lost
 // GPU; 0 lets it succeed again.
 func (s *State) SetFault(device int, call NVMLCall, code int) {
-	at := s.record(device) + faultsAt + 4*int(call)
-	atomic.StoreUint32((*uint32)(unsafe.Pointer(&s.mem[at])), uint32(code))
+	atomic.StoreUint32(s.half(s.record(device)+faultsAt+4*int(call)), uint32(code))
 }
 
-// SetDelay makes nvmlDeviceGetFieldValues of a device take longer.
-func (s *State) SetDelay(device int, d time.Duration) {
-	atomic.StoreUint64(s.word(s.record(device)+delayAt), uint64(max(d, 0)))
+// SetDelay makes a call of a device take longer.
+func (s *State) SetDelay(device int, call NVMLCall, d time.Duration) {
+	atomic.StoreUint64(s.word(s.record(device)+delaysAt+8*int(call)), uint64(max(d, 0)))
+}
+
+// Reload makes what the library has of the driver invalid, as when that is
+// loaded anew. Until it is told another code, nvmlInit returns the given one; 0
+// lets it succeed.
+func (s *State) Reload(initCode int) {
+	atomic.StoreUint32(s.half(initAt), uint32(initCode))
+	atomic.AddUint32(s.half(generationAt), 1)
 }
 
 // Close says that nobody publishes any more, so that the devices are lost to

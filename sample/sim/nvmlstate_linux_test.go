@@ -38,7 +38,7 @@ func TestStateFile(t *testing.T) {
 	u64 := func(at int) uint64 { return binary.LittleEndian.Uint64(content()[at:]) }
 
 	b := content()
-	if len(b) != 128+3*1024 || string(b[:8]) != "WTNVML1\x00" || u32(8) != 3 || u32(12) != 128 || u32(16) != 1024 {
+	if len(b) != 128+3*2048 || string(b[:8]) != "WTNVML2\x00" || u32(8) != 3 || u32(12) != 128 || u32(16) != 2048 {
 		t.Errorf("%d bytes, header %q", len(b), b[:24])
 	}
 	first := u64(24)
@@ -48,22 +48,40 @@ func TestStateFile(t *testing.T) {
 	if !strings.HasPrefix(string(b[128+96:]), "GPU-0\x00") || !strings.HasPrefix(string(b[128+192:]), "00000000:1B:00.0\x00") {
 		t.Error("no identity")
 	}
-	if got := []int32{u32(128 + 224), u32(128 + 228), u32(1152 + 228), u32(2176 + 228)}; !cmp.Equal(got, []int32{9, 0, -1, 1}) {
+	if got := []int32{u32(128 + 224), u32(128 + 228), u32(2176 + 228), u32(4224 + 228)}; !cmp.Equal(got, []int32{9, 0, -1, 1}) {
 		t.Error("architecture and MIG modes:", got)
 	}
 
 	s.Publish(1, Reading{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 	s.SetFault(1, CallReasons, 15)
-	s.SetDelay(1, 12345)
+	s.SetDelay(1, CallProfiles, 12345)
+	s.Set(1, MemoryMilliwatts, 70000)
+	s.Set(1, WorkloadProfiles, 1<<40)
+	s.SetFault(1, WorkloadProfiles.Call(), 10)
+	s.SetMPS(1, 3)
+	for xid := range uint64(9) {
+		s.Event(1, 31+xid)
+	}
 	var values []uint64
 	for i := range 12 {
-		values = append(values, u64(1152+264+8*i))
+		values = append(values, u64(2176+264+8*i))
 	}
 	if diff := cmp.Diff([]uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, values); diff != "" {
 		t.Error(diff)
 	}
-	if u64(1152+256) != 2 || u64(128+256) != 0 || u32(1152+512+4*18) != 15 || u64(1152+640) != 12345 || u64(24) < first {
+	if u64(2176+256) != 2 || u64(128+256) != 0 || u32(2176+1024+4*18) != 15 || u64(2176+1280+8*23) != 12345 || u64(24) < first {
 		t.Error("sequence, fault, delay or heartbeat")
+	}
+	if u64(2176+512) != 1<<24|1 || u64(2176+520) != 70000 || u64(2176+520+8*24) != 1<<40 || u32(2176+1024+4*56) != 10 || u64(128+512) != 0 {
+		t.Error("further values")
+	}
+	if u32(2176+232) != 3 || u64(2176+1792) != 9 || u64(2176+1800) != 39 || u64(2176+1808) != 32 || u64(2176+1856) != 38 {
+		t.Error("MPS or events")
+	}
+	s.Reload(9)
+	s.Reload(0)
+	if u32(20) != 2 || u32(96) != 0 {
+		t.Error("generation", u32(20), "init", u32(96))
 	}
 
 	// A second simulator is refused while the first lives.
@@ -80,7 +98,7 @@ func TestStateFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Publish(0, Reading{EnergyMillijoules: 77})
-	if len(content()) != 128+1024 || u64(128+264) != 0 {
+	if len(content()) != 128+2048 || u64(128+264) != 0 {
 		t.Error("the first still writes to the path")
 	}
 	if err := s.Close(); err != nil {

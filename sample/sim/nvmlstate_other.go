@@ -24,7 +24,19 @@ func (*State) Publish(int, Reading) {}
 func (*State) SetFault(int, NVMLCall, int) {}
 
 // SetDelay does nothing.
-func (*State) SetDelay(int, time.Duration) {}
+func (*State) SetDelay(int, NVMLCall, time.Duration) {}
+
+// Set does nothing.
+func (*State) Set(int, NVMLValue, uint64) {}
+
+// SetMPS does nothing.
+func (*State) SetMPS(int, int) {}
+
+// Event does nothing.
+func (*State) Event(int, uint64) {}
+
+// Reload does nothing.
+func (*State) Reload(int) {}
 
 // Close does nothing.
 func (*State) Close() error { return nil }

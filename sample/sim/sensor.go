@@ -29,12 +29,14 @@ type activity struct {
 	capped                 bool
 
 	since        trace.Time
-	busy, memory float64 // nanoseconds up to since
+	busy, memory float64       // nanoseconds up to since
+	held         time.Duration // by the limit, up to since
 }
 
 // change sets what the device does from an instant on.
 func (a *activity) change(at trace.Time, to activity) {
 	to.busy, to.memory = a.sums(at)
+	to.held = a.heldTo(at)
 	to.since = at
 	*a = to
 }
@@ -44,6 +46,14 @@ func (a *activity) change(at trace.Time, to activity) {
 func (a *activity) sums(at trace.Time) (busy, memory float64) {
 	d := float64(at - a.since)
 	return a.busy + float64(a.busyShare*d), a.memory + float64(a.memoryShare*d)
+}
+
+// heldTo returns for how long the limit has held the clock down.
+func (a *activity) heldTo(at trace.Time) time.Duration {
+	if !a.capped {
+		return a.held
+	}
+	return a.held + at.Sub(a.since)
 }
 
 // sensors are the sensors of a device: what their ticks have made of its power.

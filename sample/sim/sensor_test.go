@@ -415,3 +415,26 @@ func BenchmarkReadEvery20ms(b *testing.B) {
 		at += 20 * ms
 	}
 }
+
+func TestPowerCapped(t *testing.T) {
+	t.Parallel()
+	devices, err := New(Options{LimitWatts: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := devices[0]
+	check := func(at trace.Time, want time.Duration) {
+		t.Helper()
+		if got := d.PowerCapped(at); got != want {
+			t.Errorf("at %v: %v, want %v", at, got, want)
+		}
+	}
+	second := trace.Time(time.Second)
+	check(second, 0)
+	d.SetWork(2*second, Work{PrefillTokens: 8192})
+	check(3*second, time.Second)
+	d.SetWork(4*second, Work{PrefillTokens: 4096})
+	check(5*second, 3*time.Second)
+	d.SetWork(6*second, Work{})
+	check(9*second, 4*time.Second)
+}

@@ -63,7 +63,7 @@ func busyDevices(t *testing.T, state string, call time.Duration) {
 		}
 	}()
 	for i := range devices {
-		s.SetDelay(i, call)
+		s.SetDelay(i, sim.CallFields, call)
 	}
 	t.Cleanup(func() {
 		close(done)

@@ -3,7 +3,6 @@ package record
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -11,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -48,6 +46,7 @@ type options struct {
 	control, ready                   string
 	names                            names
 	library                          string
+	devices                          *string // nil is all
 	list                             bool
 }
 
@@ -66,18 +65,23 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.DurationFlag{Name: "for", Usage: "record for so long a `TIME`", Destination: &o.duration},
 			&ucli.DurationFlag{Name: "margin", Usage: "`TIME` to record before the command starts and after it has ended", Value: 2 * time.Second, Destination: &o.margin},
 			&ucli.StringSliceFlag{Name: "source", Usage: "what to record, `NAME` or NAME:ARGUMENT; may be repeated; nvml unless given"},
+			&ucli.StringFlag{Name: "devices", Usage: "GPUs to record, a `LIST` of indexes, UUIDs, PCI addresses, or cuda for what CUDA_VISIBLE_DEVICES says; all unless given"},
 			&ucli.StringFlag{Name: "nvml-library", Usage: "`PATH` of NVML, if not the driver's libnvidia-ml.so.1", Destination: &o.library},
 			&ucli.DurationFlag{Name: "rotate", Usage: "begin a new file each `TIME`: power.00000.arrows, power.00001.arrows, ...", Destination: &o.rotate},
 			&ucli.StringSliceFlag{Name: "mark", Usage: "a line of the command's output that matches begins a phase, `REGEX=PHASE`; REGEX= ends it; may be repeated"},
 			&ucli.StringFlag{Name: "control", Usage: "take orders on the Unix socket `PATH`: sample, start PHASE, end, note TEXT, status", Destination: &o.control},
 			&ucli.StringFlag{Name: "ready", Usage: "`FILE` that is there while the recording runs", Destination: &o.ready},
-			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs and exit", Destination: &o.list},
+			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs, what each can tell and what it tells now, and exit", Destination: &o.list},
 		},
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			if o.sources = c.StringSlice("source"); len(o.sources) == 0 {
 				o.sources = []string{"nvml"}
 			}
 			o.marks = c.StringSlice("mark")
+			if c.IsSet("devices") {
+				devices := c.String("devices")
+				o.devices = &devices
+			}
 			return o.run(ctx, env, c.IsSet)
 		},
 	}, args, stdin, stdout, stderr)
@@ -107,7 +111,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		env.Stdin = nil // the command gets none of it
 	}
 	if o.list {
-		return list(env.Stdout, src.devices())
+		return list(env.Stdout, src)
 	}
 	if len(src.devices()) == 0 && len(src.feeds) == 0 {
 		return errors.New("this host has no GPUs")
@@ -179,6 +183,8 @@ func (o *options) check(env *cli.Env) (err error) {
 		return cli.Usagef("--for and a command exclude each other: a command is recorded until it ends")
 	case o.margin < 0:
 		return cli.Usagef("--margin %v: want no negative time", o.margin)
+	case o.devices != nil && !slices.Contains(o.sources, "nvml"):
+		return cli.Usagef("--devices is of --source nvml, which is not recorded")
 	case o.list && env.Command != nil:
 		return cli.Usagef("--list runs no command")
 	}
@@ -199,36 +205,6 @@ func (o *options) check(env *cli.Env) (err error) {
 		return err
 	}
 	return o.checkSources()
-}
-
-// list prints the devices as a table.
-func list(w io.Writer, devices []sample.Device) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	// GPUs need no scope to be told apart.
-	scoped := slices.ContainsFunc(devices, func(d sample.Device) bool { return d.Scope != sample.ScopeGPU })
-	heading := "INDEX\tDEVICE\tNAME\tPCI BUS ID\tARCHITECTURE\tMIG"
-	if scoped {
-		heading += "\tSCOPE"
-	}
-	fmt.Fprintln(t, heading)
-	or := func(s string) string {
-		if s == "" {
-			return "?"
-		}
-		return s
-	}
-	for _, d := range devices {
-		mig := "off"
-		if d.MIG {
-			mig = "on"
-		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s", d.Index, d.ID, or(d.Name), or(d.PCIBusID), or(d.Architecture), mig)
-		if scoped {
-			fmt.Fprintf(t, "\t%s", d.Scope)
-		}
-		fmt.Fprintln(t)
-	}
-	return t.Flush()
 }
 
 // alone records until the time is over or a signal comes: both are its normal

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
 	"wattrace/cmd/internal/cli"
@@ -473,8 +474,8 @@ func TestLostGPU(t *testing.T) {
 	p.Process.Signal(syscall.SIGINT)
 	n.want(p, 3, `(?s)record: GPU-1: \d+ of \d+ readings failed: energy_joules=GPU_IS_LOST,.*\n$`)
 	c := n.read("power.arrows")
-	n.wantComplete(c) // whole as a file: the failed readings are in it
-	if len(c.statuses) < 2 || c.statuses[""] < c.perDevice["GPU-0"] {
+	n.wantComplete(c)                                                   // whole as a file: the failed readings are in it
+	if len(c.statuses) < 2 || c.statuses[""] < c.perDevice["GPU-0"]-1 { // the first says what is not supported
 		t.Errorf("statuses %v of %v", c.statuses, c.perDevice)
 	}
 }
@@ -551,14 +552,115 @@ func TestClocksThatStepBeginAStream(t *testing.T) {
 
 func TestList(t *testing.T) {
 	n := newNode(t)
+	n.state.SetMPS(0, 1)
+	n.state.Set(1, sim.MemoryMilliwatts, 50500)
+	n.state.Set(1, sim.TensorPermille, 250)
+	n.state.Set(1, sim.GraphicsPermille, 500)
+	n.state.Set(1, sim.WorkloadProfiles, 5)
+	n.state.SetFault(0, sim.CallClock, 10)
 	p := n.run("--list")
 	n.want(p, 0, "^$")
-	want := "INDEX  DEVICE  NAME                     PCI BUS ID        ARCHITECTURE  MIG\n" +
-		"0      GPU-0   wattrace simulated H100  00000000:1B:00.0  hopper        off\n" +
-		"1      GPU-1   wattrace simulated H100  00000000:3B:00.0  hopper        off\n"
-	if p.stdout.String() != want {
-		t.Errorf("got\n%swant\n%s", &p.stdout, want)
+	got := regexp.MustCompile(`(energy_joules +J) .*`).ReplaceAllString(p.stdout.String(), "$1 ...")
+	want := `INDEX  DEVICE  NAME                     PCI BUS ID        ARCHITECTURE  DRIVER               MIG  MPS  SCOPES
+0      GPU-0   wattrace simulated H100  00000000:1B:00.0  hopper        580.00.00-simulated  off  on   gpu
+1      GPU-1   wattrace simulated H100  00000000:3B:00.0  hopper        580.00.00-simulated  off  off  gpu,gpu_memory
+
+SCOPE       METRIC                      UNIT  0                1
+gpu         power_watts                 W     300              300
+gpu         power_instant_watts         W     300              300
+gpu         power_average_watts         W     300              300
+gpu         energy_joules               J ...
+gpu         gpu_utilization             1     0                0
+gpu         memory_utilization          1     0                0
+gpu         memory_used_bytes           By    0                0
+gpu         temperature_celsius         Cel   0                0
+gpu         sm_clock_hertz              Hz    TIMEOUT          0
+gpu         memory_clock_hertz          Hz    TIMEOUT          0
+gpu         power_limit_watts           W     700              700
+gpu         clock_event_reasons         -     0x0              0x0
+gpu         memory_temperature_celsius  Cel   NOT_SUPPORTED    NOT_SUPPORTED
+gpu         power_cap_seconds           s     NOT_SUPPORTED    NOT_SUPPORTED
+gpu         software_thermal_seconds    s     NOT_SUPPORTED    NOT_SUPPORTED
+gpu         hardware_thermal_seconds    s     NOT_SUPPORTED    NOT_SUPPORTED
+gpu         power_brake_seconds         s     NOT_SUPPORTED    NOT_SUPPORTED
+gpu         pcie_sent_bytes             By    NOT_SUPPORTED    NOT_SUPPORTED
+gpu         pcie_received_bytes         By    NOT_SUPPORTED    NOT_SUPPORTED
+gpu         nvlink_sent_bytes           By    NOT_SUPPORTED    NOT_SUPPORTED
+gpu         nvlink_received_bytes       By    NOT_SUPPORTED    NOT_SUPPORTED
+gpu         ecc_corrected_errors        1     NOT_SUPPORTED    NOT_SUPPORTED
+gpu         ecc_uncorrected_errors      1     NOT_SUPPORTED    NOT_SUPPORTED
+gpu         graphics_activity           1     NOT_SUPPORTED    0.5
+gpu         sm_activity                 1     NOT_SUPPORTED    0
+gpu         sm_occupancy                1     NOT_SUPPORTED    0
+gpu         tensor_activity             1     NOT_SUPPORTED    0.25
+gpu         dram_activity               1     NOT_SUPPORTED    0
+gpu         power_smoothing             -     NOT_SUPPORTED    NOT_SUPPORTED
+gpu         workload_profiles           -     NOT_SUPPORTED    0x5
+gpu         xid_error                   -     when it happens  when it happens
+gpu_memory  power_watts                 W     -                50.5
+gpu_memory  power_average_watts         W     -                50.5
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
+}
+
+// TestEvents has an error of a GPU in the middle of a recording.
+func TestEvents(t *testing.T) {
+	n := newNode(t)
+	p := n.start("-o", "power.arrows")
+	n.waitForFile("power.arrows")
+	n.state.Event(1, 79)
+	n.waitForGrowth("power.arrows", n.waitForFile("power.arrows"))
+	p.Process.Signal(syscall.SIGINT)
+	n.want(p, 0, "2 GPUs in")
+	f, err := os.Open(filepath.Join(n.dir, "power.arrows"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rd, err := telemetry.NewReader(f, "power.arrows")
+	found := 0
+	for b := new(sample.Batch); err == nil; {
+		if err = rd.Read(b); err != nil {
+			break
+		}
+		for i := range b.Len() {
+			if xid, ok := b.Uint(sample.XIDError, i); ok {
+				found++
+				if xid != 79 || b.Devices[b.Device[i]].ID != "GPU-1" {
+					t.Error(xid, b.Devices[b.Device[i]])
+				}
+			}
+		}
+	}
+	if found != 1 || err != io.EOF || len(rd.Head().Devices) != 2 {
+		t.Error(found, "events", err, rd.Head().Devices)
+	}
+	// The columns are those of what the GPUs may tell.
+	if m := rd.Head().Metrics; len(m) != 13 || m[12] != sample.XIDError {
+		t.Error("metrics", m)
+	}
+}
+
+func TestChosenDevices(t *testing.T) {
+	n := newNode(t)
+	n.state.Set(1, sim.MemoryMilliwatts, 50500)
+	n.want(n.run("--for", "100ms", "--devices", "3b:00.0", "-o", "power.arrows"), 0, "rows of 1 GPU (and 1 other sensor )?in")
+	c := n.read("power.arrows")
+	if c.perDevice["GPU-1"] < 2 || len(c.perDevice) != 1 || len(c.head.Devices) != 2 || c.head.Devices[1].Scope != sample.ScopeGPUMemory {
+		t.Error(c.perDevice, c.head.Devices)
+	}
+	p := n.command("--list", "--devices", "cuda")
+	p.Env = append(p.Env, "CUDA_VISIBLE_DEVICES=GPU-0,-1,1")
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n.want(p, 0, "^$")
+	if s := p.stdout.String(); !strings.Contains(s, "GPU-0") || strings.Contains(s, "GPU-1") {
+		t.Error(s)
+	}
+	n.want(n.run("--devices", "2"), 2, `^record: --devices: no GPU is "2"\nrecord: hint: there are 0 GPU-0 00000000:1B:00.0, 1 GPU-1 00000000:3B:00.0\n`)
 }
 
 // TestUsage needs no GPU.
@@ -581,6 +683,7 @@ func TestUsage(t *testing.T) {
 	check(2, "record: --source \"nvlm\": no such source\nrecord: hint: ", "--source", "nvlm")
 	check(2, "record: --source nvml:1: nvml takes no argument\n", "--source", "nvml:1")
 	check(2, "record: --source nvml stands twice\n", "--source", "nvml", "--source", "nvml")
+	check(2, "record: --devices is of --source nvml, which is not recorded\n", "--devices", "0", "--source", "other")
 	check(2, "record: --list runs no command\n", "--list", "--", "true")
 	check(2, "record: unknown flag --intervall\nrecord: hint: did you mean --interval?\n", "--intervall", "1s")
 	check(127, "record: no-such-command: ", "--", "no-such-command")

@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -114,6 +115,14 @@ func (s *sources) addFeed(f sample.Feed) {
 	s.infos = append(s.infos, f.Info())
 }
 
+// addEvents takes what a source that is asked tells of itself: rows of its
+// devices, of which the head needs no more. A nil feed is none.
+func (s *sources) addEvents(f sample.Feed) {
+	if f != nil {
+		s.feeds = append(s.feeds, f)
+	}
+}
+
 // takeStdin claims standard input for a --source.
 func (s *sources) takeStdin(spec string) error {
 	if s.stdin != "" {
@@ -141,11 +150,11 @@ func (s *sources) devices() (all []sample.Device) {
 
 func (s *sources) close() error {
 	var all error
+	for _, f := range s.feeds { // first: some are of a source
+		all = errors.Join(all, f.Close())
+	}
 	for _, src := range s.pulled {
 		all = errors.Join(all, src.Close())
-	}
-	for _, f := range s.feeds {
-		all = errors.Join(all, f.Close())
 	}
 	return all
 }
@@ -165,9 +174,17 @@ func (s *sources) metrics() []sample.MetricID {
 
 // openNVML opens the driver's library. What to do about a failure goes with it.
 func (o *options) openNVML(_ *cli.Env, s *sources, _ string) error {
-	source, err := nvml.Open(nvml.Options{Library: o.library})
+	options := nvml.Options{Library: o.library}
+	if o.devices != nil {
+		options.Choose = func(i nvml.Inventory) ([]int, error) {
+			c := chooser{i, os.LookupEnv}
+			return c.choose(*o.devices)
+		}
+	}
+	source, err := nvml.Open(options)
 	if err == nil {
 		s.add(source)
+		s.addEvents(source.Events(s.clock))
 		return nil
 	}
 	var call *nvml.Error

@@ -163,7 +163,9 @@ func (u *underWay) check() {
 func (r *rig) publish() (next trace.Time) {
 	next = math.MaxInt64
 	for i, d := range r.devices {
-		r.state.Publish(i, d.Read(r.clock.Now()))
+		now := r.clock.Now()
+		r.state.Publish(i, d.Read(now))
+		r.state.Set(i, sim.PowerCapNanos, uint64(d.PowerCapped(now)))
 		next = min(next, d.NextUpdate())
 	}
 	return next

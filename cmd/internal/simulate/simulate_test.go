@@ -263,7 +263,7 @@ func TestSensorsArePublished(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := b[128+1024+264:]
+		v := b[128+2048+264:]
 		return binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[8:]), binary.LittleEndian.Uint64(v[24:]), binary.LittleEndian.Uint64(v[32:])
 	}
 	first, instant, limit, _ := read()

@@ -10,25 +10,37 @@
  * little-endian.
  *
  *     header, 128 bytes
- *       0  char[8]   magic "WTNVML1\0"
+ *       0  char[8]   magic "WTNVML2\0"
  *       8  u32       devices
  *      12  u32       bytes of the header, 128
- *      16  u32       bytes of a device record, 1024
+ *      16  u32       bytes of a device record, 2048
+ *      20  u32       generation: raised when the driver is loaded anew, which
+ *                    leaves nothing of what was before valid
  *      24  u64       CLOCK_MONOTONIC of the publisher's latest sign of life, in
  *                    nanoseconds; 0: nobody publishes
  *      32  char[32]  driver version
  *      64  char[32]  NVML version
- *     device record, 1024 bytes
+ *      96  u32       code that nvmlInit returns instead of succeeding
+ *     device record, 2048 bytes
  *       0  char[96]  name
  *      96  char[96]  UUID
  *     192  char[32]  PCI bus id
  *     224  u32       architecture, as NVML numbers them; 0 is unknown
  *     228  i32       MIG mode: -1 not supported, 0 off, 1 on
+ *     232  u32       processes that use MPS
  *     256  u64       sequence number: odd while the values are being changed
  *     264  u64[12]   values, see enum value
- *     512  u32[32]   code that a call returns instead of succeeding, see enum
- *                    call; 0: it succeeds
- *     640  u64       nanoseconds that nvmlDeviceGetFieldValues takes longer
+ *     512  u64       which of the further values the device has, a bit each; it
+ *                    supports no others
+ *     520  u64[32]   further values, see enum further
+ *    1024  u32[64]   code that a call returns instead of succeeding, see
+ *                    enum call; 0: it succeeds
+ *    1280  u64[64]   nanoseconds that a call takes longer, likewise
+ *    1792  u64       events so far
+ *    1800  u64[8]    XIDs of the latest: of event k, from 0, at k modulo 8
+ *
+ * A board in MIG mode has one instance, whose UUID is the board's with MIG- for
+ * GPU-.
  *
  * A publisher without a sign of life for 5 s is dead: its devices are lost.
  *
@@ -52,10 +64,13 @@ enum {
 	UNINITIALIZED = 1,
 	INVALID_ARGUMENT = 2,
 	NOT_SUPPORTED = 3,
+	NOT_FOUND = 6,
 	INSUFFICIENT_SIZE = 7,
 	DRIVER_NOT_LOADED = 9,
+	TIMEOUT = 10,
 	GPU_IS_LOST = 15,
 	LIB_RM_VERSION_MISMATCH = 18,
+	NO_DATA = 20,
 };
 
 enum value {
@@ -72,6 +87,37 @@ enum value {
 	MEMORY_MEGAHERTZ,
 	EVENT_REASONS,
 	VALUES,
+};
+
+/* What not every device has. */
+enum further {
+	MEMORY_MILLIWATTS, /* average power of scope memory */
+	MODULE_INSTANT_MILLIWATTS,
+	MODULE_AVERAGE_MILLIWATTS,
+	MODULE_LIMIT_MILLIWATTS,
+	MODULE_MILLIJOULES,
+	MEMORY_CELSIUS,
+	POWER_CAP_NANOS,
+	SOFTWARE_THERMAL_NANOS,
+	HARDWARE_THERMAL_NANOS,
+	POWER_BRAKE_NANOS,
+	PCIE_SENT_BYTES,
+	PCIE_RECEIVED_BYTES,
+	NVLINK_SENT_KIBIBYTES,
+	NVLINK_RECEIVED_KIBIBYTES,
+	ECC_CORRECTED,
+	ECC_UNCORRECTED,
+	GRAPHICS_PERMILLE, /* GPM: those who have one have all */
+	SM_PERMILLE,
+	OCCUPANCY_PERMILLE,
+	TENSOR_PERMILLE,
+	DRAM_PERMILLE,
+	SMOOTHING_ENABLED,
+	SMOOTHING_PRIVILEGE,
+	SMOOTHING_PROFILE,
+	WORKLOAD_PROFILES, /* a bit each */
+	FURTHER,
+	FURTHER_SLOTS = 32,
 };
 
 enum call {
@@ -94,39 +140,67 @@ enum call {
 	CALL_TEMPERATURE,
 	CALL_CLOCK,
 	CALL_REASONS,
-	CALLS = 32,
+	CALL_MPS,
+	CALL_GPM_SUPPORT,
+	CALL_GPM_SAMPLE,
+	CALL_GPM_METRICS,
+	CALL_PROFILES,
+	CALL_EVENTS,
+	CALL_FURTHER = 32, /* and what of enum further it is: that field */
+	CALLS = 64,
 };
+
+enum { XIDS = 8 };
 
 struct header {
 	char magic[8];
-	uint32_t devices, header_bytes, device_bytes, unused;
+	uint32_t devices, header_bytes, device_bytes, generation;
 	uint64_t heartbeat_nanos;
-	char driver[32], nvml[32], rest[32];
+	char driver[32], nvml[32];
+	uint32_t init;
+	char rest[28];
 };
 
 struct device {
 	char name[96], uuid[96], pci[32];
 	uint32_t architecture;
 	int32_t mig;
-	char unused1[24];
+	uint32_t mps;
+	char unused1[20];
 	uint64_t sequence;
 	uint64_t values[VALUES];
 	char unused2[512 - 264 - 8 * VALUES];
+	uint64_t have;
+	uint64_t further[FURTHER_SLOTS];
+	char unused3[1024 - 520 - 8 * FURTHER_SLOTS];
 	uint32_t fault[CALLS];
-	uint64_t delay_nanos;
-	char unused3[1024 - 648];
+	uint64_t delay_nanos[CALLS];
+	uint64_t events;
+	uint64_t xids[XIDS];
+	char unused4[2048 - 1800 - 8 * XIDS];
 };
 
 _Static_assert(sizeof(struct header) == 128, "header");
-_Static_assert(sizeof(struct device) == 1024, "device record");
+_Static_assert(__builtin_offsetof(struct header, generation) == 20, "generation");
+_Static_assert(__builtin_offsetof(struct header, heartbeat_nanos) == 24, "heartbeat");
+_Static_assert(__builtin_offsetof(struct header, init) == 96, "init");
+_Static_assert(sizeof(struct device) == 2048, "device record");
+_Static_assert(__builtin_offsetof(struct device, mps) == 232, "MPS");
 _Static_assert(__builtin_offsetof(struct device, sequence) == 256, "sequence");
-_Static_assert(__builtin_offsetof(struct device, fault) == 512, "fault");
-_Static_assert(__builtin_offsetof(struct device, delay_nanos) == 640, "delay");
+_Static_assert(__builtin_offsetof(struct device, values) == 264, "values");
+_Static_assert(__builtin_offsetof(struct device, have) == 512, "have");
+_Static_assert(__builtin_offsetof(struct device, further) == 520, "further");
+_Static_assert(__builtin_offsetof(struct device, fault) == 1024, "fault");
+_Static_assert(__builtin_offsetof(struct device, delay_nanos) == 1280, "delay");
+_Static_assert(__builtin_offsetof(struct device, events) == 1792, "events");
+_Static_assert(__builtin_offsetof(struct device, xids) == 1800, "XIDs");
+_Static_assert(FURTHER <= FURTHER_SLOTS && CALL_FURTHER + FURTHER <= CALLS, "further values");
 
 typedef int result;
 typedef const struct device *handle;
 
 static const struct header *state;
+static uint32_t generation; /* of the driver that nvmlInit found */
 
 static uint64_t nanos(clockid_t clock)
 {
@@ -135,13 +209,30 @@ static uint64_t nanos(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+static void wait_nanos(uint64_t n)
+{
+	struct timespec ts = {(time_t)(n / 1000000000u), (long)(n % 1000000000u)};
+	if (n)
+		nanosleep(&ts, NULL);
+}
+
+/* alive says whether the library is in use and has its driver. */
+static result alive(void)
+{
+	if (!state || __atomic_load_n(&state->generation, __ATOMIC_ACQUIRE) != generation)
+		return UNINITIALIZED;
+	return SUCCESS;
+}
+
 /* check says how a call on a device ends. */
 static result check(handle d, enum call call)
 {
-	if (!state)
-		return UNINITIALIZED;
-	if (!d)
-		return INVALID_ARGUMENT;
+	result r = alive();
+	if (r)
+		return r;
+	if (d < (handle)(state + 1) || d >= (handle)(state + 1) + state->devices)
+		return INVALID_ARGUMENT; /* none, or from before the latest nvmlInit */
+	wait_nanos(__atomic_load_n(&d->delay_nanos[call], __ATOMIC_ACQUIRE));
 	uint64_t heartbeat = __atomic_load_n(&state->heartbeat_nanos, __ATOMIC_ACQUIRE);
 	if (heartbeat == 0 || nanos(CLOCK_MONOTONIC) > heartbeat + 5000000000u)
 		return GPU_IS_LOST;
@@ -183,11 +274,15 @@ result nvmlInit_v2(void)
 	close(fd);
 	if (h == MAP_FAILED)
 		return DRIVER_NOT_LOADED;
-	if (memcmp(h->magic, "WTNVML1", 8) != 0 || h->header_bytes != sizeof *h ||
+	if (memcmp(h->magic, "WTNVML2", 8) != 0 || h->header_bytes != sizeof *h ||
 	    h->device_bytes != sizeof(struct device) ||
 	    (uint64_t)st.st_size < sizeof *h + (uint64_t)h->devices * sizeof(struct device))
 		return LIB_RM_VERSION_MISMATCH;
-	state = h; /* an earlier mapping stays: handles point into it */
+	uint32_t r = __atomic_load_n(&h->init, __ATOMIC_ACQUIRE);
+	if (r)
+		return (result)r;
+	state = h; /* an earlier mapping stays: what has a handle may still look */
+	generation = __atomic_load_n(&h->generation, __ATOMIC_ACQUIRE);
 	return SUCCESS;
 }
 
@@ -211,23 +306,36 @@ result nvmlSystemGetNVMLVersion(char *out, unsigned length)
 
 result nvmlDeviceGetCount_v2(unsigned *count)
 {
-	if (!state)
-		return UNINITIALIZED;
-	*count = state->devices;
-	return SUCCESS;
+	result r = alive();
+	if (r == SUCCESS)
+		*count = state->devices;
+	return r;
 }
 
 result nvmlDeviceGetHandleByIndex_v2(unsigned index, handle *out)
 {
-	if (!state)
-		return UNINITIALIZED;
+	result r = alive();
+	if (r)
+		return r;
 	if (index >= state->devices)
 		return INVALID_ARGUMENT;
 	handle d = (handle)(state + 1) + index;
-	result r = check(d, CALL_HANDLE);
+	r = check(d, CALL_HANDLE);
 	if (r == SUCCESS)
 		*out = d;
 	return r;
+}
+
+result nvmlDeviceGetHandleByUUID(const char *uuid, handle *out)
+{
+	result r = alive();
+	for (unsigned i = 0; r == SUCCESS && i < state->devices; i++) {
+		handle d = (handle)(state + 1) + i;
+		int instance = d->mig > 0 && strncmp(uuid, "MIG-", 4) == 0 && strcmp(d->uuid + 4, uuid + 4) == 0;
+		if (instance || strcmp(d->uuid, uuid) == 0)
+			return nvmlDeviceGetHandleByIndex_v2(i, out);
+	}
+	return r ? r : NOT_FOUND;
 }
 
 result nvmlDeviceGetName(handle d, char *out, unsigned length)
@@ -398,6 +506,14 @@ result nvmlDeviceGetMigMode(handle d, unsigned *current, unsigned *pending)
 	return SUCCESS;
 }
 
+result nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle instance, handle *board)
+{
+	result r = check(instance, CALL_MIG);
+	if (r == SUCCESS)
+		*board = instance;
+	return r;
+}
+
 struct field {
 	unsigned id, scope;
 	long long timestamp_micros, latency_micros;
@@ -408,42 +524,90 @@ struct field {
 	} value;
 };
 
-static void field(handle d, struct field *f, const uint64_t v[VALUES])
+static int has(handle d, enum further v)
 {
-	enum { U32 = 1, U64 = 3 };
+	return __atomic_load_n(&d->have, __ATOMIC_ACQUIRE) >> v & 1;
+}
+
+static uint64_t get(handle d, enum further v) { return __atomic_load_n(&d->further[v], __ATOMIC_ACQUIRE); }
+
+enum { U32 = 1, U64 = 3 };
+
+/* The fields of which every device has a value, and those of which not. */
+static const struct {
+	unsigned id, scope, type;
 	enum call call;
 	enum value value;
-	switch (f->id) {
-	case 83:
-		call = FIELD_ENERGY, value = ENERGY_MILLIJOULES;
-		break;
-	case 185:
-		call = FIELD_AVERAGE, value = AVERAGE_MILLIWATTS;
-		break;
-	case 186:
-		call = FIELD_INSTANT, value = INSTANT_MILLIWATTS;
-		break;
-	case 190:
-		call = FIELD_LIMIT, value = LIMIT_MILLIWATTS;
-		break;
-	default:
-		f->result = NOT_SUPPORTED;
-		return;
-	}
+} common_fields[] = {
+	{83, 0, U64, FIELD_ENERGY, ENERGY_MILLIJOULES},
+	{83, 1, U64, FIELD_ENERGY, ENERGY_MILLIJOULES}, /* the GPU's own, whatever the scope */
+	{83, 2, U64, FIELD_ENERGY, ENERGY_MILLIJOULES},
+	{185, 0, U32, FIELD_AVERAGE, AVERAGE_MILLIWATTS},
+	{186, 0, U32, FIELD_INSTANT, INSTANT_MILLIWATTS},
+	{190, 0, U32, FIELD_LIMIT, LIMIT_MILLIWATTS},
+};
+
+static const struct {
+	unsigned id, scope, type;
+	enum further value;
+} further_fields[] = {
+	{185, 2, U32, MEMORY_MILLIWATTS},
+	{186, 1, U32, MODULE_INSTANT_MILLIWATTS},
+	{185, 1, U32, MODULE_AVERAGE_MILLIWATTS},
+	{190, 1, U32, MODULE_LIMIT_MILLIWATTS},
+	{191, 1, U64, MODULE_MILLIJOULES},
+	{82, 0, U32, MEMORY_CELSIUS},
+	{74, 0, U64, POWER_CAP_NANOS},
+	{269, 0, U64, SOFTWARE_THERMAL_NANOS},
+	{270, 0, U64, HARDWARE_THERMAL_NANOS},
+	{271, 0, U64, POWER_BRAKE_NANOS},
+	{197, 0, U32, PCIE_SENT_BYTES},
+	{198, 0, U32, PCIE_RECEIVED_BYTES},
+	{138, 0xffffffffu, U64, NVLINK_SENT_KIBIBYTES},
+	{139, 0xffffffffu, U64, NVLINK_RECEIVED_KIBIBYTES},
+	{3, 0, U64, ECC_CORRECTED},
+	{4, 0, U64, ECC_UNCORRECTED},
+	{251, 0, U32, SMOOTHING_ENABLED},
+	{252, 0, U32, SMOOTHING_PRIVILEGE},
+	{264, 0, U32, SMOOTHING_PROFILE},
+};
+
+#define COUNT(table) (sizeof(table) / sizeof(table)[0])
+
+static void put(handle d, struct field *f, enum call call, unsigned type, uint64_t value, int have)
+{
 	f->timestamp_micros = (long long)(nanos(CLOCK_REALTIME) / 1000);
 	f->latency_micros = 1;
 	/* What is not valid is not defined: garbage, as a real library may leave. */
 	f->value.u64 = 0xdeadbeefdeadbeefu;
-	f->type = value == ENERGY_MILLIJOULES ? U64 : U32;
+	f->type = type;
+	wait_nanos(__atomic_load_n(&d->delay_nanos[call], __ATOMIC_ACQUIRE));
 	f->result = __atomic_load_n(&d->fault[call], __ATOMIC_ACQUIRE);
-	if (f->result == SUCCESS && value == AVERAGE_MILLIWATTS && v[value] == 0)
+	if (f->result == SUCCESS && !have)
 		f->result = NOT_SUPPORTED;
 	if (f->result != SUCCESS)
 		return;
-	if (f->type == U64)
-		f->value.u64 = v[value];
+	if (type == U64)
+		f->value.u64 = value;
 	else
-		f->value.u32 = (unsigned)v[value]; /* the upper half stays garbage */
+		f->value.u32 = (unsigned)value; /* the upper half stays garbage */
+}
+
+static void field(handle d, struct field *f, const uint64_t v[VALUES])
+{
+	for (unsigned i = 0; i < COUNT(common_fields); i++)
+		if (common_fields[i].id == f->id && common_fields[i].scope == f->scope) {
+			enum value value = common_fields[i].value;
+			put(d, f, common_fields[i].call, common_fields[i].type, v[value], value != AVERAGE_MILLIWATTS || v[value] != 0);
+			return;
+		}
+	for (unsigned i = 0; i < COUNT(further_fields); i++)
+		if (further_fields[i].id == f->id && further_fields[i].scope == f->scope) {
+			enum further value = further_fields[i].value;
+			put(d, f, CALL_FURTHER + value, further_fields[i].type, get(d, value), has(d, value));
+			return;
+		}
+	f->result = NOT_SUPPORTED;
 }
 
 result nvmlDeviceGetFieldValues(handle d, int count, struct field *fields)
@@ -452,15 +616,211 @@ result nvmlDeviceGetFieldValues(handle d, int count, struct field *fields)
 	result r = check(d, CALL_FIELDS);
 	if (r)
 		return r;
-	uint64_t delay = __atomic_load_n(&d->delay_nanos, __ATOMIC_ACQUIRE);
-	if (delay) {
-		struct timespec ts = {(time_t)(delay / 1000000000u), (long)(delay % 1000000000u)};
-		nanosleep(&ts, NULL);
-	}
 	values(d, v);
 	for (int i = 0; i < count; i++)
 		field(d, &fields[i], v);
 	return SUCCESS;
+}
+
+struct process {
+	unsigned pid;
+	unsigned long long memory;
+	unsigned gpu_instance, compute_instance;
+};
+
+result nvmlDeviceGetMPSComputeRunningProcesses_v3(handle d, unsigned *count, struct process *out)
+{
+	result r = check(d, CALL_MPS);
+	if (r)
+		return r;
+	unsigned room = *count;
+	*count = __atomic_load_n(&d->mps, __ATOMIC_ACQUIRE);
+	if (*count > room)
+		return INSUFFICIENT_SIZE;
+	for (unsigned i = 0; i < *count; i++)
+		out[i] = (struct process){1000 + i, 0, 0xffffffffu, 0xffffffffu};
+	return SUCCESS;
+}
+
+/* GPM: a sample is what the shares are when it is taken. */
+
+struct sample {
+	handle device;
+	uint64_t at;
+	double percent[5];
+};
+
+struct gpm_support {
+	unsigned version, supported;
+};
+
+result nvmlGpmQueryDeviceSupport(handle d, struct gpm_support *out)
+{
+	result r = check(d, CALL_GPM_SUPPORT);
+	if (r == SUCCESS)
+		out->supported = has(d, GRAPHICS_PERMILLE);
+	return r;
+}
+
+result nvmlGpmSampleAlloc(struct sample **out)
+{
+	*out = calloc(1, sizeof **out);
+	return SUCCESS;
+}
+
+result nvmlGpmSampleFree(struct sample *s)
+{
+	free(s);
+	return SUCCESS;
+}
+
+result nvmlGpmSampleGet(handle d, struct sample *s)
+{
+	result r = check(d, CALL_GPM_SAMPLE);
+	if (r)
+		return r;
+	if (!has(d, GRAPHICS_PERMILLE))
+		return NOT_SUPPORTED;
+	s->device = d;
+	s->at = nanos(CLOCK_MONOTONIC);
+	for (int i = 0; i < 5; i++)
+		s->percent[i] = (double)get(d, GRAPHICS_PERMILLE + i) / 10;
+	return SUCCESS;
+}
+
+struct gpm {
+	unsigned version, count;
+	struct sample *from, *to;
+	struct {
+		unsigned id;
+		result result;
+		double value;
+		char *names[3];
+	} metrics[];
+};
+
+result nvmlGpmMetricsGet(struct gpm *g)
+{
+	static const unsigned ids[] = {1, 2, 3, 5, 10};
+	if (g->version != 1)
+		return INVALID_ARGUMENT;
+	if (!g->from->device || g->from->device != g->to->device || g->from->at >= g->to->at)
+		return NO_DATA;
+	result r = check(g->to->device, CALL_GPM_METRICS);
+	if (r)
+		return r;
+	for (unsigned k = 0; k < g->count; k++) {
+		g->metrics[k].result = NOT_SUPPORTED;
+		g->metrics[k].value = -1;
+		for (unsigned i = 0; i < COUNT(ids); i++) {
+			if (ids[i] != g->metrics[k].id)
+				continue;
+			r = (result)__atomic_load_n(&g->to->device->fault[CALL_FURTHER + GRAPHICS_PERMILLE + i], __ATOMIC_ACQUIRE);
+			g->metrics[k].result = r;
+			if (r == SUCCESS) /* the mean of the time between, so to say */
+				g->metrics[k].value = (g->from->percent[i] + g->to->percent[i]) / 2;
+		}
+	}
+	return SUCCESS;
+}
+
+struct profiles {
+	unsigned version, supported[8], requested[8], enforced[8];
+};
+
+result nvmlDeviceWorkloadPowerProfileGetCurrentProfiles(handle d, struct profiles *out)
+{
+	result r = check(d, CALL_PROFILES);
+	if (r)
+		return r;
+	if (!has(d, WORKLOAD_PROFILES))
+		return NOT_SUPPORTED;
+	memset(out->supported, 0xff, sizeof out->supported);
+	memset(out->requested, 0, sizeof out->requested);
+	memset(out->enforced, 0, sizeof out->enforced);
+	out->enforced[0] = (unsigned)get(d, WORKLOAD_PROFILES);
+	out->enforced[1] = (unsigned)(get(d, WORKLOAD_PROFILES) >> 32);
+	return SUCCESS;
+}
+
+/* Events: a set knows how many of each device it has delivered. */
+
+struct set {
+	uint32_t generation;
+	unsigned count;
+	struct {
+		handle device;
+		uint64_t seen;
+	} members[64];
+};
+
+struct event {
+	handle device;
+	unsigned long long type, data;
+	unsigned gpu_instance, compute_instance;
+};
+
+enum { XID_CRITICAL_ERROR = 8 };
+
+result nvmlDeviceGetSupportedEventTypes(handle d, unsigned long long *types)
+{
+	result r = check(d, CALL_EVENTS);
+	*types = 0x1f;
+	return r;
+}
+
+result nvmlEventSetCreate(struct set **out)
+{
+	result r = alive();
+	if (r)
+		return r;
+	*out = calloc(1, sizeof **out);
+	(*out)->generation = generation;
+	return SUCCESS;
+}
+
+result nvmlEventSetFree(struct set *s)
+{
+	result r = alive();
+	if (r)
+		return r;
+	free(s);
+	return SUCCESS;
+}
+
+result nvmlDeviceRegisterEvents(handle d, unsigned long long types, struct set *s)
+{
+	result r = check(d, CALL_EVENTS);
+	if (r)
+		return r;
+	if (types != XID_CRITICAL_ERROR || s->count == COUNT(s->members))
+		return INVALID_ARGUMENT;
+	s->members[s->count].device = d;
+	s->members[s->count].seen = __atomic_load_n(&d->events, __ATOMIC_ACQUIRE);
+	s->count++;
+	return SUCCESS;
+}
+
+result nvmlEventSetWait_v2(struct set *s, struct event *out, unsigned timeout_millis)
+{
+	uint64_t until = nanos(CLOCK_MONOTONIC) + timeout_millis * 1000000ull;
+	do {
+		result r = alive();
+		if (r)
+			return r;
+		if (s->generation != generation)
+			return INVALID_ARGUMENT;
+		for (unsigned i = 0; i < s->count; i++) {
+			handle d = s->members[i].device;
+			if (__atomic_load_n(&d->events, __ATOMIC_ACQUIRE) == s->members[i].seen)
+				continue;
+			uint64_t xid = __atomic_load_n(&d->xids[s->members[i].seen++ % XIDS], __ATOMIC_ACQUIRE);
+			*out = (struct event){d, XID_CRITICAL_ERROR, xid, 0xffffffffu, 0xffffffffu};
+			return SUCCESS;
+		}
+		wait_nanos(1000000);
+	} while (nanos(CLOCK_MONOTONIC) < until);
+	return TIMEOUT;
 }
 
 #endif
