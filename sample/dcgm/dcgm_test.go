@@ -135,7 +135,7 @@ func gpu(watts float64, millijoules uint64, celsius, xid int) string {
 func TestTime(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t)
-	var now trace.Time
+	now := 100 * second
 	var failures []string
 	f, err := Open(Options{URL: e.URL, Now: func() trace.Time { return now }, Failed: func(err error) { failures = append(failures, err.Error()) }})
 	if err != nil {
@@ -162,14 +162,20 @@ func TestTime(t *testing.T) {
 	fetch(200, gpu(300, 3000, 50, 31))     // 8: at some time since 5
 	fetch(200, gpu(400, 4000, 50, 31))     // 9
 	fetch(200, "<html>")                   // 10
+	fetch(200, gpu(400, 4000, 50, 0))      // 11: another exporter, which has seen no XID
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.fetch(ended, in, now); err != nil { // the end of a run is no failure
+		t.Error(err)
+	}
 	want := `{ID:GPU-x Host:h Index:3 Source:dcgm Scope:gpu RawScope:0 Name: UUID:GPU-x PCIBusID: Architecture: Driver: Module: MIG:false MPS:false Simulated:false}
-GPU-x gpu at 3s took 1s power_watts=200 energy_joules=2 temperature_celsius=40
-GPU-x gpu at 4s took 1s xid_error=31
-GPU-x gpu at 6s took 0s power_watts=HTTP_503
-GPU-x gpu at 7s took 0s power_watts=ABSENT
-GPU-x gpu at 5s took 3s power_watts=300 energy_joules=3 temperature_celsius=50
-GPU-x gpu at 8s took 1s power_watts=400 energy_joules=4 temperature_celsius=50
-GPU-x gpu at 10s took 0s power_watts=BAD_PAGE
+GPU-x gpu at 1m43s took 1s power_watts=200 energy_joules=2 temperature_celsius=40
+GPU-x gpu at 1m44s took 1s xid_error=31
+GPU-x gpu at 1m46s took 0s power_watts=HTTP_503
+GPU-x gpu at 1m47s took 0s power_watts=ABSENT
+GPU-x gpu at 1m45s took 3s power_watts=300 energy_joules=3 temperature_celsius=50
+GPU-x gpu at 1m48s took 1s power_watts=400 energy_joules=4 temperature_celsius=50
+GPU-x gpu at 1m50s took 0s power_watts=BAD_PAGE
 `
 	if diff := gocmp.Diff(want, describe(in.Collect())); diff != "" {
 		t.Error(diff)
