@@ -183,7 +183,7 @@ GPU-x gpu at 1m50s took 0s power_watts=BAD_PAGE
 	if len(failures) != 3 || !strings.HasSuffix(failures[0], "/metrics: HTTP 503 Service Unavailable") {
 		t.Errorf("%q", failures)
 	}
-	if refresh, ok := f.Refresh(); !ok || refresh != 4*time.Second { // of 4 s and 1 s
+	if refresh, ok := f.Refresh(); !ok || refresh != 4*time.Second || len(f.between) != 2 { // of 4 s and 1 s
 		t.Errorf("%v, %v", refresh, ok)
 	}
 }

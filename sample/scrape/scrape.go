@@ -97,8 +97,8 @@ func (e StatusError) Error() string {
 	return fmt.Sprintf("HTTP %d %s", int(e), http.StatusText(int(e)))
 }
 
-// errBadPage says that a page has no such format.
-var errBadPage = errors.New("the page cannot be read")
+// ErrBadPage says that a page has no such format.
+var ErrBadPage = errors.New("the page cannot be read")
 
 // Fetch returns the body of a page.
 func (c *Client) Fetch(ctx context.Context, u *url.URL, accept string) ([]byte, error) {
@@ -124,7 +124,7 @@ func (c *Client) Fetch(ctx context.Context, u *url.URL, accept string) ([]byte, 
 	case err != nil:
 		return nil, err
 	case len(body) > maxPage:
-		return nil, fmt.Errorf("%w: it is longer than %d MiB", errBadPage, maxPage>>20)
+		return nil, fmt.Errorf("%w: it is longer than %d MiB", ErrBadPage, maxPage>>20)
 	}
 	return body, nil
 }
@@ -156,7 +156,7 @@ func Parse(body []byte) (Page, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation) // the zero parser panics
 	families, err := parser.TextToMetricFamilies(&plain)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errBadPage, err)
+		return nil, fmt.Errorf("%w: %w", ErrBadPage, err)
 	}
 	page := Page{}
 	for name, family := range families {
@@ -191,7 +191,7 @@ func Status(err error) string {
 	switch {
 	case errors.As(err, &status):
 		return fmt.Sprintf("HTTP_%d", int(status))
-	case errors.Is(err, errBadPage):
+	case errors.Is(err, ErrBadPage):
 		return "BAD_PAGE"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "CONNECTION_REFUSED"
