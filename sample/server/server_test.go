@@ -166,7 +166,7 @@ sglang:generation_tokens_total{model_name="q"} 11
 func TestTRTLLM(t *testing.T) {
 	t.Parallel()
 	const steps = `[{"iter":1,"numActiveRequests":9},{"iter":2,"numActiveRequests":4,"numQueuedRequests":2,"kvCacheStats":{"usedNumBlocks":25,"maxNumBlocks":100}}]`
-	const page = "trtllm_num_requests_running{model_name=\"undefined\"} 6\ntrtllm_generation_tokens_total{model_name=\"m\"} 40\n"
+	const page = "trtllm_num_requests_running{model_name=\"undefined\"} 6\ntrtllm_generation_tokens_total{model_name=\"zephyr\"} 40\n"
 	check := func(name, fragment string, want, wantFailures []string, sets ...map[string]string) {
 		t.Helper()
 		rows, failures, device := follow(t, sample.TRTLLM, fragment, sets...)
@@ -176,7 +176,7 @@ func TestTRTLLM(t *testing.T) {
 		if diff := gocmp.Diff(wantFailures, failures); diff != "" {
 			t.Error(name, diff)
 		}
-		if name == "page" && device.Name != "m" {
+		if name == "page" && device.Name != "zephyr" {
 			t.Errorf("%+v", device)
 		}
 	}
