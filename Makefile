@@ -50,11 +50,12 @@ bench-sql: build ## reduce beside DuckDB and Polars, on the same recordings of 1
 	dist/sql/bin/python testdata/bench-sql.py bin/reduce
 
 # Peers that cannot be had are left out, and said to be.
-bench-replay: build ## replay beside vegeta, hey, wrk and aiohttp, a core for the client and one for the server: some 2 minutes
+bench-replay: build ## replay beside vegeta, hey, wrk, aiohttp and aiperf (1 GB), a core for the client and one for the server: some 5 minutes
 	@mkdir -p dist/peers
 	-GOBIN="$$PWD/dist/peers" $(GO) install github.com/tsenart/vegeta/v12@latest
 	-GOBIN="$$PWD/dist/peers" $(GO) install github.com/rakyll/hey@latest
 	-test -x dist/peers/aiohttp/bin/python || { python3 -m venv dist/peers/aiohttp && dist/peers/aiohttp/bin/pip install -q aiohttp; } || rm -rf dist/peers/aiohttp
+	-test -x dist/peers/aiperf/bin/aiperf || { python3 -m venv dist/peers/aiperf && dist/peers/aiperf/bin/pip install -q 'aiperf==0.13.*'; } || rm -rf dist/peers/aiperf
 	WATTRACE_BENCH_REPLAY="$$PWD/bin/replay" WATTRACE_BENCH_PEERS="$$PWD/dist/peers" $(GO) test -count=1 -v -timeout 15m -run 'TestBenchReplay$$' ./cmd/internal/replay
 
 meter: ## what the power fields say beside a power meter; WATTRACE_METER_DATA names the recordings

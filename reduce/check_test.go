@@ -287,11 +287,29 @@ func TestSLO(t *testing.T) {
 		{SLO{ITL: 170 * time.Millisecond}, true}, {SLO{ITL: 169 * time.Millisecond}, false},
 		{SLO{E2E: 2 * time.Second}, true}, {SLO{TTFT: time.Second, E2E: time.Second}, false},
 	} {
-		if got := c.slo.keeps(q); got != c.want {
+		if got := c.slo.keeps(q, false); got != c.want {
 			t.Errorf("%v: %v", c.slo, got)
 		}
 	}
-	if !(SLO{ITL: 1}).keeps(succeeded("p", 0, sec, 2*sec, 1, 1)) {
+	// Due 150 ms earlier: an open loop's user has waited since.
+	q.Scheduled = q.Sent - 150*ms
+	for _, c := range []struct {
+		slo          SLO
+		closed, open bool
+	}{
+		{SLO{TTFT: 449 * time.Millisecond}, true, false}, {SLO{TTFT: 450 * time.Millisecond}, true, true}, {SLO{TTFT: 299 * time.Millisecond}, false, false},
+		{SLO{E2E: 2149 * time.Millisecond}, true, false}, {SLO{E2E: 2150 * time.Millisecond}, true, true}, {SLO{E2E: 1999 * time.Millisecond}, false, false},
+		{SLO{TTFTSent: 300 * time.Millisecond}, true, true}, {SLO{TTFTSent: 299 * time.Millisecond}, false, false},
+		{SLO{E2ESent: 2 * time.Second}, true, true}, {SLO{E2ESent: 1999 * time.Millisecond}, false, false},
+		{SLO{TTFTScheduled: 450 * time.Millisecond}, true, true}, {SLO{TTFTScheduled: 449 * time.Millisecond}, false, false},
+		{SLO{E2EScheduled: 2150 * time.Millisecond}, true, true}, {SLO{E2EScheduled: 2149 * time.Millisecond}, false, false},
+		{SLO{ITL: 170 * time.Millisecond, TTFT: time.Second, E2EScheduled: 2149 * time.Millisecond}, false, false},
+	} {
+		if closed, open := c.slo.keeps(q, false), c.slo.keeps(q, true); closed != c.closed || open != c.open {
+			t.Errorf("%+v: closed %v, open %v", c.slo, closed, open)
+		}
+	}
+	if !(SLO{ITL: 1}).keeps(succeeded("p", 0, sec, 2*sec, 1, 1), false) {
 		t.Error("one token has an inter-token latency")
 	}
 	g := &gpu{watts: flat(300), period: 100 * ms, until: 31 * sec}
@@ -300,6 +318,40 @@ func TestSLO(t *testing.T) {
 	m := rep.Phases[0].Metrics
 	near(t, "goodput", value(t, m, Goodput), 0.1, 1e-9)
 	near(t, "goodput per watt", value(t, m, GoodputPerWatt), 0.1/300, 1e-5)
+}
+
+// Good requests of an open loop are those whose user did not wait too long, and the report
+// says from when that is; windows over both loads judge each request by its own.
+func TestSLOByLoad(t *testing.T) {
+	open, closed := phaseSpan("open", 0, 2*sec), phaseSpan("closed", 2*sec, 4*sec)
+	open.Open = true
+	both := Span{Name: "both", Start: 0, End: trace.Some(4 * sec)}
+	late := func(phase string, at trace.Time) *trace.Request {
+		q := chunked(at, at+100, "cc", at+110, at+120)
+		q.Phase = phase
+		return q
+	}
+	punctual := chunked(500, 500, "cc", 510, 520)
+	punctual.Phase = "open"
+	for _, c := range []struct {
+		slo   SLO
+		ratio [3]float64
+		says  [3]string
+	}{
+		{SLO{TTFT: 50 * time.Millisecond}, [3]float64{1. / 2, 1, 2. / 3}, [3]string{"TTFT <= 50ms since due", "TTFT <= 50ms since sent", "TTFT <= 50ms since sent, in an open loop due"}},
+		{SLO{E2ESent: 50 * time.Millisecond, ITL: time.Second}, [3]float64{1, 1, 1}, [3]string{"ITL <= 1s, latency <= 50ms since sent", "ITL <= 1s, latency <= 50ms since sent", "ITL <= 1s, latency <= 50ms since sent"}},
+		{SLO{TTFTScheduled: 50 * time.Millisecond}, [3]float64{1. / 2, 0, 1. / 3}, [3]string{"TTFT <= 50ms since due", "TTFT <= 50ms since due", "TTFT <= 50ms since due"}},
+	} {
+		rep := reduceAll(t, []Span{open, closed}, true, Options{SLO: c.slo, Windows: []Span{both}}, nil, late("open", 100), punctual, late("closed", 2100))
+		for i, ph := range rep.Phases {
+			near(t, ph.Name, value(t, ph.Metrics, GoodputRatio), c.ratio[i], 1e-12)
+			for tag, rest := range map[string]string{GoodputRatio: " / requests sent, failed ones among them", Goodput: " / duration"} {
+				if want := "requests with " + c.says[i] + rest; ph.Metrics[tag].Method != want {
+					t.Errorf("%s: %q, not %q", ph.Name, ph.Metrics[tag].Method, want)
+				}
+			}
+		}
+	}
 }
 
 func TestLogWithoutPhase(t *testing.T) {

@@ -120,9 +120,15 @@
 // a request was sent, a stall of the server or of the client hides in those that could not be
 // sent meanwhile. An inter-token latency is a request's mean and needs the server's count of
 // tokens; the gaps between events need none, and of all requests together weigh long
-// answers more. An event may hold several tokens: a gap is no time per token.
+// answers more. An event may hold several tokens: a gap is no time per token. Where it is known
+// how many each brought, by usage with each event or because events are as many as tokens,
+// inter_token_latency_pooled has gap / tokens, once for each token; it says of how many
+// requests. Answers that end by themselves often have one token more than events, the
+// end: without usage with each event they are not among them.
 // A ratio of good requests divides by all that were sent: a failure, or a time-out, is not
-// good.
+// good. An open loop's requests are good or not by what their users saw, from when they
+// were due, unless the [SLO] says otherwise; the method of the figure has it. What other
+// tools would have published goes by when they were sent, as those have it.
 //
 // Beside them stands how late the client sent (send_lateness), and what it says of itself.
 // It is client_late where one request in a hundred, and two, were sent more than 5 ms after

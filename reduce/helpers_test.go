@@ -197,7 +197,7 @@ var units = map[string]string{
 	RequestsInFlight: "requests", TimeToFirstToken: "s", InterTokenLatency: "s", RequestLatency: "s",
 	OutputTokenThroughput: "tokens/s", TotalTokenThroughput: "tokens/s", RequestThroughput: "requests/s",
 	TimeToFirstOutputToken: "s", TimeToSecondToken: "s", TimeToFirstTokenScheduled: "s", RequestLatencyScheduled: "s", InterChunkLatency: "s",
-	MaxGap: "s", NormalizedLatency: "s/token", OutputTokenThroughputPerUser: "tokens/s/user", SendLateness: "s", ClientCPU: "1",
+	InterTokenLatencyPooled: "s", MaxGap: "s", NormalizedLatency: "s/token", OutputTokenThroughputPerUser: "tokens/s/user", SendLateness: "s", ClientCPU: "1",
 	ClientPeakInFlight: "requests", GoodputRatio: "1",
 	IdleGPUPower: "W", IdleGPUEnergy: "J", NetGPUEnergy: "J", NetEnergyPerOutputToken: "J/token",
 	GPUPowerOverTime: "W", PeakGPUPower: "W", PowerLimitShare: "1", CrossCheckEnergy: "J", CrossCheckRatio: "1",

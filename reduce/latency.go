@@ -127,14 +127,19 @@ func (ph *phase) describe(m map[string]Metric) {
 	if d, ok := Describe(slices.Clone(ph.lateness)); ok {
 		m[SendLateness] = Metric{Unit: "s", Distribution: &d}
 	}
-	if d, ok := ofHistogram(&ph.gaps, !ph.window); ok {
+	chunks, tokens := ph.gaps.between()
+	if d, ok := ofHistogram(&chunks, "gaps of all requests together", !ph.window); ok {
 		m[InterChunkLatency] = Metric{Unit: "s", Distribution: &d}
+	}
+	if d, ok := ofHistogram(&tokens, ph.gaps.known(), !ph.window); ok {
+		d.Coverage = ph.gaps.coverage()
+		m[InterTokenLatencyPooled] = Metric{Unit: "s", Distribution: &d}
 	}
 }
 
 // ofHistogram returns the distribution in seconds of what a histogram has counted, and
 // false for none.
-func ofHistogram(h *histogram.Histogram, buckets bool) (Distribution, bool) {
+func ofHistogram(h *histogram.Histogram, of string, buckets bool) (Distribution, bool) {
 	if h.Count() == 0 {
 		return Distribution{}, false
 	}
@@ -142,7 +147,7 @@ func ofHistogram(h *histogram.Histogram, buckets bool) (Distribution, bool) {
 	d := Distribution{
 		Mean: h.Mean() / 1e9, Min: float64(h.Min()) / 1e9, Max: float64(h.Max()) / 1e9,
 		P1: p(1), P5: p(5), P10: p(10), P25: p(25), P50: p(50), P75: p(75), P90: p(90), P95: p(95), P99: p(99),
-		Std: h.Std() / 1e9, Count: h.Count(), Of: "gaps of all requests together",
+		Std: h.Std() / 1e9, Count: h.Count(), Of: of,
 	}
 	if buckets {
 		d.Histogram = &Histogram{Layout: histogram.Layout}

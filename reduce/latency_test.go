@@ -208,7 +208,8 @@ func TestLatencyProperties(t *testing.T) {
 					m.Chunks[i].At = m.Chunks[i].At.Add(shift)
 				}
 				gaps := gapsOf(m.Outputs(), nil)
-				ph.take(&m, latencyOf(&m, m.Outputs(), gaps), gaps, SLO{})
+				split, tokens := tokenGapsOf(&m, m.Outputs(), nil)
+				ph.take(&m, &kept{latency: latencyOf(&m, m.Outputs(), gaps), gaps: gaps, split: split, tokens: tokens})
 			}
 			out := map[string]Metric{}
 			ph.describe(out)

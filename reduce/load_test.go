@@ -303,9 +303,9 @@ func TestTakeCountsAndCrossing(t *testing.T) {
 	ph := &phase{Span: Span{Start: 10 * sec, End: trace.Some(20 * sec)}}
 	q := succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12)
 	q.TokenSource = trace.FromChunks
-	ph.take(q, latency{}, nil, SLO{})
-	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), latency{}, nil, SLO{})
-	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), latency{}, nil, SLO{})
+	ph.take(q, &kept{})
+	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), &kept{})
+	ph.take(succeeded("p", 11*sec, 12*sec, 20*sec, 5, 12), &kept{})
 	if ph.counted != 1 || ph.requests.Sent != 3 || ph.requests.Succeeded != 3 {
 		t.Errorf("%+v", ph)
 	}
@@ -328,7 +328,7 @@ func TestTakeCountsAndCrossing(t *testing.T) {
 		t.Errorf("%+v", ph.requests)
 	}
 	nothing := &trace.Request{Outcome: trace.Succeeded, Sent: sec}
-	if (SLO{TTFT: time.Second}).keeps(nothing) || (SLO{E2E: time.Second}).keeps(nothing) || (SLO{ITL: time.Second}).keeps(nothing) {
+	if (SLO{TTFT: time.Second}).keeps(nothing, false) || (SLO{E2E: time.Second}).keeps(nothing, false) || (SLO{ITL: time.Second}).keeps(nothing, false) {
 		t.Error("a latency that is not known is kept")
 	}
 }
@@ -342,6 +342,12 @@ func TestMovedRequestAndPeersSLO(t *testing.T) {
 	}
 	some := func(d time.Duration) trace.Opt[time.Duration] { return trace.Some(d) }
 	if got := peerSLO(SLO{TTFT: 1, ITL: 2, E2E: 3}); got != (peers.SLO{TimeToFirstToken: some(1), InterTokenLatency: some(2), RequestLatency: some(3)}) {
+		t.Errorf("%+v", got)
+	}
+	if got := peerSLO(SLO{TTFT: 5, TTFTSent: 4, E2E: 3, E2ESent: 7, TTFTScheduled: 1, E2EScheduled: 1}); got != (peers.SLO{TimeToFirstToken: some(4), RequestLatency: some(3)}) {
+		t.Errorf("%+v", got)
+	}
+	if got := peerSLO(SLO{TTFTSent: 4}); got != (peers.SLO{TimeToFirstToken: some(4)}) {
 		t.Errorf("%+v", got)
 	}
 	if got := peerSLO(SLO{}); got != (peers.SLO{}) {

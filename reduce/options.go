@@ -80,9 +80,13 @@ const (
 	SteadyMLEnergy SteadyRule = "mlenergy" // ML.ENERGY benchmark v3
 )
 
-// SLO holds the latencies that a request must keep to be good. 0 is no limit.
+// SLO holds the latencies that a request must keep to be good. 0 is no limit. TTFT and
+// E2E are measured from when a request was sent, in an open loop from when it was due:
+// there its user waits from then on. The others say from when, whatever the load.
 type SLO struct {
-	TTFT, ITL, E2E time.Duration
+	TTFT, ITL, E2E              time.Duration
+	TTFTSent, E2ESent           time.Duration
+	TTFTScheduled, E2EScheduled time.Duration
 }
 
 // Recording says what a batch of telemetry is a part of.

@@ -147,10 +147,19 @@ func (o *others) start(r *Reducer) {
 	}
 }
 
-// peerSLO says the latencies of good requests in the peers' terms.
+// peerSLO says the latencies of good requests in the peers' terms. All of them measure
+// from when a request was sent.
 func peerSLO(s SLO) (out peers.SLO) {
 	limit := func(d time.Duration) trace.Opt[time.Duration] { return trace.Opt[time.Duration]{V: d, OK: d > 0} }
-	return peers.SLO{TimeToFirstToken: limit(s.TTFT), InterTokenLatency: limit(s.ITL), RequestLatency: limit(s.E2E)}
+	stricter := func(a, b time.Duration) time.Duration {
+		if a <= 0 || b <= 0 {
+			return max(a, b)
+		}
+		return min(a, b)
+	}
+	return peers.SLO{
+		TimeToFirstToken: limit(stricter(s.TTFT, s.TTFTSent)), InterTokenLatency: limit(s.ITL), RequestLatency: limit(stricter(s.E2E, s.E2ESent)),
+	}
 }
 
 func peerDevice(s *series) peers.DeviceInfo {

@@ -4,7 +4,6 @@ import (
 	"math"
 	"time"
 
-	"wattrace/reduce/histogram"
 	"wattrace/trace"
 )
 
@@ -24,24 +23,25 @@ type phase struct {
 	dones    []trace.Time // of their ends, likewise
 
 	requests     Requests
-	latencies    []latency           // of the requests that succeeded
-	lateness     []time.Duration     // of all requests that ended
-	begun        []time.Duration     // and of the first of each slot
-	slots        map[slot]bool       // that have had a request
-	gaps         histogram.Histogram // between events with output, of all of them together
-	energies     []float64           // joules of each request, where they are known
-	talks        map[string]int64    // microjoules of each conversation
-	input        int64               // microtokens of the requests that succeeded
+	latencies    []latency        // of the requests that succeeded
+	lateness     []time.Duration  // of all requests that ended
+	begun        []time.Duration  // and of the first of each slot
+	slots        map[slot]bool    // that have had a request
+	gaps         eventGaps        // of the requests that succeeded, of all of them together
+	energies     []float64        // joules of each request, where they are known
+	talks        map[string]int64 // microjoules of each conversation
+	input        int64            // microtokens of the requests that succeeded
 	output       int64
 	withInput    int64 // requests that succeeded and know their input tokens
 	withOutput   int64
 	counted      int64 // of those, counted from events
 	noInput      int64 // requests whose tokens arrived here, with arrivals, and do not say how many
 	noOutput     int64
-	outputSquare int64 // variance of output, from requests in flight at the ends, in millionths
-	inFlight     int64 // requests that cross an end
-	busy         int64 // nanoseconds of requests in flight
-	good         int64 // requests that kept the latencies asked for
+	outputSquare int64   // variance of output, from requests in flight at the ends, in millionths
+	inFlight     int64   // requests that cross an end
+	busy         int64   // nanoseconds of requests in flight
+	good         int64   // requests that kept the latencies asked for
+	byLoad       [2]bool // it has requests of a closed loop, of an open one
 }
 
 // inputTokens and outputTokens return sums in tokens.
@@ -58,9 +58,12 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 	}
 	own := r.phases[phase]
 	outputs := q.Outputs()
-	r.gaps = gapsOf(outputs, r.gaps)
-	latency := latencyOf(q, outputs, r.gaps)
-	own.take(q, latency, r.gaps, r.opt.SLO)
+	k := &r.kept
+	k.gaps = gapsOf(outputs, k.gaps)
+	k.split, k.tokens = tokenGapsOf(q, outputs, k.tokens)
+	k.latency = latencyOf(q, outputs, k.gaps)
+	k.open, k.good = own.Open, r.opt.SLO.keeps(q, own.Open)
+	own.take(q, k)
 	own.begins(q, offset)
 	r.tools.request(own, q, offset)
 	r.tools.arrived(own, q, offset)
@@ -70,7 +73,7 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 		if ph.window {
 			ph.arrived(q, outputs, offset)
 			if sent >= ph.Start && sent < ph.End.V {
-				ph.take(q, latency, r.gaps, r.opt.SLO)
+				ph.take(q, k)
 				r.tools.request(ph, q, offset)
 			}
 			continue
@@ -99,11 +102,25 @@ func (ph *phase) spent(q *trace.Request, energy RequestEnergy) {
 	}
 }
 
-// take counts a request as the phase's own: l is what is kept of it, gaps are the times
-// between its events with output.
-func (ph *phase) take(q *trace.Request, l latency, gaps []time.Duration, slo SLO) {
+// kept is what the phases that a request belongs to take of it.
+type kept struct {
+	latency latency
+	gaps    []time.Duration // between its events with output
+	split   tokenSplit
+	tokens  []tokenGap // between its tokens, with splitUsage
+	open    bool       // its phase is an open loop
+	good    bool       // it kept the latencies asked for, if it succeeded
+}
+
+// take counts a request as the phase's own.
+func (ph *phase) take(q *trace.Request, k *kept) {
 	ph.requests.Sent++
-	ph.lateness = append(ph.lateness, l.late)
+	if k.open {
+		ph.byLoad[1] = true
+	} else {
+		ph.byLoad[0] = true
+	}
+	ph.lateness = append(ph.lateness, k.latency.late)
 	switch q.Outcome {
 	case trace.Succeeded:
 		ph.requests.Succeeded++
@@ -119,12 +136,12 @@ func (ph *phase) take(q *trace.Request, l latency, gaps []time.Duration, slo SLO
 	if q.Outcome != trace.Succeeded {
 		return
 	}
-	if slo.keeps(q) {
+	if k.good {
 		ph.good++
 	}
-	ph.latencies = append(ph.latencies, l)
+	ph.latencies = append(ph.latencies, k.latency)
 	if !ph.slice {
-		ph.gaps.AddAll(gaps)
+		ph.gaps.add(k.gaps, k.split, k.tokens)
 	}
 	if n, ok := q.InputTokens.Get(); ok {
 		ph.withInput++
@@ -141,23 +158,6 @@ func (ph *phase) take(q *trace.Request, l latency, gaps []time.Duration, slo SLO
 			ph.output += n * microtokens
 		}
 	}
-}
-
-// any reports whether a latency is asked for.
-func (s SLO) any() bool { return s != SLO{} }
-
-// keeps reports whether a request that succeeded kept the latencies asked for. One of
-// a single token has no inter-token latency to keep; a request whose latency is not
-// known has not kept it.
-func (s SLO) keeps(q *trace.Request) bool {
-	within := func(limit time.Duration, d time.Duration, ok bool) bool { return limit <= 0 || ok && d <= limit }
-	ttft, okTTFT := q.TTFT()
-	itl, okITL := q.ITL()
-	e2e, okE2E := q.E2E()
-	if n, ok := q.OutputTokens.Get(); ok && n < 2 {
-		okITL = true
-	}
-	return within(s.TTFT, ttft, okTTFT) && within(s.ITL, itl, okITL) && within(s.E2E, e2e, okE2E)
 }
 
 // Unended counts a request that was sent in the phase and of which the log says

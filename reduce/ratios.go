@@ -2,7 +2,6 @@ package reduce
 
 import (
 	"math"
-	"time"
 
 	"wattrace/trace"
 )
@@ -102,7 +101,7 @@ func (r *Reducer) throughput(ph *phase, t *Tokens, seconds float64, m map[string
 	}
 	if n := ph.requests.Sent; n > 0 && r.opt.SLO.any() {
 		m[GoodputRatio] = Metric{Unit: "1", Number: &Number{
-			Value: float64(ph.good) / float64(n), Method: "requests with " + r.opt.SLO.String() + " / requests sent, failed ones among them",
+			Value: float64(ph.good) / float64(n), Method: ph.goodMethod(r.opt.SLO) + " / requests sent, failed ones among them",
 		}}
 	}
 	if ph.requests.Succeeded > 0 {
@@ -110,7 +109,7 @@ func (r *Reducer) throughput(ph *phase, t *Tokens, seconds float64, m map[string
 		if r.opt.SLO.any() {
 			rate(Goodput, "requests/s", float64(ph.good))
 			n := m[Goodput].Number
-			n.Method = "requests with " + r.opt.SLO.String() + " / duration"
+			n.Method = ph.goodMethod(r.opt.SLO) + " / duration"
 		}
 	}
 	if ph.busy > 0 && seconds > 0 {
@@ -122,21 +121,4 @@ func (r *Reducer) throughput(ph *phase, t *Tokens, seconds float64, m map[string
 			rate(TotalTokenThroughput, "tokens/s", *t.Input+*t.Output)
 		}
 	}
-}
-
-// String says which latencies are asked for.
-func (s SLO) String() string {
-	text := ""
-	for _, limit := range []struct {
-		name  string
-		limit time.Duration
-	}{{"TTFT", s.TTFT}, {"ITL", s.ITL}, {"latency", s.E2E}} {
-		if limit.limit > 0 {
-			if text != "" {
-				text += ", "
-			}
-			text += limit.name + " <= " + limit.limit.String()
-		}
-	}
-	return text
 }

@@ -56,7 +56,7 @@ type Reducer struct {
 	batch     []*series // by device of the batch at hand
 	warnings  []Warning
 	clients   map[int][]ClientReading // by run, in order of time
-	gaps      []time.Duration         // of the request at hand
+	kept      kept                    // of the request at hand
 }
 
 type seriesKey struct {

@@ -247,8 +247,16 @@ type Distribution struct {
 	Std   float64 `json:"std"`
 	Count int64   `json:"count"`
 	Of    string  `json:"of,omitempty"` // what the values are, where the tag does not say it
+	// Coverage says of how many requests the values are, where they are not known of all.
+	Coverage *Coverage `json:"coverage,omitempty"`
 	// Histogram is what the percentiles were taken from, where not all values are kept.
 	Histogram *Histogram `json:"histogram,omitempty"`
+}
+
+// Coverage counts the requests that values are of, and those that have such values.
+type Coverage struct {
+	Known    int64 `json:"known"`
+	Requests int64 `json:"requests"`
 }
 
 // Histogram counts values in buckets of a fixed layout, so that those of several reports
@@ -322,6 +330,9 @@ const (
 	// the longest of each request.
 	InterChunkLatency = "inter_chunk_latency" // s
 	MaxGap            = "max_gap"             // s
+	// The same per token, where it is known how many tokens each event brought: gap /
+	// tokens, counted once for each token. What vLLM and SGLang call inter-token latency.
+	InterTokenLatencyPooled = "inter_token_latency_pooled" // s
 	// request_latency / output tokens, per request.
 	NormalizedLatency = "normalized_latency" // s/token
 	// 1 / inter_token_latency, per request.

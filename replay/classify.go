@@ -26,6 +26,7 @@ type answer struct {
 	known   bool   // some object had the shape of an answer
 	id      string // the first id that the server gave
 	metrics metrics
+	running running
 
 	prefix, suffix []byte // around the text of the last event with output
 	kind           trace.ChunkKind
@@ -36,6 +37,27 @@ type answer struct {
 func (a *answer) reset() {
 	a.metrics.reset()
 	*a = answer{usage: a.usage[:0], metrics: a.metrics, prefix: a.prefix[:0], suffix: a.suffix[:0], dec: a.dec}
+}
+
+// running follows the usage that a server sends with each event, where it does.
+type running struct {
+	Total int64 // output tokens so far
+	Added int32 // by the event at hand
+	Told  int   // events with output that had a count
+	Fell  bool  // a count was below one before it
+}
+
+// take takes in the count of an event. Events without one never come here.
+func (r *running) take(total int64, kind trace.ChunkKind) {
+	if total < r.Total {
+		r.Fell = true
+	} else {
+		r.Added = int32(total - r.Total)
+	}
+	r.Total = total
+	if kind.Output() {
+		r.Told++
+	}
 }
 
 // isDone reports whether data is the end mark of a stream.
@@ -133,6 +155,9 @@ func (a *answer) decode(data []byte) trace.ChunkKind {
 	}
 	measured := a.metrics.take(&f.metrics)
 	kind := f.kind()
+	if f.count.OK {
+		a.running.take(f.count.V, kind)
+	}
 	if kind.Output() && len(f.usage) == 0 && len(f.finish) == 0 && !f.failed && !measured {
 		a.learn(data, kind, f.text)
 	}

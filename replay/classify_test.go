@@ -20,6 +20,8 @@ type outcome struct {
 	Failed, Known bool
 	Invalid       int
 	ID, Metrics   string
+	Added         []int32 // by each event, where any had a count
+	Running       running
 }
 
 // take feeds events to an answer; slow keeps it from the fast path.
@@ -31,6 +33,11 @@ func take(slow bool, events ...string) outcome {
 			a.prefix = a.prefix[:0]
 		}
 		o.Kinds += string(rune(a.event(nil, []byte(ev))))
+		o.Added = append(o.Added, a.running.Added)
+		a.running.Added = 0
+	}
+	if o.Running = a.running; o.Running == (running{}) {
+		o.Added = nil
 	}
 	o.Usage, o.Finish, o.Fault, o.Failed, o.Known, o.Invalid = string(a.usage), a.finish, a.fault, a.failed, a.known, a.invalid
 	o.ID, o.Metrics = a.id, string(a.metrics.object())
@@ -118,6 +125,9 @@ func TestClassify(t *testing.T) {
 			t.Parallel()
 			got := take(true, test.event)
 			got.ID = "" // see TestResponseID
+			if got.Usage == usage {
+				test.want.Added, test.want.Running = []int32{3}, running{Total: 3, Told: strings.Count(got.Kinds, "c")}
+			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -195,6 +205,11 @@ func FuzzFastEqualsSlow(f *testing.F) {
 	for _, d := range dialects {
 		f.Add(strings.ReplaceAll(strings.ReplaceAll(d.stream, "data: ", ""), "\n\n", "\n"))
 	}
+	// Running counts: of some events only, twice in one, of the wrong kind, falling.
+	f.Add(`{"choices":[{"text":"a"}]}` + "\n" + `{"choices":[{"text":"b"}],"usage": {"completion_tokens":2}}` + "\n" + `{"choices":[{"text":"c"}]}` + "\n" + `{"choices":[{"text":"d"}],"usage":null}`)
+	f.Add(`{"usage":{"completion_tokens":1},"choices":[{"text":"a"}],"usage" :{"output_tokens":2,"completion_tokens":3}}` + "\n" + `{"usage":{"completion_tokens":9},"usage":{"completion_tokens":"x"},"usage":[1]}`)
+	f.Add(`{"choices":[{"text":"a"}],"usage":{"completion_tokens":7,"x":{"completion_tokens":1}}}` + "\n" + `{"choices":[{"text":"a"}],"usage":{"completion_tokens":5,"completion_tokens":-1}}`)
+	f.Add(`{"choices":[{"text":"a"}]` + "\n" + `{"response":{"usage":{"output_tokens":4}},"usage":{"completion_tokens":1e1}}`)
 	f.Add(`{"choices":[{"text":"a"}],"metrics":{"a":1}}` + "\n" + `{"metrics":{"a":2}}` + "\n" + `{"choices":[{"text":"b"}],"metrics":{"a":1}}`)
 	f.Add(`{"id":"a b","choices":[{"text":"a"}]}` + "\n" + `{"id":"c"}` + "\n" + `{"id":"a b","choices":[{"text":"b"}]}`)
 	f.Add(`{"choices":[{"text":"a","finish_reason":"x"}]}` + "\n" + `{"choices":[{"finish_reason":"y"}]}` + "\n" + `{"choices":[{"text":"b","finish_reason":"x"}]}`)
@@ -221,6 +236,25 @@ func FuzzFastEqualsSlow(f *testing.F) {
 		}
 		if slow.Usage != "" && !json.Valid([]byte(slow.Usage)) {
 			t.Errorf("usage is not JSON: %s", slow.Usage)
+		}
+		added, before := int64(0), int64(0)
+		for i := range events {
+			// The last usage that there was until then, read once more on its own.
+			so := take(true, events[:i+1]...)
+			var d decoder
+			if _, total := d.counts([]byte(so.Usage)); so.Usage != "" && total.OK && total.V != so.Running.Total {
+				t.Errorf("event %d: %d tokens, but its usage says %d", i, so.Running.Total, total.V)
+			}
+			if len(so.Added) > 0 {
+				added += int64(so.Added[i])
+			}
+			if so.Running.Total < before && !so.Running.Fell {
+				t.Errorf("event %d: a count fell, unseen", i)
+			}
+			before = so.Running.Total
+		}
+		if !slow.Running.Fell && added != slow.Running.Total {
+			t.Errorf("%d tokens were added, not %d", added, slow.Running.Total)
 		}
 	})
 }

@@ -317,7 +317,11 @@ func (x *exchange) stream(ctx context.Context, end context.CancelCauseFunc, resp
 			kind = x.answer.event(ev.name, ev.data)
 		}
 		last = max(last, ev.at) // stamps of one connection never go back
-		r.Chunks = append(r.Chunks, trace.Chunk{At: last, Kind: kind})
+		chunk := trace.Chunk{At: last, Kind: kind}
+		if n := x.answer.running.Added; n > 0 {
+			chunk.Tokens, x.answer.running.Added = n, 0
+		}
+		r.Chunks = append(r.Chunks, chunk)
 		if kind.Output() {
 			if !r.FirstToken.OK {
 				r.FirstToken = trace.Some(last)
@@ -471,14 +475,33 @@ func (x *exchange) tokens(r *trace.Request, streamed bool) {
 	switch {
 	case r.OutputTokens.OK:
 	case streamed:
-		n := int64(0)
-		for i := range r.Chunks {
-			if r.Chunks[i].Kind.Output() {
-				n++
-			}
-		}
-		r.OutputTokens, r.TokenSource = trace.Some(n), trace.FromChunks
+		r.OutputTokens, r.TokenSource = trace.Some(outputs(r)), trace.FromChunks
 	default:
 		r.TokenSource = ""
 	}
+	r.ChunkTokens = x.eachTold(r)
+	if !r.ChunkTokens && len(x.answer.usage) > 0 {
+		for i := range r.Chunks {
+			r.Chunks[i].Tokens = 0
+		}
+	}
+}
+
+// outputs counts the events with output.
+func outputs(r *trace.Request) (n int64) {
+	for i := range r.Chunks {
+		if r.Chunks[i].Kind.Output() {
+			n++
+		}
+	}
+	return n
+}
+
+// eachTold reports whether it is known how many tokens each event added: every one
+// with output had a running count, which never fell; the last one is the answer's. With
+// several choices it may be of one of them, or of all.
+func (x *exchange) eachTold(r *trace.Request) bool {
+	a := &x.answer
+	return a.running.Told > 0 && !a.running.Fell && !a.failed && a.ends <= 1 &&
+		r.TokenSource == trace.FromUsage && int64(a.running.Told) == outputs(r)
 }

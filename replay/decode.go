@@ -16,9 +16,10 @@ import (
 type found struct {
 	role, content, reasoning, tool bool
 
-	usage  []byte // the object
-	finish []byte // the reason, without quotes
-	failed bool   // there is an error object
+	usage  []byte           // the object
+	count  trace.Opt[int64] // the output tokens of usage
+	finish []byte           // the reason, without quotes
+	failed bool             // there is an error object
 	fault  fault
 	known  bool // it has the shape of an answer or a part of one
 	text   span // a string with output; zero if the output is something else
@@ -302,12 +303,28 @@ func (d *decoder) also(before bool, f *found) (bool, error) {
 }
 
 func (d *decoder) usage(f *found) error {
-	isObject := d.json.PeekKind() == '{'
-	v, _, err := d.value()
-	if err == nil && isObject {
-		f.usage = v
+	if d.json.PeekKind() != '{' {
+		return d.json.SkipValue()
+	}
+	start := int(d.json.InputOffset())
+	start += bytes.IndexByte(d.data[start:], '{') // white space and a colon are before it
+	var count trace.Opt[int64]
+	err := d.object(func(name []byte) error {
+		v, _, err := d.value()
+		if n, ok := number(v); ok && isOutput(name) {
+			count = trace.Some(n)
+		}
+		return err
+	})
+	if err == nil {
+		f.usage, f.count = d.data[start:d.json.InputOffset()], count
 	}
 	return err
+}
+
+// isOutput reports whether a member of a usage object counts the output tokens.
+func isOutput(name []byte) bool {
+	return string(name) == "completion_tokens" || string(name) == "output_tokens"
 }
 
 // scalar reads a string or a number as text; anything else is "".
@@ -360,8 +377,8 @@ func (d *decoder) fault(f *found) (err error) {
 // found in the cache and what was not: its tokens are not known without both.
 func (d *decoder) timed(object []byte) (input, output trace.Opt[int64]) {
 	var cached, prompt trace.Opt[int64]
-	d.integers(object, func(name string, n int64) {
-		switch name {
+	d.integers(object, func(name []byte, n int64) {
+		switch string(name) {
 		case "cache_n":
 			cached = trace.Some(n)
 		case "prompt_n":
@@ -379,11 +396,11 @@ func (d *decoder) timed(object []byte) (input, output trace.Opt[int64]) {
 // counts reads the token counts of a usage object: prompt_tokens and
 // completion_tokens, in a response input_tokens and output_tokens.
 func (d *decoder) counts(usage []byte) (input, output trace.Opt[int64]) {
-	d.integers(usage, func(name string, n int64) {
-		switch name {
-		case "prompt_tokens", "input_tokens":
+	d.integers(usage, func(name []byte, n int64) {
+		switch {
+		case string(name) == "prompt_tokens", string(name) == "input_tokens":
 			input = trace.Some(n)
-		case "completion_tokens", "output_tokens":
+		case isOutput(name):
 			output = trace.Some(n)
 		}
 	})
@@ -396,16 +413,22 @@ const maxCount = 1 << 30
 
 // integers calls one for each member of an object, which is known to be valid,
 // that is an integer from 0 to maxCount.
-func (d *decoder) integers(object []byte, one func(name string, n int64)) {
+func (d *decoder) integers(object []byte, one func(name []byte, n int64)) {
 	d.start(object)
 	d.object(func(name []byte) error {
 		v, _, err := d.value()
 		if err != nil {
 			return err
 		}
-		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil && 0 <= n && n <= maxCount {
-			one(string(name), n)
+		if n, ok := number(v); ok {
+			one(name, n)
 		}
 		return nil
 	})
+}
+
+// number reads a value that is an integer from 0 to maxCount.
+func number(v []byte) (int64, bool) {
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	return n, err == nil && 0 <= n && n <= maxCount
 }

@@ -30,6 +30,8 @@ type Use struct {
 
 	Queue      int           // calls of the sink that waited for it, at most, in the interval
 	LogBlocked time.Duration // that slots waited for the sink so far, added up
+
+	Goroutines trace.Opt[int] // that there are, of all the process
 }
 
 // ClientVerdict says whether the client can have distorted what it measured.
@@ -96,7 +98,7 @@ type observer struct {
 	blocked  atomic.Int64 // ns
 
 	capacity float64 // processors that the client may use
-	samples  [2]rtmetrics.Sample
+	samples  [3]rtmetrics.Sample
 	last     Use
 	sched    []uint64 // counts of the scheduler's histogram at last
 	before   counts   // of lateness at last
@@ -117,6 +119,7 @@ func newObserver(now trace.Time) *observer {
 	o := &observer{capacity: ThisMachine().Capacity()}
 	o.samples[0].Name = "/sched/latencies:seconds"
 	o.samples[1].Name = "/sched/pauses/total/gc:seconds"
+	o.samples[2].Name = "/sched/goroutines:goroutines"
 	o.use(now, 0, 0)
 	return o
 }
@@ -169,6 +172,9 @@ func (o *observer) use(now trace.Time, inFlight, queue int) *Use {
 	if o.samples[0].Value.Kind() == rtmetrics.KindFloat64Histogram {
 		h := o.samples[0].Value.Float64Histogram()
 		u.SchedP99 = o.waits(h, loaded)
+	}
+	if o.samples[2].Value.Kind() == rtmetrics.KindUint64 {
+		u.Goroutines = trace.Some(int(o.samples[2].Value.Uint64()))
 	}
 	if u.CPU.OK && o.last.CPU.OK && loaded {
 		// What is short is the end of a run, or all of one, and no second.

@@ -42,8 +42,9 @@ type Sampler struct {
 	Failed        func(Feed, error)  // told when a feed ends with an error, which ends nothing else; may be nil
 	Inbox         Inbox              // takes rows of the caller's own, as marks, beside those of the feeds
 
-	scans atomic.Int64 // how often Scan was called
-	hooks *hooks       // nil in production
+	scans atomic.Int64        // how often Scan was called
+	run   atomic.Pointer[run] // the current or latest
+	hooks *hooks              // nil in production
 }
 
 // hooks are what a Sampler needs of its host, so that tests can stand in.
@@ -93,6 +94,15 @@ func (s *Sampler) Devices() []Device {
 // next tick. It may be called at any time of a run.
 func (s *Sampler) Scan() { s.scans.Add(1) }
 
+// Stats returns how the run has gone so far, or went. It may be called at any
+// time; the zero Stats before the first run.
+func (s *Sampler) Stats() Stats {
+	if r := s.run.Load(); r != nil {
+		return r.stats()
+	}
+	return Stats{}
+}
+
 // Run samples until ctx is done, which is its normal end, until all feeds are
 // over if there are no sources, or until sink fails, whose error it returns. At
 // the end every unit is read once more, in full, so that what ended just before
@@ -107,7 +117,8 @@ func (s *Sampler) Run(ctx context.Context, sink func(*Batch) error) (Stats, erro
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cpu := r.cpuTime()
+	r.cpu = r.cpuTime()
+	s.run.Store(r)
 	ended := r.begin(ctx)
 	flush := orDefault(s.FlushInterval, time.Second)
 	timer := time.NewTimer(flush)
@@ -139,7 +150,7 @@ func (s *Sampler) Run(ctx context.Context, sink func(*Batch) error) (Stats, erro
 	if err == nil {
 		err = r.flush(sink)
 	}
-	return r.stats(cpu), err
+	return r.stats(), err
 }
 
 // run is one run of a Sampler.
@@ -148,12 +159,14 @@ type run struct {
 	sampler *Sampler
 	start   trace.Time
 	workers []*worker
+	over    atomic.Bool   // what has not returned is stuck
 	pending atomic.Int64  // rows of the workers that the sink has not had
 	first   chan struct{} // closed when every worker has read once
 	batch   *Batch        // for the sink
 	inbox   *Batch        // the spare one
 	devices int           // of the sources
-	rows    int64
+	rows    atomic.Int64
+	cpu     time.Duration // of the process at the start
 }
 
 // worker reads one unit.
@@ -263,6 +276,7 @@ func (r *run) begin(ctx context.Context) (ended <-chan struct{}) {
 
 // end waits for workers and feeds, but not for ever.
 func (r *run) end(ended <-chan struct{}) {
+	defer r.over.Store(true)
 	if len(r.workers)+len(r.sampler.Feeds) == 0 {
 		return
 	}
@@ -421,13 +435,13 @@ func (r *run) flush(sink func(*Batch) error) error {
 	for _, p := range rows {
 		r.batch.AppendFrom(p.from, p.row, p.base+int(p.from.Device[p.row]))
 	}
-	r.rows += int64(len(rows))
+	r.rows.Add(int64(len(rows)))
 	return sink(r.batch)
 }
 
-// stats sums up. before is the process's CPU time at the start.
-func (r *run) stats(before time.Duration) Stats {
-	s := Stats{Rows: r.rows}
+// stats sums up.
+func (r *run) stats() Stats {
+	s := Stats{Rows: r.rows.Load()}
 	var all lateness
 	var inside time.Duration
 	for _, w := range r.workers {
@@ -440,12 +454,12 @@ func (r *run) stats(before time.Duration) Stats {
 		select {
 		case <-w.done:
 		default:
-			u.Stuck = true
+			u.Stuck = r.over.Load()
 		}
 		s.Ticks, s.Missed, s.Read = s.Ticks+u.Ticks, s.Missed+u.Missed, s.Read+u.Read
 		s.Units = append(s.Units, u)
 	}
 	s.LatenessP50, s.LatenessP99, s.LatenessMax = all.quantile(0.5), all.quantile(0.99), all.max
-	s.CPU = max(0, r.cpuTime()-before-inside)
+	s.CPU = max(0, r.cpuTime()-r.cpu-inside)
 	return s
 }

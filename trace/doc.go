@@ -44,8 +44,9 @@
 //	line           1-based line of the trace file; absent for a directory
 //	conversation   conversation of the turn; with turn, the key for a directory
 //	turn           0-based turn in its conversation, of 31 bits; 0 when absent
-//	at_seconds     when the turn was asked, since the start of the trace; >= 0
-//	delay_seconds  wait between the previous turn's end and this turn; >= 0
+//	at_seconds     when the turn was asked, since the start of the trace; from 0 to
+//	               73 years (2^61 ns)
+//	delay_seconds  wait between the previous turn's end and this turn; likewise
 //	input_tokens   tokens of the prompt as the source of the trace counted them,
 //	               at most 2^53, as the request log says them again
 //	output_tokens  tokens that the answer is expected to have, likewise

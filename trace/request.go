@@ -84,8 +84,9 @@ func (k ChunkKind) Output() bool {
 // Chunk is one event of a stream: what it was, and when the read that
 // completed it returned.
 type Chunk struct {
-	At   Time
-	Kind ChunkKind
+	At     Time
+	Kind   ChunkKind
+	Tokens int32 // output tokens that it added; 0 unless Request.ChunkTokens
 }
 
 // Request is the outcome of one request. Instants are on the log's steady
@@ -133,6 +134,7 @@ type Request struct {
 	ServerMetrics []byte  // what the server measured of the request: an object of its objects; nil is none
 	Usage         []byte  // the server's usage object, verbatim JSON; nil is none
 	Chunks        []Chunk // every event, in order
+	ChunkTokens   bool    // the server said how many tokens each of Chunks added: they add up to OutputTokens
 }
 
 // TTFT returns the time to first token: first token - sent.

@@ -41,8 +41,11 @@ func (e *TimingEntry) check() error {
 		name string
 		v    Opt[float64]
 	}{{"at_seconds", e.AtSeconds}, {"delay_seconds", e.DelaySeconds}} {
-		if v, ok := f.v.Get(); ok && !(v >= 0 && v <= math.MaxFloat64) {
+		switch v, ok := f.v.Get(); {
+		case ok && !(v >= 0 && v <= math.MaxFloat64):
 			return fmt.Errorf("%q must be finite and not negative", f.name)
+		case ok && v > maxSeconds:
+			return fmt.Errorf("%q is beyond what can be scheduled", f.name)
 		}
 	}
 	for _, f := range []struct {
@@ -151,6 +154,10 @@ func (e *TimingEntry) set(m *Member) (err error) {
 // says them again, keeps exactly.
 const maxTokens = 1 << 53
 
+// maxSeconds bounds times: 73 years, in nanoseconds what an instant of the request log
+// may be.
+const maxSeconds = 1 << 61 / 1e9
+
 // integer reads an integer from least to most, written without point or exponent.
 func integer(m *Member, least, most int64) (Opt[int64], error) {
 	if m.Value.Kind() == 'n' {
@@ -183,8 +190,8 @@ func seconds(m *Member) (Opt[float64], error) {
 	switch {
 	case v < 0:
 		return Opt[float64]{}, m.Errorf("%q is negative", m.Name)
-	case err != nil:
-		return Opt[float64]{}, m.Errorf("%q is too large", m.Name)
+	case err != nil || v > maxSeconds:
+		return Opt[float64]{}, m.Errorf("%q is beyond what can be scheduled", m.Name)
 	}
 	return Some(v + 0), nil // no negative zero
 }

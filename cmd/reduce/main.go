@@ -57,7 +57,8 @@
 // open loop: there they are what users would have seen. A ceiling on it makes requests
 // wait, and is warned of (capped_open_loop), as is a client that sends late (client_late)
 // or lacked processor time (client_saturated); how late it was, and what CPU time it took,
-// stands beside the latencies.
+// stands beside the latencies. Good requests (--slo) are judged by the same clock: in an
+// open loop from when they were due.
 //
 // What another tool would have published of the same run, by its formulas, windows
 // and graces, is added by --as: its energy, latencies and rates under its own names.
@@ -86,8 +87,10 @@
 //	--per-request FILE   the energy of every request: wattrace.energies/1
 //	--as TOOL,...        what other tools would have published
 //	--explain            with --as: from our energy to theirs
-//	--slo ttft=TIME      a good request keeps it, measured from when it was sent;
-//	                     also itl=TIME, latency=TIME
+//	--slo ttft=TIME      a good request keeps it; also itl=TIME, latency=TIME. From
+//	                     when it was sent, in an open loop from when it was due:
+//	                     ttft_sent, latency_sent, ttft_scheduled and
+//	                     latency_scheduled say from when, whatever the load
 //	--price N, --carbon GRAMS   of a kWh: cost and CO2e of a million tokens
 //	--mig-board          a partitioned board's energy is the server's, so that
 //	                     it may be said per token

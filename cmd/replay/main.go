@@ -115,6 +115,12 @@
 //
 //	replay --set stream=true --set 'stream_options={"include_usage":true}' --url http://server:8000 trace.jsonl
 //
+// An event may hold several tokens, with speculative decoding as a rule. vLLM, SGLang and
+// trtllm-serve say with each event how many there were so far, on request; the log has
+// how many each brought then, and reduce the times per token:
+//
+//	replay --set 'stream_options={"include_usage":true,"continuous_usage_stats":true}' --url http://server:8000 trace.jsonl
+//
 // Flags:
 //
 //	--url URL              base URL of the server (WATTRACE_URL); may be repeated, see

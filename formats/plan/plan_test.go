@@ -92,7 +92,13 @@ func TestReadErrors(t *testing.T) {
 		{"idle handover", head + "  - {name: a, kind: idle, duration: 1s, handover: true}\n  - {name: b, concurrency: 1}\n", `p.yaml:3:5: phase "a": an idle phase has a duration and nothing else`},
 		{"no concurrency", head + "  - name: a\n", `p.yaml:3:5: phase "a": concurrency must be at least 1`},
 		{"null", head + "  - name: a\n    requests:\n", "p.yaml:4:15: requests must be a whole number, not null"},
-		{"anchor", head + "  - &x {name: a, concurrency: 1}\n", "p.yaml:3:5: a phase must be a mapping, not anchor"},
+		{"beyond 64 bits", head + "  - name: a\n    requests: 99999999999999999999999\n", "p.yaml:4:15: requests is out of range: it must be a whole number from 1 to 9007199254740992"},
+		{"far below", head + "  - name: a\n    requests: -99999999999999999999999\n", "p.yaml:4:15: requests is out of range: it must be a whole number from 1 to 9007199254740992"},
+		{"digits in quotes", head + "  - name: a\n    requests: '99999999999999999999999'\n", "p.yaml:4:15: requests must be a whole number, not text"},
+		{"BOM", "\ufeff" + head + "  - {name: a, concurrency: 1}\n", "p.yaml:1:1: the file begins with a byte order mark, which is not supported: save it as UTF-8 without one"},
+		{"anchor", head + "  - &x {name: a, concurrency: 1}\n", "p.yaml:3:5: anchors, aliases and merge keys (&, *, <<) are not supported: write the value out"},
+		{"alias", head + "  - {name: a, concurrency: *x}\n", "p.yaml:3:28: anchors, aliases and merge keys (&, *, <<) are not supported: write the value out"},
+		{"merge", head + "  - {<<: {name: a}, concurrency: 1}\n", "p.yaml:3:6: anchors, aliases and merge keys (&, *, <<) are not supported: write the value out"},
 		{"bad UTF-8", "schema: \xff\n", "p.yaml: invalid UTF-8"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,6 +114,24 @@ func TestGolden(t *testing.T) {
 
 // TestSlicesAreWindows: slices that are made on the way give the bytes of windows, and
 // are written before the next one is made.
+// What needs requests is left out of every idle phase: one line says so.
+func TestIdlePhasesLeaveOutInOneLine(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[string]int{"idle": 1, "measure": 2} {
+		r := example()
+		r.Phases[0].Kind = kind
+		o := &r.Phases[0].Others[0]
+		o.Omitted = append(o.Omitted, reduce.OtherOmission{Name: "request_latency", Why: "not known"})
+		var got bytes.Buffer
+		if err := WriteText(&got, r); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(got.String(), "aiperf leaves out"); n != want {
+			t.Errorf("%s: %d lines, want %d\n%s", kind, n, want, &got)
+		}
+	}
+}
+
 func TestSlicesAreWindows(t *testing.T) {
 	t.Parallel()
 	const n = 300

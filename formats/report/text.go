@@ -150,12 +150,13 @@ func writePhase(b *printer, ph *reduce.Phase) {
 	writeDevices(b, ph)
 	writeWindows(b, ph)
 	for i := range ph.Others {
-		writeOther(b, &ph.Others[i])
+		writeOther(b, &ph.Others[i], ph.Kind == "idle")
 	}
 }
 
-// writeOther writes what another tool would have published.
-func writeOther(b *printer, o *reduce.OtherTool) {
+// writeOther writes what another tool would have published. What it leaves out of an
+// idle phase is most of it, and each for want of requests.
+func writeOther(b *printer, o *reduce.OtherTool, idle bool) {
 	t := newTable(2)
 	t.AppendHeader(table.Row{"as " + o.Tool, "", "", "formula"})
 	add := func(name string, f reduce.OtherFigure) {
@@ -173,7 +174,12 @@ func writeOther(b *printer, o *reduce.OtherTool) {
 		}
 	}
 	render(b, t)
-	for _, v := range o.Omitted {
+	omitted := o.Omitted
+	if idle && len(omitted) > 1 {
+		b.item(fmt.Sprintf("%s leaves out %d figures of an idle phase, which the JSON form of this report lists", o.Tool, len(omitted)))
+		omitted = nil
+	}
+	for _, v := range omitted {
 		b.item(fmt.Sprintf("%s leaves out %s: %s", o.Tool, v.Name, v.Why))
 	}
 	if len(o.Reasons) > 0 {
@@ -428,7 +434,7 @@ var groups = [][]string{
 	{
 		reduce.TimeToFirstTokenScheduled, reduce.RequestLatencyScheduled,
 		reduce.TimeToFirstToken, reduce.TimeToFirstOutputToken, reduce.TimeToSecondToken, reduce.InterTokenLatency, reduce.RequestLatency,
-		reduce.InterChunkLatency, reduce.MaxGap, reduce.NormalizedLatency, reduce.OutputTokenThroughputPerUser, reduce.SendLateness,
+		reduce.InterTokenLatencyPooled, reduce.InterChunkLatency, reduce.MaxGap, reduce.NormalizedLatency, reduce.OutputTokenThroughputPerUser, reduce.SendLateness,
 		reduce.EnergyOfRequests, reduce.EnergyOfConversations, reduce.GPUPowerOverTime,
 	},
 }
@@ -642,6 +648,11 @@ func writeDistributions(b *printer, ph *reduce.Phase) {
 		}
 	}
 	render(b, t)
+	for _, tag := range tags(ph.Metrics) {
+		if d := ph.Metrics[tag].Distribution; d != nil && d.Coverage != nil {
+			b.item(fmt.Sprintf("%s: of %d of %d requests, the others' is not known", Title(tag), d.Coverage.Known, d.Coverage.Requests))
+		}
+	}
 }
 
 // repeats reports whether a distribution would say what another one does: in a closed loop

@@ -17,7 +17,7 @@ func benchLog(b *testing.B, n int) []byte {
 	rng := uint64(1)
 	for seq := range int64(n) {
 		q := exampleLog()[3].Request
-		q.Seq, q.Line, q.Chunks = seq, seq+1, nil
+		q.Seq, q.Line, q.Chunks, q.ChunkTokens = seq, seq+1, nil, false
 		at := q.Sent
 		for i := range 500 {
 			rng = rng*6364136223846793005 + 1442695040888963407

@@ -8,9 +8,9 @@
 //	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000","spread_nanos":290},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"],"chunk_clock":"kernel","connections":{"balance":"least","keepalive_seconds":4,"preconnect":64,"source_addresses":2,"tls_insecure":true,"cache_salt_seed":7},"client":{"gomaxprocs":4,"cpus":4,"cpu_quota":3.5,"cpu_model":"AMD EPYC 9654","governor":"performance"}}
 //	{"type":"phase","phase":"profiling","kind":"measure","event":"start","at_nanos":2000000000,"concurrency":64}
 //	{"type":"sent","seq":17,"line":18,"phase":"profiling","sent_nanos":2000120034}
-//	{"type":"request","seq":17,"line":18,"phase":"profiling","slot":3,"target":0,"scheduled_nanos":2000120000,"sent_nanos":2000120034,"wrote_nanos":2000160000,"first_byte_nanos":2090000000,"first_token_nanos":2090331000,"last_token_nanos":4600000000,"done_nanos":4600100000,"outcome":"succeeded","status":200,"finish_reason":"length","input_tokens":812,"output_tokens":128,"token_source":"usage","expected_input_tokens":812,"expected_output_tokens":128,"conn":3,"conn_reused":true,"conn_idle_nanos":1200000,"read_lag_nanos":310000,"body_bytes":4210,"body_xxh3":"0f9c3de1a7b24c58","cache_salt":"8c1f0a6e52d94b37","response_id":"chatcmpl-71","chunk_clock":"user","server_metrics":{"metrics":{"queue_time_ms":0.5}},"usage":{"prompt_tokens":812,"completion_tokens":128},"chunk_kinds":"r1c127f1u1d1","chunk_micros":[90211,20113,...]}
+//	{"type":"request","seq":17,"line":18,"phase":"profiling","slot":3,"target":0,"scheduled_nanos":2000120000,"sent_nanos":2000120034,"wrote_nanos":2000160000,"first_byte_nanos":2090000000,"first_token_nanos":2090331000,"last_token_nanos":4600000000,"done_nanos":4600100000,"outcome":"succeeded","status":200,"finish_reason":"length","input_tokens":812,"output_tokens":128,"token_source":"usage","expected_input_tokens":812,"expected_output_tokens":128,"conn":3,"conn_reused":true,"conn_idle_nanos":1200000,"read_lag_nanos":310000,"body_bytes":4210,"body_xxh3":"0f9c3de1a7b24c58","cache_salt":"8c1f0a6e52d94b37","response_id":"chatcmpl-71","chunk_clock":"user","server_metrics":{"metrics":{"queue_time_ms":0.5}},"usage":{"prompt_tokens":812,"completion_tokens":128},"chunk_kinds":"r1c127f1u1d1","chunk_tokens":"0 1*126 2 0*3","chunk_micros":[90211,20113,...]}
 //	{"type":"clock","at_nanos":12000000000,"boot_nanos":"824345678901","monotonic_nanos":"824345678901","unix_nanos":"1780000012000000000","spread_nanos":310}
-//	{"type":"client","at_nanos":12000000000,"cpu_seconds":0.31,"in_flight":64,"held":0,"lateness_p50_nanos":18431,"lateness_p99_nanos":126975,"lateness_max_nanos":201344,"gc_pause_nanos":90112,"sched_p99_nanos":40960,"queue":12,"log_blocked_nanos":0}
+//	{"type":"client","at_nanos":12000000000,"cpu_seconds":0.31,"in_flight":64,"held":0,"lateness_p50_nanos":18431,"lateness_p99_nanos":126975,"lateness_max_nanos":201344,"gc_pause_nanos":90112,"sched_p99_nanos":40960,"queue":12,"log_blocked_nanos":0,"goroutines":147}
 //	{"type":"phase","phase":"profiling","kind":"measure","event":"end","at_nanos":30000000000}
 //	{"type":"close","at_nanos":30000200000,"sent":200,"succeeded":200,"failed":0,"cancelled":0,"clean":true,"client":{"verdict":"ok","lateness_p50_nanos":17407,"lateness_p99_nanos":131071,"lateness_max_nanos":310272,"mean_gap_nanos":19750000,"bound_nanos":1000000,"sched_p99_nanos":40960,"cpu_share":0.08,"busy_share":0,"log_blocked_nanos":0,"held":0}}
 //
@@ -85,6 +85,7 @@
 //	log_blocked_nanos   slots of a closed loop waited for the log so far, added up:
 //	                 they do where it is 16,384 entries behind. Nothing of an open
 //	                 loop waits for it
+//	goroutines       that there are: threads of Go code, waiting ones too
 //
 // client of the close line has the same of the whole run (held: requests that
 // were; lateness of the phases that measure, where there are any, but for the
@@ -154,6 +155,16 @@
 //	chunk_kinds      run lengths of event kinds, one letter and a count each:
 //	                 r role, c content, g reasoning, t tool, f finish, u usage,
 //	                 e error, d [DONE], k comment, o other (trace.ChunkKind)
+//	chunk_tokens     output tokens that each event added, where the server said with
+//	                 every event that has output how many there were so far
+//	                 (stream_options.continuous_usage_stats): numbers with a space
+//	                 between them, N*M for the same N of M events in a row, so that
+//	                 "0 1*2 3" is 0, 1, 1, 3. There are as many as events, and they
+//	                 add up to output_tokens. What an event without output adds are
+//	                 tokens without text, such as the end of the sequence. Absent
+//	                 where a count is missing or fell, and with several choices: they
+//	                 are not guessed. Where it is absent and events with output are as
+//	                 many as output_tokens, each has one
 //	chunk_micros     for each event, microseconds since the one before it; the
 //	                 first since sent. They are differences of offsets that
 //	                 were floored to a microsecond, so that prefix sums stay

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"io"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -54,7 +55,7 @@ func opt[T any](d *draw, f func() T) trace.Opt[T] {
 	return trace.Some(f())
 }
 
-func (d *draw) time() trace.Time { return trace.Time(d.int64()) }
+func (d *draw) time() trace.Time { return trace.Time(d.int64() % (maxInstant + 1)) }
 
 // request draws a request as the writer may be given it.
 func (d *draw) request() trace.Request {
@@ -91,10 +92,20 @@ func (d *draw) request() trace.Request {
 	if d.byte()%2 == 1 {
 		q.Usage, _ = json.Marshal(map[string]string{d.text(): d.text()})
 	}
-	at := q.Sent
+	at, sum := q.Sent, int64(0)
 	for range d.byte() {
 		at += trace.Time(d.int64() & (1<<40 - 1))
 		q.Chunks = append(q.Chunks, trace.Chunk{At: at, Kind: trace.ChunkKind('a' + d.byte()%26)})
+	}
+	if q.ChunkTokens = len(q.Chunks) > 0 && d.byte()%2 == 1; q.ChunkTokens {
+		for i := range q.Chunks {
+			q.Chunks[i].Tokens = int32(d.byte() % 4)
+			if d.byte() == 0 {
+				q.Chunks[i].Tokens = math.MaxInt32
+			}
+			sum += int64(q.Chunks[i].Tokens)
+		}
+		q.OutputTokens, q.TokenSource = trace.Some(sum), trace.FromUsage
 	}
 	return q
 }
@@ -121,7 +132,7 @@ func FuzzWriteReadRoundTrip(f *testing.F) {
 		log[2].Sent = Sent{Seq: d.count(), Line: 1 + d.count()/2, Phase: d.text(), At: d.time()}
 		log[6].Clock = trace.ClockSnapshot{At: d.time(), BootNanos: d.int64(), MonotonicNanos: d.int64(), UnixNanos: d.int64() | 1, Spread: time.Duration(d.count())}
 		if cpu-cpu == 0 { // finite
-			log[7].Client = Client{At: d.time(), CPUSeconds: trace.Some(cpu), InFlight: int(d.byte()), LatenessP99: opt(d, d.duration), GCPause: opt(d, d.duration), Queue: trace.Some(int(d.byte())), LogBlocked: opt(d, d.duration)}
+			log[7].Client = Client{At: d.time(), CPUSeconds: trace.Some(cpu), InFlight: int(d.byte()), LatenessP99: opt(d, d.duration), GCPause: opt(d, d.duration), Queue: trace.Some(int(d.byte())), LogBlocked: opt(d, d.duration), Goroutines: trace.Some(int(d.byte()))}
 		}
 		log[9].Close = Close{At: d.time(), Sent: d.count(), Succeeded: d.count(), Failed: d.count(), Cancelled: d.count(), Clean: d.byte()%2 == 0}
 		if v := d.text(); v != "" {
@@ -132,7 +143,7 @@ func FuzzWriteReadRoundTrip(f *testing.F) {
 		for _, i := range []int{3, 5} {
 			q := &log[i].Request
 			if inRange := func(v int64) bool { return v > -1<<62 && v < 1<<62 }; len(q.Chunks) > 0 && !inRange(int64(q.Chunks[len(q.Chunks)-1].At)) {
-				q.Chunks = nil
+				q.Chunks, q.ChunkTokens = nil, false
 			}
 		}
 		text := encode(t, log...)

@@ -200,7 +200,7 @@ func (p *parser) sent(s *Sent) {
 
 var clientKeys = []string{
 	"at_nanos", "cpu_seconds", "in_flight", "held", "lateness_p50_nanos", "lateness_p99_nanos", "lateness_max_nanos",
-	"gc_pause_nanos", "sched_p99_nanos", "queue", "log_blocked_nanos",
+	"gc_pause_nanos", "sched_p99_nanos", "queue", "log_blocked_nanos", "goroutines",
 }
 
 func (p *parser) client(c *Client) {
@@ -229,6 +229,8 @@ func (p *parser) client(c *Client) {
 			c.Queue = trace.Some(int(p.integer("queue", 0, math.MaxInt32)))
 		case 10:
 			c.LogBlocked = p.duration(clientKeys[k])
+		case 11:
+			c.Goroutines = trace.Some(int(p.integer("goroutines", 0, math.MaxInt32)))
 		}
 	})
 }

@@ -48,6 +48,7 @@ const (
 	kMetrics
 	kUsage
 	kKinds
+	kTokens
 	kMicros
 )
 
@@ -64,7 +65,7 @@ var requestKeys = []string{
 	kConnect: "connect_nanos", kConnected: "connected_nanos",
 	kReadLag: "read_lag_nanos", kBodyBytes: "body_bytes", kBodyHash: "body_xxh3", kSalt: "cache_salt",
 	kResponse: "response_id", kChunkClock: "chunk_clock", kMetrics: "server_metrics",
-	kUsage: "usage", kKinds: "chunk_kinds", kMicros: "chunk_micros",
+	kUsage: "usage", kKinds: "chunk_kinds", kTokens: "chunk_tokens", kMicros: "chunk_micros",
 }
 
 const requestRequired = 1<<kSeq | 1<<kLine | 1<<kPhase | 1<<kSlot | 1<<kTarget |
@@ -81,8 +82,8 @@ func (r *Reader) request(q *trace.Request) {
 		r.metrics = q.ServerMetrics[:0]
 	}
 	*q = trace.Request{}
-	r.kinds = r.kinds[:0]
-	kindsAt, microsAt := 0, 0
+	r.kinds, r.tokens = r.kinds[:0], r.tokens[:0]
+	kindsAt, tokensAt, microsAt := 0, 0, 0
 	seen := p.object("the request line", requestKeys, requestRequired, func(k int) {
 		what := requestKeys[k]
 		switch k {
@@ -161,6 +162,9 @@ func (r *Reader) request(q *trace.Request) {
 		case kKinds:
 			kindsAt = p.i
 			r.kinds = append(r.kinds, p.raw(what)...)
+		case kTokens:
+			tokensAt = p.i
+			r.tokens = append(r.tokens, p.raw(what)...)
 		case kMicros:
 			microsAt = p.i
 			chunks = p.micros(chunks)
@@ -169,6 +173,9 @@ func (r *Reader) request(q *trace.Request) {
 	q.Chunks = chunks
 	if seen&(1<<kKinds|1<<kMicros) != 0 {
 		p.spread(q, r.kinds, kindsAt, microsAt)
+	}
+	if seen&(1<<kTokens) != 0 {
+		p.spreadTokens(q, r.tokens, tokensAt)
 	}
 	if seen&(1<<kOutput) != 0 && q.TokenSource == "" {
 		p.fail(0, "output_tokens needs token_source")
@@ -358,4 +365,49 @@ func (p *parser) spread(q *trace.Request, kinds []byte, kindsAt, microsAt int) {
 	if len(chunks) > 0 {
 		p.fail(microsAt, "chunk_micros has more chunks than chunk_kinds")
 	}
+}
+
+// spreadTokens gives each chunk its tokens.
+func (p *parser) spreadTokens(q *trace.Request, tokens []byte, at int) {
+	if p.err != nil {
+		return
+	}
+	const most = math.MaxInt32
+	chunks, sum := q.Chunks, int64(0)
+	for i := 0; i <= len(tokens); i++ { // tokens[i-1] is a space
+		n, k := digits(tokens[i:], most)
+		times, ok := int64(1), k > 0
+		if i += k; ok && i < len(tokens) && tokens[i] == '*' {
+			times, k = digits(tokens[i+1:], most)
+			i, ok = i+1+k, times > 0
+		}
+		if !ok || n > most || i < len(tokens) && tokens[i] != ' ' {
+			p.fail(at, "chunk_tokens must be whole numbers, each with * and a count from 1 on where it is that of several chunks")
+			return
+		}
+		if times > int64(len(chunks)) {
+			p.fail(at, "chunk_tokens has more chunks than chunk_kinds")
+			return
+		}
+		for k := range chunks[:times] {
+			chunks[k].Tokens = int32(n)
+		}
+		chunks, sum = chunks[times:], sum+n*times
+	}
+	switch {
+	case len(chunks) > 0:
+		p.fail(at, "chunk_tokens has fewer chunks than chunk_kinds")
+	case !q.OutputTokens.OK || sum != q.OutputTokens.V:
+		p.fail(at, "chunk_tokens add up to %d, which is not what output_tokens says", sum)
+	}
+	q.ChunkTokens = true
+}
+
+// digits reads a number, which is most+1 if it is more than most, and returns its length.
+func digits(b []byte, most int64) (v int64, n int) {
+	for n < len(b) && b[n]-'0' < 10 {
+		v = min(v*10+int64(b[n]-'0'), most+1)
+		n++
+	}
+	return v, n
 }

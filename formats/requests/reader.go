@@ -30,6 +30,7 @@ type Reader struct {
 	usage      []byte // a buffer that waits for the next usage object
 	metrics    []byte // the same for server_metrics
 	kinds      []byte // chunk_kinds of the line
+	tokens     []byte // chunk_tokens of the line
 }
 
 // NewReader returns a Reader of r; name is the file's, for messages.

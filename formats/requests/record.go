@@ -135,6 +135,7 @@ type Client struct {
 	SchedP99    trace.Opt[time.Duration] // goroutines of the interval waited for a processor
 	Queue       trace.Opt[int]           // entries that waited for the log, at most, in the interval
 	LogBlocked  trace.Opt[time.Duration] // slots waited for the log so far, added up
+	Goroutines  trace.Opt[int]           // that there are
 }
 
 // Verdict says whether the client can have distorted what it measured.

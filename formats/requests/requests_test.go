@@ -29,6 +29,10 @@ func exampleLog() []Record {
 	for i := range 127 {
 		chunks = append(chunks, trace.Chunk{At: 2_110_000_000 + trace.Time(i)*19_750_000, Kind: 'c'})
 	}
+	for i := range chunks[1:] {
+		chunks[1+i].Tokens = 1
+	}
+	chunks[len(chunks)-1].Tokens = 2
 	end := chunks[len(chunks)-1].At
 	chunks = append(chunks, trace.Chunk{At: end, Kind: 'f'}, trace.Chunk{At: end + 100_000, Kind: 'u'}, trace.Chunk{At: end + 100_000, Kind: 'd'})
 	return []Record{
@@ -62,7 +66,7 @@ func exampleLog() []Record {
 			ResponseID: "chatcmpl-71", OwnChunkStamps: true,
 			ServerMetrics: []byte(`{"metrics":{"queue_time_ms":0.5}}`),
 			Usage:         []byte(`{"prompt_tokens":812,"completion_tokens":128}`),
-			Chunks:        chunks,
+			Chunks:        chunks, ChunkTokens: true,
 		}},
 		{Type: TypeSent, Sent: Sent{Seq: 18, Line: 19, Phase: "profiling", At: 2_000_180_000}},
 		{Type: TypeRequest, Request: trace.Request{
@@ -78,6 +82,7 @@ func exampleLog() []Record {
 			At: 12_000_000_000, CPUSeconds: trace.Some(0.31), InFlight: 64, Held: trace.Some(0),
 			LatenessP50: trace.Some(18_431 * time.Nanosecond), LatenessP99: trace.Some(126_975 * time.Nanosecond), LatenessMax: trace.Some(201_344 * time.Nanosecond),
 			GCPause: trace.Some(90_112 * time.Nanosecond), SchedP99: trace.Some(40_960 * time.Nanosecond), Queue: trace.Some(12), LogBlocked: trace.Some(time.Duration(0)),
+			Goroutines: trace.Some(147),
 		}},
 		{Type: TypePhase, Phase: PhaseEvent{Phase: "profiling", Kind: trace.Measure, At: 30_000_000_000}},
 		{Type: TypeClose, Close: Close{At: 30_000_200_000, Sent: 2, Succeeded: 1, Failed: 1, Clean: true, Client: Judgement{
@@ -384,6 +389,21 @@ func TestReadErrors(t *testing.T) {
 		{"kinds upper", run + "\n" + swap(request, `"r1c`, `"R1c`), "chunk_kinds must be letters"},
 		{"more kinds", run + "\n" + swap(request, "c127", "c128"), "chunk_kinds has more chunks than chunk_micros"},
 		{"fewer kinds", run + "\n" + swap(request, "c127", "c126"), "chunk_micros has more chunks than chunk_kinds"},
+		{"tokens", run + "\n" + swap(request, `"0 1*126 2 0*3"`, `"0 1*126 x 0*3"`), "chunk_tokens must be whole numbers, each with * and a count from 1 on where it is that of several chunks"},
+		{"no tokens", run + "\n" + swap(request, `"0 1*126 2 0*3"`, `""`), "chunk_tokens must be whole numbers"},
+		{"space before tokens", run + "\n" + swap(request, `"0 1*126`, `" 0 1*126`), "chunk_tokens must be whole numbers"},
+		{"space after tokens", run + "\n" + swap(request, `2 0*3"`, `2 0*3 "`), "chunk_tokens must be whole numbers"},
+		{"two spaces in tokens", run + "\n" + swap(request, `126 2`, `126  2`), "chunk_tokens must be whole numbers"},
+		{"tokens no times", run + "\n" + swap(request, "1*126 2", "1*126 7*0 2"), "chunk_tokens must be whole numbers"},
+		{"tokens how often", run + "\n" + swap(request, "1*126 2", "1*126 2*"), "chunk_tokens must be whole numbers"},
+		{"many tokens", run + "\n" + swap(request, "1*126 2", "1*126 2147483648"), "chunk_tokens must be whole numbers"},
+		{"tokens very often", run + "\n" + swap(request, "1*126 2", "1*18446744073709551742 2"), "chunk_tokens has more chunks than chunk_kinds"},
+		{"tokens of more", run + "\n" + swap(request, "1*126", "1*127"), "chunk_tokens has more chunks than chunk_kinds"},
+		{"tokens of fewer", run + "\n" + swap(request, "0*3", "0*2"), "chunk_tokens has fewer chunks than chunk_kinds"},
+		{"tokens of none", run + "\n" + swap(swap(request, `"chunk_kinds"`, `"chunk_k"`), `"chunk_micros"`, `"chunk_m"`), "chunk_tokens has more chunks than chunk_kinds"},
+		{"other tokens", run + "\n" + swap(request, "126 2 0", "126 3 0"), "chunk_tokens add up to 129, which is not what output_tokens says"},
+		{"tokens of an unknown number", run + "\n" + swap(swap(request, `"output_tokens":128,`, ``), "0 1*126 2 0*3", "0*131"), "chunk_tokens add up to 0, which is not what output_tokens says"},
+		{"tokens that are no string", run + "\n" + swap(request, `"0 1*126 2 0*3"`, `[0,1]`), "chunk_tokens must be a string"},
 		{"negative micros", run + "\n" + swap(request, "19750,", "-19750,"), "chunk_micros must hold whole numbers from 0 on"},
 		{"float micros", run + "\n" + swap(request, "19750,", "19750.5,"), "chunk_micros must hold whole numbers from 0 on"},
 		{"micros overflow", run + "\n" + swap(request, "19750,", "9100000000000000000,"), "the times of the chunks are out of range"},
@@ -482,6 +502,12 @@ func TestWriterErrors(t *testing.T) {
 			t.Errorf("chunks %v were written", chunks)
 		}
 	}
+	for _, tokens := range [][2]int32{{1, 1}, {-1, 4}} {
+		q := trace.Request{ChunkTokens: true, OutputTokens: trace.Some[int64](3), Chunks: []trace.Chunk{{Kind: 'c', Tokens: tokens[0]}, {Kind: 'c', Tokens: tokens[1]}}}
+		if err := w.Request(&q); err == nil {
+			t.Errorf("tokens %v were written", tokens)
+		}
+	}
 	if err := w.Flush(); err != nil || b.Len() != 0 {
 		t.Errorf("half a line was written: %q, %v", b.Bytes(), err)
 	}
@@ -490,6 +516,51 @@ func TestWriterErrors(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// TestChunkTokens: runs are read as they are written, whatever their lengths, and as
+// others may write them.
+func TestChunkTokens(t *testing.T) {
+	t.Parallel()
+	head := exampleLog()[0]
+	for _, test := range []struct{ written, also string }{
+		{"1", "1*1"},
+		{"0 1*2 3", "0 1 1 3"},
+		{"2*2", "2*1 2"},
+		{"7 0*2 7", "07 0*02 7"},
+		{"2147483647*3", ""},
+	} {
+		rec := exampleLog()[3]
+		q := &rec.Request
+		q.Chunks, q.OutputTokens.V = nil, 0
+		for run := range strings.SplitSeq(test.written, " ") {
+			n, times, many := strings.Cut(run, "*")
+			if !many {
+				times = "1"
+			}
+			tokens, _ := strconv.Atoi(n)
+			count, _ := strconv.Atoi(times)
+			for range count {
+				q.Chunks = append(q.Chunks, trace.Chunk{At: q.Sent, Kind: 'c', Tokens: int32(tokens)})
+				q.OutputTokens.V += int64(tokens)
+			}
+		}
+		text := string(encode(t, head, rec))
+		if !strings.Contains(text, `"chunk_tokens":"`+test.written+`",`) {
+			t.Errorf("%s: %s", test.written, text)
+		}
+		for _, form := range []string{test.written, test.also} {
+			if form == "" {
+				continue
+			}
+			got, _, err := decode(strings.NewReader(strings.Replace(text, `"`+test.written+`"`, `"`+form+`"`, 1)))
+			if err != nil {
+				t.Errorf("%s: %v", form, err)
+			} else if diff := cmp.Diff(*q, got[1].Request); diff != "" {
+				t.Errorf("%s (-want +got)\n%s", form, diff)
+			}
+		}
+	}
+}
 
 // TestMicros: numbers of every length, with and without space around them, whole arrays
 // of one length too, are read as strconv reads them.

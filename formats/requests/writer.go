@@ -144,6 +144,7 @@ func (w *Writer) Client(c *Client) error {
 	b = optInteger(b, "sched_p99_nanos", c.SchedP99)
 	b = optInteger(b, "queue", c.Queue)
 	b = optInteger(b, "log_blocked_nanos", c.LogBlocked)
+	b = optInteger(b, "goroutines", c.Goroutines)
 	return w.line(b)
 }
 
@@ -188,7 +189,8 @@ func lateness(b []byte, p50, p99, most trace.Opt[time.Duration]) []byte {
 }
 
 // Request writes the outcome of a request. Its chunks must be in the order of
-// time and not before Sent; times of chunks are floored to microseconds since
+// time and not before Sent, and their tokens, where they are known, add up to
+// OutputTokens; times of chunks are floored to microseconds since
 // Sent. Usage and ServerMetrics must be one JSON object or nil; line breaks in
 // them become spaces, and bytes that are not UTF-8 the replacement character.
 func (w *Writer) Request(r *trace.Request) error {
@@ -263,10 +265,14 @@ func moments(b []byte, r *trace.Request) []byte {
 	return integer(b, "done_nanos", int64(r.Done))
 }
 
-// errOrder is a mistake of the caller: prefix sums of such chunks would lie.
-var errOrder = errors.New("requests: the chunks of a request are not in the order of time")
+// What errOrder and errTokens say are mistakes of the caller: sums of such chunks would
+// lie.
+var (
+	errOrder  = errors.New("requests: the chunks of a request are not in the order of time")
+	errTokens = errors.New("requests: the tokens of a request's chunks do not add up to its output tokens")
+)
 
-// chunks appends the kinds as run lengths and the times as differences of
+// chunks appends kinds and tokens as run lengths and the times as differences of
 // offsets that were floored first, so that the prefix sums never drift.
 func chunks(b []byte, r *trace.Request) ([]byte, error) {
 	if len(r.Chunks) == 0 {
@@ -282,7 +288,14 @@ func chunks(b []byte, r *trace.Request) ([]byte, error) {
 			run = 0
 		}
 	}
-	b = append(b, `","chunk_micros":[`...)
+	b = append(b, '"')
+	if r.ChunkTokens {
+		var ok bool
+		if b, ok = chunkTokens(b, r); !ok {
+			return b, errTokens
+		}
+	}
+	b = append(b, `,"chunk_micros":[`...)
 	before := int64(0)
 	for i := range r.Chunks {
 		offset := int64(r.Chunks[i].At.Sub(r.Sent)) / int64(time.Microsecond)
@@ -296,6 +309,31 @@ func chunks(b []byte, r *trace.Request) ([]byte, error) {
 		before = offset
 	}
 	return append(b, ']'), nil
+}
+
+// chunkTokens appends the tokens that each chunk added, not ok if they are not those of
+// the request.
+func chunkTokens(b []byte, r *trace.Request) ([]byte, bool) {
+	b = append(b, `,"chunk_tokens":"`...)
+	run, sum := 0, int64(0)
+	for i := range r.Chunks {
+		n := r.Chunks[i].Tokens
+		if n < 0 {
+			return b, false
+		}
+		sum += int64(n)
+		if run++; i+1 < len(r.Chunks) && r.Chunks[i+1].Tokens == n {
+			continue
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
+		if run > 1 {
+			b = strconv.AppendInt(append(b, '*'), int64(run), 10)
+		}
+		b = append(b, ' ')
+		run = 0
+	}
+	b[len(b)-1] = '"' // for the last space
+	return b, r.OutputTokens.OK && sum == r.OutputTokens.V
 }
 
 // open begins a line.

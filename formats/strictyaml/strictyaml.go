@@ -4,6 +4,7 @@
 package strictyaml
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,7 +55,15 @@ func (f File) Read(r io.Reader, one func(key string, value Node) error) (body No
 	if !utf8.Valid(src) {
 		return nil, f.errorf(trace.Pos{}, "invalid UTF-8")
 	}
+	if bytes.HasPrefix(src, []byte("\ufeff")) {
+		return nil, f.errorf(trace.Pos{Line: 1, Col: 1}, "the file begins with a byte order mark, which is not supported: save it as UTF-8 without one")
+	}
 	tokens := lexer.Tokenize(string(src))
+	for _, tk := range tokens {
+		if tk.Type == token.AnchorType || tk.Type == token.AliasType || tk.Type == token.MergeKeyType {
+			return nil, f.errorf(position(tk), "anchors, aliases and merge keys (&, *, <<) are not supported: write the value out")
+		}
+	}
 	if tk := tooDeep(tokens); tk != nil {
 		return nil, f.errorf(position(tk), "nested too deep")
 	}
@@ -238,6 +247,9 @@ func IsWhole(n Node) bool {
 
 // Whole reads a decimal integer from least to most.
 func (f File) Whole(key string, n Node, least, most int64) (int64, error) {
+	if s, ok := n.(*ast.StringNode); ok && s.Token.Type == token.StringType && allDigits(s.Value) { // more than 64 bits
+		return 0, f.Errorf(n, "%s is out of range: it must be a whole number from %d to %d", key, least, most)
+	}
 	if !IsWhole(n) {
 		return 0, f.Errorf(n, "%s must be a whole number, not %s", key, Kind(n))
 	}
@@ -246,6 +258,14 @@ func (f File) Whole(key string, n Node, least, most int64) (int64, error) {
 		return 0, f.Errorf(n, "%s must be a whole number from %d to %d", key, least, most)
 	}
 	return v, nil
+}
+
+// allDigits reports whether text is that of an integer.
+func allDigits(s string) bool {
+	if s = strings.TrimLeft(s, "+-"); s == "" {
+		return false
+	}
+	return strings.Trim(s, "0123456789") == ""
 }
 
 // Number reads a finite number, for which valid holds; want says which those are.

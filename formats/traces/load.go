@@ -107,6 +107,9 @@ func loadDirectory(dir string) (*trace.Trace, error) {
 		if !ok || strings.HasPrefix(e.Name(), ".") { // as the shell's *.jsonl
 			continue
 		}
+		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+			return nil, fmt.Errorf("%s: is no regular file", filepath.Join(dir, e.Name())) // reading a named pipe would wait for whoever writes
+		}
 		data, err := readFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return nil, err

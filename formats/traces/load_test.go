@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sys/unix"
 
 	"wattrace/formats"
 	"wattrace/trace"
@@ -91,6 +92,27 @@ func TestLoadFile(t *testing.T) {
 		if err := closer.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A named pipe would be waited for; a link to a file is one.
+func TestLoadDirectoryOfOddFiles(t *testing.T) {
+	t.Parallel()
+	dir := tree(t, map[string]string{"f": `{"prompt":1}`, "d/a.jsonl": `{"prompt":2}`})
+	dir = filepath.Join(dir, "d")
+	if err := os.Symlink("../f", filepath.Join(dir, "b.jsonl")); err != nil {
+		t.Skip(err)
+	}
+	got, closer, err := Load(dir, "", nil)
+	if err != nil || len(got.Turns) != 2 {
+		t.Fatal(got, err)
+	}
+	closer.Close()
+	if err := unix.Mkfifo(filepath.Join(dir, "c.jsonl"), 0o600); err != nil {
+		t.Skip(err)
+	}
+	if _, _, err := Load(dir, "", nil); err == nil || err.Error() != filepath.Join(dir, "c.jsonl")+": is no regular file" {
+		t.Error(err)
 	}
 }
 

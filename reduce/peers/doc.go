@@ -32,7 +32,10 @@
 //	sglang      2 s          6 s     (6-2)/2 = 2 s
 //	guidellm    2 s          6 s     4/3 = 1.33 s, and (4-2)/2 = 1 s
 //
-// Percentiles are numpy's; those of gaps between events are taken from a histogram, within
+// A request counts once, but for guidellm, whose latencies of tokens weigh a request by them.
+//
+// Percentiles are numpy's, and guidellm's its own: the least value that so much of the weight
+// is up to. Those of gaps between events are taken from a histogram, within
 // 0.4 % of the exact ones. None of them is measured from when a request was due.
 //
 // # How to use it
@@ -42,7 +45,7 @@
 // [Requests.AddFrom] for each request of a window. Then [Peer.Figures] and
 // [Peer.Explain] may be called as often as wanted. The memory is that of devices
 // times windows, but for vllm and sglang, which keep one value for each device
-// and 5 s, and some 150 bytes for each request of each window.
+// and 5 s, and some 190 bytes for each request of each window.
 //
 // A figure that the tool would have left out is left out, with the reason; none is
 // ever NaN or infinite. What the tool would have read at an instant at which the

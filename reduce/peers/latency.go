@@ -158,9 +158,9 @@ func (r *Requests) serve(q *trace.Request) {
 
 // shareGaps adds SGLang's inter-token latencies: the gap before an event, divided by its
 // tokens and counted once for each. It knows the tokens of the native API from the events
-// and of the other by tokenising their text, for speculative decoding; the log knows the
-// answer's, which are shared among the events after the first as equally as whole numbers
-// go. With a token an event these are the gaps.
+// and of the other by tokenising their text, for speculative decoding. Where the log does
+// not know those of each event it knows the answer's, which are shared among the events
+// after the first as equally as whole numbers go. With a token an event these are the gaps.
 func (r *Requests) shareGaps(q *trace.Request, at func(int) time.Duration) {
 	var events []int
 	for i, c := range q.Chunks {
@@ -172,6 +172,9 @@ func (r *Requests) shareGaps(q *trace.Request, at func(int) time.Duration) {
 	tokens := max(q.OutputTokens.Or(0)-1, gaps)
 	for j := int64(1); j <= gaps; j++ {
 		n := j*tokens/gaps - (j-1)*tokens/gaps
+		if q.ChunkTokens {
+			n = max(1, int64(q.Chunks[events[j]].Tokens)) // a text has one at least
+		}
 		r.sglang.itl.AddN((at(events[j])-at(events[j-1]))/time.Duration(n), n)
 	}
 }

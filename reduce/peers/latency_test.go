@@ -79,6 +79,13 @@ func TestSGLangLatencies(t *testing.T) {
 	})
 	// 6 tokens in 3 events: 1, and then 5 in two, which are 2 of 1 s and 3 of 2 s.
 	check(t, figuresOf(t, "sglang", requests(events(0, 6, "cccd", 1, 3, 9, 9))), map[string]float64{"mean_itl_ms": 1600, "median_itl_ms": 2000, "max_itl_ms": 2000})
+	// The same, of a server that says that they are 1, 1 and 4, and none.
+	known := events(0, 6, "cccd", 1, 3, 9, 9)
+	known.ChunkTokens = true
+	for i, n := range []int32{1, 1, 4, 0} {
+		known.Chunks[i].Tokens = n
+	}
+	check(t, figuresOf(t, "sglang", requests(known)), map[string]float64{"mean_itl_ms": 1600, "median_itl_ms": 1500, "max_itl_ms": 2000})
 	// A tool call is no text, and an answer that is not streamed has its first token last.
 	check(t, figuresOf(t, "sglang", requests(events(0, 3, "tccd", 1, 2, 4, 5))), map[string]float64{"mean_ttft_ms": 2000})
 	whole := &trace.Request{LastToken: trace.Some(at(3)), Done: at(4), Outcome: trace.Succeeded, OutputTokens: trace.Some[int64](5)}
@@ -102,8 +109,43 @@ func TestAIPerfLatencies(t *testing.T) {
 func TestGuidellmLatencies(t *testing.T) {
 	check(t, figuresOf(t, "guidellm", twoAnswers()), map[string]float64{
 		"request_latency": 7, "time_to_first_token_ms": 3000, "time_to_first_output_token_ms": 4000,
-		"time_per_output_token_ms": (5./4 + 6./2) / 2 * 1e3, "inter_token_latency_ms": 1500,
+		"time_to_first_token_ms.p50": 2000, "time_to_first_token_ms.p95": 4000, // 2 s and 4 s, none between them
+		// 5/4 s of 4 tokens and 6/2 s of 2; 1 s of 3 gaps and 2 s of 1.
+		"time_per_output_token_ms": (5. + 6.) / 6 * 1e3, "time_per_output_token_ms.p50": 1250, "time_per_output_token_ms.p99": 3000,
+		"inter_token_latency_ms": 1250, "inter_token_latency_ms.p50": 1000, "inter_token_latency_ms.p99": 2000,
 	})
+}
+
+// What guidellm 0.8.1 itself says: mean, p50, p95 and p99 of
+// DistributionSummary.from_values (schemas/base/statistics.py) of these values and
+// weights, with numpy 2.4.6 and Python 3.11.
+func TestGuidellmSummary(t *testing.T) {
+	hundred := make([]weightedValue, 100)
+	for i := range hundred {
+		hundred[i] = weightedValue{float64(i + 1), 1}
+	}
+	for _, test := range []struct {
+		list []weightedValue
+		want [4]float64
+	}{
+		{[]weightedValue{{1, 1}, {2, 1}, {3, 1}, {4, 1}}, [4]float64{2.5, 2, 4, 4}},
+		{[]weightedValue{{5, 1}, {1, 1}, {3, 1}, {3, 1}, {2, 1}, {8, 1}, {13, 1}, {21, 1}, {34, 1}, {55, 1}}, [4]float64{14.5, 5, 55, 55}},
+		{hundred, [4]float64{50.5, 50, 95, 99}},
+		{[]weightedValue{{1250, 4}, {3000, 2}}, [4]float64{1833.3333333333333, 1250, 3000, 3000}},
+		{[]weightedValue{{2000, 1}, {1000, 3}}, [4]float64{1250, 1000, 2000, 2000}},
+		{[]weightedValue{{10, 1}, {20, 98}, {30, 1}}, [4]float64{20.000000000000004, 20, 20, 20}},
+		{[]weightedValue{{7, 1}, {7, 1}}, [4]float64{7, 7, 7, 7}},
+	} {
+		w := weighted{test.list}
+		mean, p := w.summary(0.5, 0.95, 0.99)
+		if got := [4]float64{mean, p[0], p[1], p[2]}; math.Abs(mean-test.want[0]) > 1e-12*mean || got[1] != test.want[1] || got[2] != test.want[2] || got[3] != test.want[3] {
+			t.Errorf("%v: %v, want %v", test.list, got, test.want)
+		}
+	}
+	w := weighted{hundred}
+	if _, p := w.summary(0.1, 0.25, 0.999); p[0] != 11 || p[1] != 25 || p[2] != 100 { // as its sums round
+		t.Errorf("of a hundred: %v", p)
+	}
 }
 
 // The limits are on the tool's own latencies; failed requests are not good, and divide.

@@ -39,10 +39,11 @@ type Requests struct {
 	ttft, itl, e2e samples
 	ttst, ttfo     samples // from the first output to the second; until the first that is no reasoning
 	icl            histogram.Histogram
-	toDone         samples // until the answer ended, instead of until its last token
-	perToken       samples // guidellm's time per output token
-	userRate       samples // 1 / ITL, tokens per second
-	e2eRate        samples // output tokens / latency, per second
+	toDone         samples  // until the answer ended, instead of until its last token
+	perToken       weighted // guidellm's time per output token, of so many
+	perGap         weighted // its inter-token latency, of so many
+	userRate       samples  // 1 / ITL, tokens per second
+	e2eRate        samples  // output tokens / latency, per second
 
 	vllm, trtllm, sglang served
 }
@@ -142,7 +143,7 @@ func (r *Requests) latencies(q *trace.Request, offset time.Duration) {
 	r.e2e.add(float64(e2e))
 	n := q.OutputTokens.Or(0)
 	if n > 0 {
-		r.perToken.add(float64(e2e) / float64(n))
+		r.perToken.add(float64(e2e)/float64(n), n)
 		if e2e > 0 {
 			r.e2eRate.add(float64(n) / float64(e2e) * 1e9)
 		}
@@ -155,6 +156,7 @@ func (r *Requests) latencies(q *trace.Request, offset time.Duration) {
 	if many {
 		itl = float64(e2e-ttft) / float64(n-1)
 		r.itl.add(itl)
+		r.perGap.add(itl, n-1)
 		if itl > 0 { // tokens that came all at once have no rate
 			r.userRate.add(1e9 / itl)
 		}

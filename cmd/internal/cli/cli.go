@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -85,11 +86,12 @@ func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 	if err != nil {
 		return err
 	}
+	out := &heeded{Writer: env.Stdout}
 	app := &ucli.App{
 		Name: tool.Name, Usage: tool.Usage, ArgsUsage: tool.Args, Description: strings.TrimSpace(tool.Manual),
 		Flags: flags, Version: Version, HideHelp: true, HideHelpCommand: true, DisableSliceFlagSeparator: true,
 		CustomAppHelpTemplate: helpTemplate, Metadata: map[string]any{"flags": flagLines(flags)},
-		Reader: env.Stdin, Writer: env.Stdout, ErrWriter: env.Stderr,
+		Reader: env.Stdin, Writer: out, ErrWriter: env.Stderr,
 		ExitErrHandler: func(*ucli.Context, error) {},
 		OnUsageError:   func(_ *ucli.Context, err error, _ bool) error { return Usagef("%s", err) },
 		Action: func(c *ucli.Context) error {
@@ -107,7 +109,20 @@ func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 		},
 		HideVersion: true,
 	}
-	return app.RunContext(ctx, append([]string{tool.Name}, flagArgs...))
+	err = app.RunContext(ctx, append([]string{tool.Name}, flagArgs...))
+	return cmp.Or(err, out.err)
+}
+
+// heeded keeps the error of a writer, which urfave drops when it prints the manual.
+type heeded struct {
+	io.Writer
+	err error
+}
+
+func (w *heeded) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.err = cmp.Or(w.err, err)
+	return n, err
 }
 
 // flagLines returns the lines of the help text. A default that is false or zero stands for

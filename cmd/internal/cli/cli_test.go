@@ -53,6 +53,21 @@ func TestFlagsStandAnywhereBeforeTheCommand(t *testing.T) {
 	}
 }
 
+// full is a disk that is.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestHelpThatCannotBeWritten(t *testing.T) {
+	for _, flag := range []string{"--help", "-h", "--version"} {
+		var errs bytes.Buffer
+		tool := Tool{Name: "tool", Usage: "does things"}
+		if code := Main(t.Context(), tool, []string{flag}, strings.NewReader(""), full{}, &errs); code != ExitFailed || errs.String() != "tool: no space left on device\n" {
+			t.Errorf("%s: exit %d, %q", flag, code, errs.String())
+		}
+	}
+}
+
 func TestErrorsAndExitCodes(t *testing.T) {
 	check := func(err error, wantCode int, wantStderr string) {
 		t.Helper()

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // OutputOptions says how an output behaves.
@@ -17,7 +19,15 @@ type OutputOptions struct {
 	Atomic bool // the file appears whole, by a rename in Close, or not at all
 	Log    bool // the file appears at once, so that what a killed run left can be read
 
-	Compress bool // a file whose name ends in .zst is compressed
+	Compress   bool          // a file whose name ends in .zst is compressed
+	FrameEvery time.Duration // it has a new frame, with a checksum, each time this has passed; 0 is one
+
+	// Patient keeps what a full disk does not take, and tries again with each
+	// Write, so that every Write succeeds. Of more than so many bytes Crowded
+	// warns. 0 is not at all. Full is told when the disk becomes full, and when
+	// it took all that was kept.
+	Patient int
+	Full    func(full bool)
 }
 
 // Output is where a tool writes its result: standard output, or a file that
@@ -32,6 +42,10 @@ type Output struct {
 	w      io.Writer
 	f      *os.File
 	layer  *compressed // nil without one
+
+	regular bool   // it is a file on a disk
+	kept    []byte // what a full disk has not taken
+	full    bool
 }
 
 // Output opens the output that -o names.
@@ -41,6 +55,9 @@ func (env *Env) Output(opt OutputOptions) (*Output, error) {
 
 // OutputPath returns what -o says; "-" is standard output.
 func (env *Env) OutputPath() string { return env.output }
+
+// Force reports whether --force was given.
+func (env *Env) Force() bool { return env.force }
 
 // OutputTo opens an output by path, with the tool's --force.
 func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
@@ -66,7 +83,7 @@ func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
 	}
 	if opt.Compress && strings.HasSuffix(path, ".zst") {
 		var err error
-		if o.layer, err = newCompressed(writer(o.write)); err != nil {
+		if o.layer, err = newCompressed(writer(o.write), opt.FrameEvery); err != nil {
 			return nil, err
 		}
 	}
@@ -124,6 +141,10 @@ func (o *Output) create() (err error) {
 		o.f, err = os.OpenFile(o.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	}
 	o.w = o.f
+	if err == nil {
+		info, statErr := o.f.Stat()
+		o.regular = statErr == nil && info.Mode().IsRegular()
+	}
 	return err
 }
 
@@ -146,8 +167,48 @@ func (o *Output) write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return o.w.Write(p)
+	if o.opt.Patient == 0 || !o.regular {
+		return o.w.Write(p)
+	}
+	if err := o.push(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
+
+// push writes what is kept, and p. What a full disk does not take is kept: a
+// part that it took is not written again.
+func (o *Output) push(p []byte) error {
+	data := p
+	if len(o.kept) > 0 {
+		o.kept = append(o.kept, p...)
+		data = o.kept
+	}
+	n, err := 0, error(nil)
+	if len(data) > 0 {
+		n, err = o.w.Write(data)
+	}
+	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	if err != nil && !full {
+		return err
+	}
+	o.kept = append(o.kept[:0], data[n:]...)
+	if full != o.full {
+		o.full = full
+		if o.opt.Full != nil {
+			o.opt.Full(full)
+		}
+	}
+	return nil
+}
+
+// Waiting returns how many bytes wait for a full disk. A Write of nothing tries
+// again.
+func (o *Output) Waiting() int { return len(o.kept) }
+
+// Crowded reports whether so much waits for a full disk that nothing should be
+// written until it is gone.
+func (o *Output) Crowded() bool { return o.full && len(o.kept) >= o.opt.Patient }
 
 // Close ends a whole output. Its error must be checked: a full disk may show
 // only here.
@@ -158,6 +219,9 @@ func (o *Output) Close() error {
 	}
 	if o.f == nil {
 		return err
+	}
+	if err == nil && len(o.kept) > 0 {
+		_, err = o.w.Write(o.kept)
 	}
 	err = errors.Join(err, o.f.Close())
 	if !o.opt.Atomic {

@@ -22,7 +22,7 @@ const (
 
 // around records a command: the margin, the command, the margin. The command's
 // status counts, whatever became of the recording.
-func (o *options) around(ctx context.Context, env *cli.Env, r *recording, cmd *exec.Cmd) error {
+func (o *options) around(ctx context.Context, env *cli.Env, r *recording, m *marker, cmd *exec.Cmd) error {
 	signals, stop := catch(ctx)
 	defer stop()
 	sampling, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -30,20 +30,27 @@ func (o *options) around(ctx context.Context, env *cli.Env, r *recording, cmd *e
 	rec := begin(func() error { return r.run(sampling) })
 	defer func() { end(); <-rec.done }()
 
-	select {
-	case <-time.After(o.margin):
-	case <-rec.done:
-		return quietPipe(rec.err)
-	case <-signals:
-		return cli.ErrInterrupted // the command has not begun
+	for _, ready := range []<-chan struct{}{r.running, after(o.margin)} { // the first reading is before the command
+		select {
+		case <-ready:
+		case <-rec.done:
+			return quietPipe(rec.err)
+		case <-signals:
+			return cli.ErrInterrupted // the command has not begun
+		}
 	}
-	if err := start(cmd, env, r.out.Stdout); err != nil {
+	seen, err := o.start(cmd, env, m, r.parts.out.Stdout)
+	if err != nil {
 		return err
 	}
 	status, left := wait(cmd, signals, rec, func(err error) {
 		env.Printf("%v", err)
 		env.Printf("%s goes on without being recorded", cmd.Path)
 	})
+	seen()
+	if now := m.clock.Now(); len(o.rules) > 0 {
+		m.end(now, now) // with the command ends its last phase
+	}
 	if !left {
 		select {
 		case <-time.After(o.margin):
@@ -53,7 +60,7 @@ func (o *options) around(ctx context.Context, env *cli.Env, r *recording, cmd *e
 	}
 	end()
 	<-rec.done
-	err := rec.err
+	err = rec.err
 	if err != nil {
 		err = cli.Incompletef("the recording is incomplete: %w", err)
 	} else {
@@ -128,15 +135,38 @@ func cannotRun(env *cli.Env, name string, err error) error {
 // start starts the command in this process group, so that Ctrl-C reaches it as
 // it does without record. Its output must not get into a recording on standard
 // output.
-func start(cmd *exec.Cmd, env *cli.Env, recordingOnStdout bool) error {
+// With --mark its output passes through this process. seen waits until all of it
+// has, once the command has ended.
+func (o *options) start(cmd *exec.Cmd, env *cli.Env, m *marker, recordingOnStdout bool) (seen func(), err error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = env.Stdin, env.Stdout, env.Stderr
 	if recordingOnStdout {
 		cmd.Stdout = io.Writer(env.Stderr)
 	}
-	if err := cmd.Start(); err != nil {
-		return cannotRun(env, cmd.Args[0], err)
+	seen = func() {}
+	if len(o.rules) > 0 {
+		var ours []*os.File
+		if ours, seen, err = watched([]*io.Writer{&cmd.Stdout, &cmd.Stderr}, m, o.rules); err != nil {
+			return nil, err
+		}
+		defer func() {
+			for _, f := range ours {
+				f.Close() // the command has its own
+			}
+		}()
+		// Python would keep lines back from a pipe, and their marks would be late.
+		cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
 	}
-	return nil
+	if err := cmd.Start(); err != nil {
+		return nil, cannotRun(env, cmd.Args[0], err)
+	}
+	return seen, nil
+}
+
+// after is closed after a time.
+func after(d time.Duration) <-chan struct{} {
+	c := make(chan struct{})
+	time.AfterFunc(d, func() { close(c) })
+	return c
 }
 
 // wait waits until the command ends and returns its status as a shell gives

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"syscall"
 	"text/tabwriter"
@@ -32,7 +34,11 @@ The command's exit status is record's.
 // options are the flags.
 type options struct {
 	interval, slow, duration, margin time.Duration
-	sources                          []string
+	sources, marks                   []string
+	rules                            []rule
+	rotate                           time.Duration
+	control, ready                   string
+	names                            names
 	library                          string
 	list                             bool
 }
@@ -53,12 +59,17 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.DurationFlag{Name: "margin", Usage: "`TIME` to record before the command starts and after it has ended", Value: 2 * time.Second, Destination: &o.margin},
 			&ucli.StringSliceFlag{Name: "source", Usage: "what to record, `NAME` or NAME:ARGUMENT; may be repeated; nvml unless given"},
 			&ucli.StringFlag{Name: "nvml-library", Usage: "`PATH` of NVML, if not the driver's libnvidia-ml.so.1", Destination: &o.library},
+			&ucli.DurationFlag{Name: "rotate", Usage: "begin a new file each `TIME`: power.00000.arrows, power.00001.arrows, ...", Destination: &o.rotate},
+			&ucli.StringSliceFlag{Name: "mark", Usage: "a line of the command's output that matches begins a phase, `REGEX=PHASE`; REGEX= ends it; may be repeated"},
+			&ucli.StringFlag{Name: "control", Usage: "take orders on the Unix socket `PATH`: sample, start PHASE, end, note TEXT, status", Destination: &o.control},
+			&ucli.StringFlag{Name: "ready", Usage: "`FILE` that is there while the recording runs", Destination: &o.ready},
 			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs and exit", Destination: &o.list},
 		},
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			if o.sources = c.StringSlice("source"); len(o.sources) == 0 {
 				o.sources = []string{"nvml"}
 			}
+			o.marks = c.StringSlice("mark")
 			return o.run(ctx, env, c.IsSet)
 		},
 	}, args, stdin, stdout, stderr)
@@ -94,20 +105,53 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	// for up to 10 ms: with one for each, and two for the rest, none waits for
 	// another.
 	runtime.GOMAXPROCS(max(src.units()+2, runtime.GOMAXPROCS(0)))
-	r, err := newRecording(env, &sample.Sampler{
-		Sources: src.pulled, Feeds: src.feeds, Clock: clock, Interval: o.interval, SlowInterval: o.slow,
-	}, src)
+	s := &sample.Sampler{Sources: src.pulled, Feeds: src.feeds, Clock: clock, Interval: o.interval, SlowInterval: o.slow}
+	m := &marker{clock: clock, inbox: &s.Inbox, device: markDevice(clock.Clock().Host)}
+	if len(o.rules) > 0 || o.control != "" {
+		s.Inbox.Announce(m.device)
+	}
+	var c *control
+	r, err := newRecording(env, s, src, o.names, o.rotate)
 	if err != nil {
 		return err
 	}
+	if o.control != "" {
+		if c, err = listenControl(o.control, r, m); err != nil {
+			r.parts.out.Abort()
+			return err
+		}
+		defer c.close()
+	}
+	defer o.announce(ctx, r)()
+	defer scanOnSignal(s)()
 	if cmd != nil {
-		return o.around(ctx, env, r, cmd)
+		return o.around(ctx, env, r, m, cmd)
 	}
 	return o.alone(ctx, env, r)
 }
 
+// scanOnSignal has all devices read in full at SIGUSR1.
+func scanOnSignal(s *sample.Sampler) (stop func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGUSR1)
+	go func() {
+		for {
+			select {
+			case <-signals:
+				s.Scan()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
 // check finds what is wrong with the command line before anything is opened.
-func (o *options) check(env *cli.Env) error {
+func (o *options) check(env *cli.Env) (err error) {
 	const least = time.Millisecond
 	switch {
 	case len(env.Operands) > 0:
@@ -126,6 +170,22 @@ func (o *options) check(env *cli.Env) error {
 		return cli.Usagef("--margin %v: want no negative time", o.margin)
 	case o.list && env.Command != nil:
 		return cli.Usagef("--list runs no command")
+	}
+	if o.rotate != 0 && o.rotate < time.Second {
+		return cli.Usagef("--rotate %v: want at least 1s", o.rotate)
+	}
+	if len(o.marks) > 0 && env.Command == nil {
+		return cli.Hint(cli.Usagef("--mark needs a command, whose output it reads"), "--control takes marks from elsewhere")
+	}
+	if o.rules, err = newRules(o.marks); err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	if o.names, err = newNames(env.OutputPath(), host, o.rotate > 0); err != nil {
+		return err
 	}
 	return o.checkSources()
 }

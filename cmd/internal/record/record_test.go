@@ -18,6 +18,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"wattrace/cmd/internal/cli"
 	"wattrace/formats/telemetry"
 	"wattrace/sample"
 	"wattrace/sample/sampletest"
@@ -519,10 +520,12 @@ func TestClocksThatStepBeginAStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &recording{sampler: &sample.Sampler{Clock: clock}, w: w, every: every, told: clock.Snapshot(), devices: make([]health, 1)}
-		r.clocks = func() trace.ClockSnapshot {
+		r := &recording{sampler: &sample.Sampler{Clock: clock}, every: every, running: make(chan struct{})}
+		r.parts = parts{clock: clock, out: &cli.Output{}, w: w, told: clock.Snapshot()}
+		r.parts.clocks = func() trace.ClockSnapshot {
 			s := clock.Snapshot()
-			s.UnixNanos = r.told.UnixNanos + int64(s.At-r.told.At) + int64(step) // set by as much each time
+			told := r.parts.told
+			s.UnixNanos = told.UnixNanos + int64(s.At-told.At) + int64(step) // set by as much each time
 			return s
 		}
 		for range 4 {

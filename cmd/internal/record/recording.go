@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"wattrace/cmd/internal/cli"
@@ -21,18 +22,20 @@ const readClocksEvery = 9 * time.Second
 type recording struct {
 	env     *cli.Env
 	sampler *sample.Sampler
-	out     *cli.Output
-	w       *telemetry.Writer
+	parts   parts
 	every   time.Duration // readClocksEvery
-	clocks  func() trace.ClockSnapshot
-	looked  trace.Time          // when the clocks were last read
-	told    trace.ClockSnapshot // what the recording says of them
+	looked  trace.Time    // when the clocks were last read
 	stats   sample.Stats
 	length  time.Duration
+	running chan struct{}         // closed when the first rows are written
+	latest  []func(*sample.Batch) // told of each batch that was read
+	waiting atomic.Int64          // bytes that wait for a full disk
 
-	mu      sync.Mutex // guards what progress shows
+	mu      sync.Mutex // guards what progress shows, and what feeds report
 	rows    int64
-	devices []health
+	known   []sample.Device
+	devices []health // of each of known
+	failed  []string // feeds that ended with an error
 }
 
 // health is how the readings of a device went.
@@ -42,26 +45,44 @@ type health struct {
 	watts        float64 // latest
 }
 
-func newRecording(env *cli.Env, s *sample.Sampler, src *sources) (*recording, error) {
-	out, err := env.Output(cli.OutputOptions{Binary: true, Log: true, Compress: true})
-	if err != nil {
-		return nil, err
-	}
-	r := &recording{env: env, sampler: s, out: out, every: readClocksEvery, clocks: s.Clock.Snapshot}
-	r.told = r.clocks()
-	head := telemetry.Head{
-		Producer: cli.Producer(), Clock: s.Clock.Clock(), Info: src.infos[0], Devices: s.Devices(), Snapshot: r.told, Metrics: src.metrics(),
+func newRecording(env *cli.Env, s *sample.Sampler, src *sources, names names, rotate time.Duration) (*recording, error) {
+	r := &recording{env: env, sampler: s, every: readClocksEvery, running: make(chan struct{})}
+	r.parts = parts{
+		env: env, names: names, rotate: rotate, clock: s.Clock, clocks: s.Clock.Snapshot, stats: s.Stats, full: r.fullDisk,
+		head: telemetry.Head{
+			Producer: cli.Producer(), Clock: s.Clock.Clock(), Info: src.infos[0], Devices: s.Devices(), Metrics: src.metrics(),
+			TimeSync: timeSync(),
+		},
 	}
 	if len(src.infos) > 1 {
-		head.Sources = src.infos
+		r.parts.head.Sources = src.infos
 	}
-	r.devices = make([]health, len(s.Devices()))
-	r.w, err = telemetry.NewWriter(out, head)
-	if err != nil {
-		out.Abort()
-		return nil, err
+	s.Failed = r.feedFailed
+	r.known = s.Devices()
+	r.devices = make([]health, len(r.known))
+	if !env.Force() {
+		if err := names.refuseOld(); err != nil {
+			return nil, err
+		}
 	}
-	return r, nil
+	return r, r.parts.open()
+}
+
+// fullDisk says when the disk has no room, and when it has again.
+func (r *recording) fullDisk(full bool) {
+	if full {
+		r.env.Printf("%s: no space left on device: up to %d MiB wait in memory for it", r.parts.out.Path, maxWaiting>>20)
+	} else {
+		r.env.Printf("%s: there is space again: all that waited is written", r.parts.out.Path)
+	}
+}
+
+// feedFailed says at once that a source has ended, and at the end again.
+func (r *recording) feedFailed(f sample.Feed, err error) {
+	r.mu.Lock()
+	r.failed = append(r.failed, err.Error())
+	r.mu.Unlock()
+	r.env.Printf("%v", err)
 }
 
 // run records until ctx ends and closes the output.
@@ -70,43 +91,36 @@ func (r *recording) run(ctx context.Context) error {
 	var err error
 	r.stats, err = r.sampler.Run(ctx, r.write)
 	r.length = r.sampler.Clock.Now().Sub(begin)
-	if err == nil {
-		s := r.stats
-		end := telemetry.End{
-			Ticks: s.Ticks, Missed: s.Missed, LatenessP50: s.LatenessP50, LatenessP99: s.LatenessP99, LatenessMax: s.LatenessMax,
-			Read: s.Read, CPU: s.CPU, Clean: true, Snapshot: r.sampler.Clock.Snapshot(),
-		}
-		for _, u := range s.Units {
-			e := telemetry.UnitEnd{Ticks: u.Ticks, Missed: u.Missed, LatenessP99: u.LatenessP99, LatenessMax: u.LatenessMax, Read: u.Read, ReadMax: u.ReadMax}
-			for _, d := range u.Devices {
-				e.Devices = append(e.Devices, d.ID)
-			}
-			end.Units = append(end.Units, e)
-		}
-		err = r.w.Close(end)
-	}
 	if err != nil {
-		r.out.Abort()
+		r.parts.out.Abort()
 		return err
 	}
-	return r.out.Close()
+	return r.parts.end(true)
 }
 
 // write is the sampler's sink.
 func (r *recording) write(b *sample.Batch) error {
 	if now := r.sampler.Clock.Now(); now.Sub(r.looked) >= r.every {
 		r.looked = now
-		if s := r.clocks(); s.Stepped(r.told) {
-			if err := r.w.NewStream(s); err != nil {
+		if s := r.parts.clocks(); s.Stepped(r.parts.told) {
+			if err := r.parts.newStream(s); err != nil {
 				return err
 			}
-			r.told = s
 		}
 	}
-	if err := r.w.Write(b); err != nil {
+	if err := r.parts.write(b); err != nil {
 		return err
 	}
+	r.waiting.Store(int64(r.parts.out.Waiting()))
 	r.count(b)
+	for _, f := range r.latest {
+		f(b)
+	}
+	select {
+	case <-r.running:
+	default:
+		close(r.running)
+	}
 	return nil
 }
 
@@ -114,6 +128,7 @@ func (r *recording) count(b *sample.Batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rows += int64(b.Len())
+	r.known = b.Devices
 	for len(r.devices) < len(b.Devices) {
 		r.devices = append(r.devices, health{})
 	}
@@ -137,38 +152,77 @@ func (r *recording) progress() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	watts := 0.0
-	for _, h := range r.devices {
-		watts += h.watts
+	for i, h := range r.devices {
+		if r.known[i].Scope == sample.ScopeGPU {
+			watts += h.watts
+		}
 	}
-	return fmt.Sprintf("%v, %s, %d rows, %.0f W", r.sampler.Clock.Now().Sub(0).Round(time.Second), gpus(len(r.devices)), r.rows, watts)
+	line := fmt.Sprintf("%v, %s, %d rows, %.0f W", r.sampler.Clock.Now().Sub(0).Round(time.Second), r.what(), r.rows, watts)
+	if waiting := r.waiting.Load(); waiting > 0 {
+		line += fmt.Sprintf(", %.1f MiB wait for a full disk", float64(waiting)/(1<<20))
+	}
+	return line
 }
 
-func gpus(n int) string {
-	if n == 1 {
-		return "1 GPU"
+// what says of how many devices the recording is. r.mu is held.
+func (r *recording) what() string {
+	gpus, others := 0, 0
+	for _, d := range r.known {
+		switch d.Scope {
+		case sample.ScopeGPU:
+			gpus++
+		case sample.ScopeRun:
+		default:
+			others++
+		}
 	}
-	return fmt.Sprint(n, " GPUs")
+	var parts []string
+	count := func(n int, one, many string) {
+		switch {
+		case n == 1:
+			parts = append(parts, "1 "+one)
+		case n > 1:
+			parts = append(parts, fmt.Sprint(n, " ", many))
+		}
+	}
+	count(gpus, "GPU", "GPUs")
+	count(others, "other sensor", "other sensors")
+	if parts == nil {
+		return "no device"
+	}
+	return strings.Join(parts, " and ")
 }
 
 // summarise says how the recording went.
 func (r *recording) summarise() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	s := r.stats
 	share := func(d time.Duration) string {
 		return fmt.Sprintf("%v (%.1f %%)", d.Round(100*time.Microsecond), 100*d.Seconds()/max(r.length.Seconds(), 1e-9))
 	}
 	r.env.Summaryf("%d rows of %s in %v, %d of %d ticks missed, jitter p99 %v, inside the driver %s, own CPU %s",
-		s.Rows, gpus(len(r.devices)), r.length.Round(time.Millisecond), s.Missed, s.Ticks+s.Missed,
+		s.Rows, r.what(), r.length.Round(time.Millisecond), s.Missed, s.Ticks+s.Missed,
 		s.LatenessP99.Round(time.Microsecond), share(s.Read), share(s.CPU))
 }
 
 // incomplete says which devices could not be read all the time.
 func (r *recording) incomplete() error {
 	var lines []string
-	for i, d := range r.sampler.Devices() {
+	for i, d := range r.known {
 		if h := r.devices[i]; h.failed > 0 {
 			lines = append(lines, fmt.Sprintf("%s: %d of %d readings failed: %s", d.ID, h.failed, h.rows, h.status))
 		}
 	}
+	if r.parts.lost > 0 {
+		lines = append(lines, fmt.Sprintf("%d rows were lost while the disk was full: the recording says when", r.parts.lost))
+	}
+	for _, u := range r.stats.Units {
+		if u.Stuck {
+			lines = append(lines, fmt.Sprintf("%s: the last call of its driver has not returned", u.Devices[0].ID))
+		}
+	}
+	lines = append(lines, r.failed...)
 	if len(lines) == 0 {
 		return nil
 	}

@@ -289,11 +289,21 @@ const mostTokens = 1 << 31
 
 func (p *logPass) request(rec *requests.Record, its share) error {
 	q := &rec.Request
+	if q.Sent < q.Scheduled {
+		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("the request was sent before it was due")}
+	}
 	if q.FirstToken.OK && q.FirstToken.V < q.Sent || q.LastToken.OK && q.LastToken.V < q.Sent || q.Done < q.Sent {
 		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("a token, or the end, comes before the request was sent")}
 	}
 	if q.FirstToken.OK && q.LastToken.OK && q.LastToken.V < q.FirstToken.V {
 		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("the last token comes before the first")}
+	}
+	if q.LastToken.OK && q.LastToken.V > q.Done || q.FirstToken.OK && q.FirstToken.V > q.Done {
+		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("a token comes after the end")}
+	}
+	// What ends a request that failed, and what a server sends unasked, may be on either side.
+	if q.Outcome == trace.Succeeded && q.FirstByte.OK && (q.FirstByte.V < q.Sent || q.FirstByte.V > q.Done) {
+		return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("the first byte comes before the request was sent, or after the end")}
 	}
 	if max(q.InputTokens.V, q.OutputTokens.V) > mostTokens {
 		return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("the request has more tokens than any can: over %d", int64(mostTokens))}

@@ -109,9 +109,12 @@ func parseSLO(list []string, slo *reduce.SLO) error {
 	for _, s := range list {
 		name, text, _ := strings.Cut(s, "=")
 		limit, err := time.ParseDuration(text)
-		to := map[string]*time.Duration{"ttft": &slo.TTFT, "itl": &slo.ITL, "latency": &slo.E2E}[name]
+		to := map[string]*time.Duration{
+			"ttft": &slo.TTFT, "ttft_sent": &slo.TTFTSent, "ttft_scheduled": &slo.TTFTScheduled, "itl": &slo.ITL,
+			"latency": &slo.E2E, "latency_sent": &slo.E2ESent, "latency_scheduled": &slo.E2EScheduled,
+		}[name]
 		if to == nil || err != nil || limit <= 0 {
-			return cli.Usagef("--slo %q: want ttft=TIME, itl=TIME or latency=TIME, as in ttft=500ms", s)
+			return cli.Usagef("--slo %q: want ttft=TIME, itl=TIME or latency=TIME, as in ttft=500ms, or ttft or latency with _sent or _scheduled", s)
 		}
 		if *to != 0 {
 			return cli.Usagef("--slo: %s is given twice", name)

@@ -5,6 +5,7 @@ package replay
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -46,6 +48,7 @@ func TestBenchReplay(t *testing.T) {
 	for range rounds {
 		b.plain()
 		b.paced()
+		b.few()
 		b.coalesced()
 		b.lateness()
 	}
@@ -124,26 +127,40 @@ func (b *bench) find(name string) string {
 	return path
 }
 
-// client runs a command on the client's core, and returns its output and what it used.
+// client runs a command on the client's core, and returns its output and what it and
+// its children used.
 func (b *bench) client(args ...string) (stdout string, cpu time.Duration, rssKB int64) {
 	b.t.Helper()
+	stdout, cpu, rssKB, err := b.try(args...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return stdout, cpu, rssKB
+}
+
+// try is client for a command that may fail, or hang.
+func (b *bench) try(args ...string) (stdout string, cpu time.Duration, rssKB int64, err error) {
 	args = append(slices.Clone(b.clientCore), args...)
-	cmd := exec.Command(args[0], args[1:]...)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children end with it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if err := cmd.Start(); err != nil {
-		b.t.Fatal(err)
+		return "", 0, 0, err
 	}
 	over := make(chan struct{})
 	most := make(chan int64)
 	go func() { most <- mostMemory(cmd.Process.Pid, over) }()
-	err := cmd.Wait()
+	err = cmd.Wait()
 	close(over)
 	rssKB = <-most
 	if err != nil {
-		b.t.Fatalf("%v: %v\n%s", args, err, errs.String())
+		err = fmt.Errorf("%v: %w\n%s", args, err, errs.String())
 	}
-	return out.String(), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), rssKB
+	return out.String(), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), rssKB, err
 }
 
 // mostMemory returns the most that a process had resident, in KB. getrusage(2)

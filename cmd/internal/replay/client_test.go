@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"io"
 	stdlog "log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +20,7 @@ import (
 
 	"wattrace/formats/requests"
 	"wattrace/replay/replaytest"
+	"wattrace/replay/selftest"
 	"wattrace/trace"
 )
 
@@ -225,6 +227,41 @@ func TestCheckFindsEveryFault(t *testing.T) {
 	} {
 		if code, _, stderr := tool("", append(test.args, "--check", sound)...); code != test.code || !strings.Contains(stderr, test.stderr) {
 			t.Errorf("%q: exit %d, %s", test.args, code, stderr)
+		}
+	}
+}
+
+// Each stream may have its goroutines while it runs; afterwards there are as many as
+// before. Not at once with other tests, whose goroutines would count.
+func TestGoroutinesEndWithTheStreams(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	warm := replaytest.Listen(t)
+	tool("", file(t, "t.jsonl", good), "--url", warm.URL) // the first run begins what lasts, as package os/signal's
+	before := runtime.NumGoroutine()
+	go selftest.Serve(l)
+	defer l.Close()
+	body := selftest.Load{Chunks: 12, Gap: 100 * time.Millisecond}.Body()
+	code, log, stderr := tool("", file(t, "t.jsonl", string(body)), "--url", "http://"+l.Addr().String(), "--concurrency", "300", "--requests", "300")
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	most := 0
+	for _, rec := range read(t, log) {
+		if rec.Type == requests.TypeClient {
+			most = max(most, rec.Client.Goroutines.V)
+		}
+	}
+	if most < before+300 { // a slot each, and the server's
+		t.Errorf("%d goroutines at most, with 300 streams", most)
+	}
+	const own = 2 // the server listens, and paces
+	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before+own; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			stacks := make([]byte, 1<<16)
+			t.Fatalf("%d goroutines before, %d after\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
 		}
 	}
 }

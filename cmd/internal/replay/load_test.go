@@ -89,7 +89,12 @@ func TestLoadFlags(t *testing.T) {
 		{"cancel", options{concurrency: 2, cancel: "0.1:2s"}, nil, trace.Phase{Concurrency: 2, Load: trace.Load{CancelShare: 0.1, CancelAfter: 2 * time.Second}}, ""},
 		{"no ramp", options{concurrency: 2, ramp: "1"}, nil, trace.Phase{}, "--ramp: want FROM:TIME such as 1:30s, or 1:30s:exponential"},
 		{"no cancel", options{concurrency: 2, cancel: "2:2s"}, nil, trace.Phase{}, "--cancel: want SHARE:TIME such as 0.1:2s"},
-		{"two loads", options{concurrency: 1, load: trace.Load{Rate: 2, FromTrace: true}}, []string{"rate"}, trace.Phase{}, "rate, times and users exclude each other"},
+		{"two loads", options{concurrency: 1, load: trace.Load{Rate: 2, FromTrace: true}}, []string{"rate"}, trace.Phase{}, "--rate, --trace-times and --users exclude each other"},
+		{"no users", options{concurrency: 1, load: trace.Load{TurnGap: time.Second}}, nil, trace.Phase{}, "--turn-gap means nothing in a closed loop"},
+		{"no gap", options{load: trace.Load{Users: 2}}, nil, trace.Phase{}, "--users needs --turn-gap"},
+		{"strict warm-up", options{concurrency: 1, warmupRequests: 3, load: trace.Load{Strict: true}}, nil, trace.Phase{}, "--open-loop-strict means nothing in a closed loop"},
+		{"errors", options{concurrency: 1, load: trace.Load{MaxErrorRate: 2}}, nil, trace.Phase{}, "--max-error-rate must be from 0 to less than 1"},
+		{"no order", options{concurrency: 1, order: "foo"}, nil, trace.Phase{}, `unknown order "foo" (sequential, shuffle, random)`},
 		{"zero rate", options{concurrency: 1}, []string{"rate"}, trace.Phase{}, "--rate must be more than 0"},
 	} {
 		isSet := func(name string) bool {

@@ -38,6 +38,7 @@ func (l *log) Client(u *replay.Use) error {
 		At: u.At, InFlight: u.InFlight, Held: trace.Some(u.Held),
 		LatenessP50: u.LatenessP50, LatenessP99: u.LatenessP99, LatenessMax: u.LatenessMax,
 		GCPause: u.GCPause, SchedP99: u.SchedP99, Queue: trace.Some(u.Queue), LogBlocked: trace.Some(u.LogBlocked),
+		Goroutines: u.Goroutines,
 	}
 	if u.CPU.OK {
 		c.CPUSeconds = trace.Some(float64(u.CPU.V.Microseconds()) / 1e6) // all that the kernel tells

@@ -1,9 +1,11 @@
 package replay
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,9 +155,42 @@ func (o *options) plan(isSet func(string) bool) (trace.Plan, error) {
 		p.Phases = append(p.Phases, trace.Phase{Name: "idle_after", Kind: trace.Idle, Duration: o.idleAfter})
 	}
 	if err := p.Validate(); err != nil {
-		return p, cli.Usagef("%s", strings.TrimPrefix(err.Error(), `phase "profiling": `))
+		return p, cli.Usagef("%s", inFlags(err.Error()))
 	}
 	return p, nil
+}
+
+// flagOf are the flags of a plan's keys, where they have other names.
+var flagOf = map[string]string{"strict": "open-loop-strict", "shape": "burstiness", "normalize": "arrival-normalize"}
+
+// saidByFlags are messages about a plan, as they are about flags.
+var saidByFlags = map[string]string{
+	"rate, times and users exclude each other":                     "--rate, --trace-times and --users exclude each other",
+	"concurrency must be at least 1":                               "--concurrency must be at least 1",
+	"users need a turn_gap":                                        "--users needs --turn-gap",
+	"to must be after from":                                        "--to must be after --from",
+	"stagger and ramp exclude each other":                          "--stagger and --ramp exclude each other",
+	"gamma arrivals and a shape need each other":                   "--arrival gamma and --burstiness need each other",
+	"normalize needs a number of requests and no ramp":             "--arrival-normalize needs --requests and no --ramp",
+	"max_error_rate must be from 0 to less than 1":                 "--max-error-rate must be from 0 to less than 1",
+	fmt.Sprintf("rate must be at most %g", float64(trace.MaxRate)): fmt.Sprintf("--rate must be at most %g", float64(trace.MaxRate)),
+}
+
+// inFlags turns what is wrong with a plan that was made of flags into their words.
+func inFlags(msg string) string {
+	for _, phase := range []string{"warmup", "profiling"} {
+		msg = strings.TrimPrefix(msg, fmt.Sprintf("phase %q: ", phase))
+	}
+	if flags, ok := saidByFlags[msg]; ok {
+		return flags
+	}
+	if key, rest, ok := strings.Cut(msg, " means nothing in "); ok && !strings.Contains(key, " ") {
+		name := cmp.Or(flagOf[key], strings.ReplaceAll(key, "_", "-"))
+		if slices.Contains(loadFlags, name) {
+			return "--" + name + " means nothing in " + rest
+		}
+	}
+	return msg
 }
 
 // isZero reports whether a flag of the load is zero or negative.

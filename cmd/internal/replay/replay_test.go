@@ -92,7 +92,7 @@ func outline(all []requests.Record) (lines []string) {
 			q := rec.Request
 			lines = append(lines, fmt.Sprintf("%s line %d %s %s", q.Phase, q.Line, q.Outcome, q.Error.Class))
 		case requests.TypeClient:
-			if c := rec.Client; !c.Held.OK || !c.Queue.OK || !c.LogBlocked.OK || !c.GCPause.OK || c.LatenessP50.OK && c.LatenessP50.V > c.LatenessMax.V {
+			if c := rec.Client; !c.Held.OK || !c.Queue.OK || !c.LogBlocked.OK || !c.GCPause.OK || !c.Goroutines.OK || c.LatenessP50.OK && c.LatenessP50.V > c.LatenessMax.V {
 				lines = append(lines, fmt.Sprintf("client %+v", c))
 			}
 		case requests.TypeClose:
@@ -475,7 +475,7 @@ func TestProgressLine(t *testing.T) {
 	}
 	p.last.Now = engine.Clock().Now()
 	time.Sleep(time.Millisecond)
-	if s := p.status(); !strings.HasPrefix(s, "p (1 of 1): 1 ended, 0 in flight, 1 failed, ") || !strings.HasSuffix(s, " requests/s, 0 tokens/s, 0s left") {
+	if s := p.status(); !strings.HasPrefix(s, "p (1 of 1): 1 ended, 0 in flight, 1 failed, ") || !strings.HasSuffix(s, " requests/s and 0 tokens/s ended, 0s left") {
 		t.Error(s)
 	}
 	second := trace.Time(time.Second)

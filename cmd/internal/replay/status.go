@@ -22,6 +22,12 @@ func (p *progress) status() string {
 	now := p.engine.Progress()
 	before := p.last
 	p.last = now
+	return progressLine(&now, &before)
+}
+
+// progressLine says where a run is. Tokens are known of an answer when it has ended:
+// where none has, there is no rate of them.
+func progressLine(now, before *replay.Progress) string {
 	if now.Phase == "" {
 		return "starting"
 	}
@@ -29,16 +35,19 @@ func (p *progress) status() string {
 	fmt.Fprintf(&b, "%s (%d of %d)", now.Phase, now.Number, now.Phases)
 	if now.Kind != trace.Idle {
 		ended := func(p *replay.Progress) int64 { return p.Succeeded + p.Failed + p.Cancelled }
-		fmt.Fprintf(&b, ": %d ended, %d in flight", ended(&now), now.InFlight)
+		fmt.Fprintf(&b, ": %d ended, %d in flight", ended(now), now.InFlight)
 		if now.Failed > 0 {
 			fmt.Fprintf(&b, ", %d failed", now.Failed)
 		}
-		if s := now.Now.Sub(before.Now).Seconds(); s > 0 {
-			fmt.Fprintf(&b, ", %.3g requests/s, %.4g tokens/s",
-				float64(ended(&now)-ended(&before))/s, float64(now.OutputTokens-before.OutputTokens)/s)
+		since := now.Now.Sub(before.Now)
+		switch n := ended(now) - ended(before); {
+		case n > 0 && since > 0:
+			fmt.Fprintf(&b, ", %.3g requests/s and %.4g tokens/s ended", float64(n)/since.Seconds(), float64(now.OutputTokens-before.OutputTokens)/since.Seconds())
+		case since >= time.Second:
+			fmt.Fprintf(&b, ", none ended in %v", since.Round(time.Second))
 		}
 	}
-	if left, ok := left(&now); ok {
+	if left, ok := left(now); ok {
 		fmt.Fprintf(&b, ", %v left", left.Round(time.Second))
 	}
 	return b.String()

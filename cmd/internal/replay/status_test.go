@@ -30,6 +30,23 @@ func TestClientSummary(t *testing.T) {
 	}
 }
 
+func TestProgressRates(t *testing.T) {
+	t.Parallel()
+	at := func(seconds float64, succeeded, inFlight, tokens int64) replay.Progress {
+		return replay.Progress{Phase: "p", Kind: trace.Measure, Number: 1, Phases: 2, Now: trace.Time(seconds * 1e9), Succeeded: succeeded, InFlight: inFlight, OutputTokens: tokens}
+	}
+	for want, now := range map[string]replay.Progress{
+		"p (1 of 2): 45 ended, 20 in flight, 4 requests/s and 800 tokens/s ended": at(20, 45, 20, 9000),
+		"p (1 of 2): 5 ended, 20 in flight, none ended in 10s":                    at(20, 5, 20, 1000), // long answers, and not 0 tokens/s
+		"starting": {},
+	} {
+		before := at(10, 5, 20, 1000)
+		if got := progressLine(&now, &before); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 func TestStrict(t *testing.T) {
 	t.Parallel()
 	for _, v := range []replay.ClientVerdict{replay.ClientOK, replay.ClientLate, replay.ClientSaturated} {
