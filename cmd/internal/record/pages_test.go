@@ -94,7 +94,7 @@ func TestSeenTwice(t *testing.T) {
 		if ph.Devices.Expected != 2 || ph.Devices.Seen != 2 || len(ph.PerDevice) != 2 || ph.PerDevice[0].Source != source || ph.PerDevice[1].Source != source {
 			t.Errorf("%s: %+v", name, ph)
 		}
-		if w := ph.Metrics["average_gpu_power"].Value; w < 570 || w > 630 {
+		if w := ph.Metrics["average_gpu_power"].Value; w < 400 || w > 650 {
 			t.Errorf("%s: %v W", name, w)
 		}
 	}
@@ -127,9 +127,10 @@ func TestFeedFails(t *testing.T) {
 // TestServers records simulated servers beside the GPUs.
 func TestServers(t *testing.T) {
 	n := newNode(t)
+	begin := time.Now()
 	args := []string{"--for", "1500ms", "--source", "nvml", "--scrape-interval", "100ms", "-o", "power.arrows"}
 	for _, d := range []simserver.Dialect{simserver.VLLM, simserver.SGLang, simserver.TRTLLM} {
-		server, err := simserver.New(simserver.Options{Model: "m", Dialect: d, RequestMetrics: d == simserver.TRTLLM, Energy: func() float64 { return 12.5 }})
+		server, err := simserver.New(simserver.Options{Model: "m", Dialect: d, RequestMetrics: d == simserver.TRTLLM, Energy: func() float64 { return 12.5 + 100*time.Since(begin).Seconds() }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +174,7 @@ func TestServers(t *testing.T) {
 	for _, source := range []sample.SourceName{sample.VLLM, sample.SGLang, sample.TRTLLM} {
 		v := got[source]
 		_, running := v[sample.RequestsRunning]
-		if v[sample.PromptTokens] != 3 || v[sample.GenerationTokens] != 5 || !running || (v[sample.EnergyJoules] == 12.5) != (source == sample.TRTLLM) {
+		if v[sample.PromptTokens] != 3 || v[sample.GenerationTokens] != 5 || !running || (v[sample.EnergyJoules] > 12.5) != (source == sample.TRTLLM) {
 			t.Errorf("%s: %v", source, v)
 		}
 	}
