@@ -42,8 +42,8 @@
 // recorded by nvml and by dcgm is counted once. A page that cannot be fetched is a row
 // with the reason, and is said once.
 //
-//	$ record --source nvml --source vllm:server:8000 -o power.arrows -- replay ...
-//	$ record --source dcgm:node1:9400 --source dcgm:node2:9400 --for 10m -o power.arrows
+//	$ record --source dcgm:node1:9400 --source dcgm:node2:9400 --for 600s -o power.arrows
+//	$ record --source nvml --source vllm:http://server:8000 -o served.arrows -- replay -o requests.jsonl --url http://server:8000 trace.jsonl
 //
 // With --listen, http://127.0.0.1:PORT/metrics has the latest readings for Prometheus:
 // wattrace_power_watts{device=,host=,index=,scope=,source=} and so on for every metric,
