@@ -97,16 +97,18 @@ func (r *Reducer) serverTokens(ph *phase, out *Phase) {
 		}
 	}
 	slices.Sort(sources)
-	out.Metrics[ServerGenerationTokens] = Metric{Unit: "tokens", Number: &Number{
-		Value: tokens, Method: "growth of the counter of " + strings.Join(sources, ", "), DevicesCovered: len(r.servers),
-	}}
+	method := "growth of the counter of " + strings.Join(sources, ", ")
+	if n := len(r.servers); n > 1 {
+		method = fmt.Sprintf("growth of the counters of %d servers (%s)", n, strings.Join(sources, ", "))
+	}
+	out.Metrics[ServerGenerationTokens] = Metric{Unit: "tokens", Number: &Number{Value: tokens, Method: method}}
 	if out.Tokens == nil || out.Tokens.Output == nil || len(r.targets) > len(r.servers) || ph.requests.Unended > 0 {
 		return // nothing to compare with, or not all
 	}
 	logged := *out.Tokens.Output
 	by, allowed := math.Abs(tokens-logged), doubt+float64(ph.loose)
 	if by > allowed+float64(disagreeShare*logged) {
-		r.doubt(ph, WarnTokensDisagree, "", "%s generated %.0f tokens by its own count, and the log has %.0f: %.0f would be in flight: others used it, or a count is wrong",
+		r.doubt(ph, WarnTokensDisagree, "", "%s generated %.0f tokens by its own count, the log has %.0f, and what was in flight explains no more than %.0f: others used it, or a count is wrong",
 			r.serverNames(), tokens, logged, allowed)
 	}
 }
