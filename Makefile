@@ -14,7 +14,7 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench bench-sql bench-replay meter attribution fidelity demo fuzz golden golden-arch schema setup ci clean
+.PHONY: help build test race lint layers bench bench-sql bench-replay bench-record flips kills meter attribution fidelity demo fuzz golden golden-arch schema setup ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,17 @@ bench-replay: build ## replay beside vegeta, hey, wrk, aiohttp and aiperf (1 GB)
 	-test -x dist/peers/aiohttp/bin/python || { python3 -m venv dist/peers/aiohttp && dist/peers/aiohttp/bin/pip install -q aiohttp; } || rm -rf dist/peers/aiohttp
 	-test -x dist/peers/aiperf/bin/aiperf || { python3 -m venv dist/peers/aiperf && dist/peers/aiperf/bin/pip install -q 'aiperf==0.13.*'; } || rm -rf dist/peers/aiperf
 	WATTRACE_BENCH_REPLAY="$$PWD/bin/replay" WATTRACE_BENCH_PEERS="$$PWD/dist/peers" $(GO) test -count=1 -v -timeout 15m -run 'TestBenchReplay$$' ./cmd/internal/replay
+
+bench-record: build ## record on eight simulated GPUs every 20 ms, beside a poller in Python, and an hour of rows: some 4 minutes
+	@mkdir -p dist/peers
+	-test -x dist/peers/pynvml/bin/python || { python3 -m venv dist/peers/pynvml && dist/peers/pynvml/bin/pip install -q nvidia-ml-py; } || rm -rf dist/peers/pynvml
+	WATTRACE_BENCH_RECORD="$$PWD/bin/record" WATTRACE_BENCH_PEERS="$$PWD/dist/peers" $(GO) test -count=1 -v -timeout 15m -run 'TestBenchRecord$$' -bench AnHour ./cmd/internal/record
+
+flips: ## 100,000 damaged bytes of a real recording, some 5 minutes
+	WATTRACE_FLIPS=100000 $(GO) test -count=1 -v -timeout 30m -run 'TestFlipsOfARealRecording$$' ./formats/telemetry
+
+kills: ## 200 recorders killed at random
+	WATTRACE_KILLS=200 $(GO) test -count=1 -v -timeout 10m -run 'TestKilledAtRandom$$' ./cmd/internal/record
 
 meter: ## what the power fields say beside a power meter; WATTRACE_METER_DATA names the recordings
 	$(GO) test -count=1 -v -run 'TestMeter|TestGaugesAgainstTruth' ./reduce

@@ -3,6 +3,7 @@ package sample
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,13 @@ func bubble() *hooks {
 	start := time.Now()
 	return &hooks{
 		now: func() trace.Time { return trace.Time(time.Since(start)) },
-		wait: func(ctx context.Context, until trace.Time) {
-			select {
-			case <-time.After(time.Duration(until) - time.Since(start)):
-			case <-ctx.Done():
-			}
+		wait: func(ctx context.Context) (func(trace.Time), func()) {
+			return func(until trace.Time) {
+				select {
+				case <-time.After(time.Duration(until) - time.Since(start)):
+				case <-ctx.Done():
+				}
+			}, func() {}
 		},
 	}
 }
@@ -244,6 +247,89 @@ func TestContains(t *testing.T) {
 	} {
 		if got := c.whole.Contains(c.part); got != c.want {
 			t.Errorf("%s contains %s: %v", c.whole, c.part, got)
+		}
+	}
+}
+
+// TestLanes has eight devices. Those with short calls share a thread after the
+// first second; when a call of one turns long, or does not return for a while, it
+// is alone and the others go on.
+func TestLanes(t *testing.T) {
+	var mu sync.Mutex
+	active := 0
+	overlapped := map[int]int{} // readings of a device while another was read
+	rows := map[int][]time.Duration{}
+	var stats Stats
+	synctest.Test(t, func(t *testing.T) {
+		hooks := bubble()
+		src := &fakeSource{n: 8, delay: func(device int, _ bool) time.Duration {
+			mu.Lock()
+			if active++; active > 1 {
+				overlapped[int(time.Duration(hooks.now())/time.Second)]++
+			}
+			mu.Unlock()
+			defer func() {
+				mu.Lock()
+				active--
+				mu.Unlock()
+			}()
+			now := time.Duration(hooks.now())
+			d := 500 * time.Microsecond
+			switch {
+			case device == 3 && now > 4*time.Second && now < 6*time.Second:
+				d = 30 * ms
+			case device == 5 && now > 8*time.Second && now < 8*time.Second+25*ms:
+				d = 3 * time.Second
+			}
+			time.Sleep(d)
+			return 0
+		}}
+		s := &Sampler{Sources: []Source{src}, Interval: 20 * ms, SlowInterval: time.Hour, FlushInterval: time.Second, hooks: hooks}
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second+10*ms)
+		defer cancel()
+		var err error
+		stats, err = s.Run(ctx, func(b *Batch) error {
+			for i := range b.Len() {
+				rows[int(b.Device[i])] = append(rows[int(b.Device[i])], time.Duration(b.Time[i]))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	for second, want := range map[int]bool{0: true, 2: false, 3: false, 14: false} {
+		if got := overlapped[second] > 0; got != want {
+			t.Errorf("second %d: units read at once: %v, want %v", second, got, want)
+		}
+	}
+	ticks := int64(751)
+	for i, u := range stats.Units {
+		if u.Ticks+u.Missed != ticks {
+			t.Errorf("unit %d: %d ticks done and %d missed, of %d", i, u.Ticks, u.Missed, ticks)
+		}
+		if u.Stuck {
+			t.Errorf("unit %d is stuck", i)
+		}
+		limit := int64(0)
+		switch i {
+		case 3:
+			limit = 110 // it takes 30 ms for two seconds: every other tick
+		case 5:
+			limit = 160 // its call takes 3 s, and the lane moves twice
+		default:
+			limit = 60 // the second until a lane that hangs is given up, and two moves
+		}
+		if u.Missed > limit {
+			t.Errorf("unit %d missed %d ticks", i, u.Missed)
+		}
+		for k, at := range rows[i][1 : len(rows[i])-1] {
+			if off := at % (20 * ms); off > 5*ms && !(at > 4*time.Second && at < 6*time.Second || at > 8*time.Second && at < 12*time.Second) {
+				t.Fatalf("unit %d, row %d: read %v after a tick, at %v", i, k, off, at)
+			}
+			if at <= rows[i][k] {
+				t.Fatalf("unit %d: a row at %v after one at %v", i, at, rows[i][k])
+			}
 		}
 	}
 }

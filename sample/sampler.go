@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,8 +27,8 @@ const maxPending = 128 << 10
 const endPatience = 5 * time.Second
 
 // Sampler reads the devices of its sources again and again, and takes what its
-// feeds bring. Each unit of a source has a thread of its own, so that a slow
-// device does not delay the others. Readings begin on ticks of the steady
+// feeds bring. A device whose calls are slow is read by a goroutine of its own, so
+// that it does not delay the others. Readings begin on ticks of the steady
 // clock, a whole number of intervals after the first, so that delays do not
 // add up. A tick that passes while a unit is still being read is missed and
 // counted; it is never caught up. The zero value of each option is its default.
@@ -49,9 +50,10 @@ type Sampler struct {
 
 // hooks are what a Sampler needs of its host, so that tests can stand in.
 type hooks struct {
-	now    func() trace.Time
-	wait   func(ctx context.Context, until trace.Time) // returns at until, or soon after ctx is done
-	thread func()                                      // makes the calling goroutine's thread fit for sampling
+	now func() trace.Time
+	// wait makes, for one goroutine, a function that returns at an instant, or
+	// soon after ctx is done, and one to call when it is needed no more.
+	wait func(ctx context.Context) (wait func(until trace.Time), done func())
 	// CPU time of the process and of the thread; nil where the host cannot tell.
 	processCPU, threadCPU func() time.Duration
 }
@@ -133,6 +135,7 @@ func (s *Sampler) Run(ctx context.Context, sink func(*Batch) error) (Stats, erro
 		case <-first:
 			first = nil
 		case <-timer.C:
+			r.plan()
 			now := r.now()
 			due = max(due.Add(flush), now)
 			timer.Reset(due.Sub(now))
@@ -159,6 +162,7 @@ type run struct {
 	sampler *Sampler
 	start   trace.Time
 	workers []*worker
+	lanes   lanes
 	over    atomic.Bool   // what has not returned is stuck
 	pending atomic.Int64  // rows of the workers that the sink has not had
 	first   chan struct{} // closed when every worker has read once
@@ -180,14 +184,22 @@ type worker struct {
 	scans    int64      // what Sampler.scans was
 	scratch  *Batch     // of one call
 	rows     []Row
-	done     chan struct{}
 
-	mu    sync.Mutex // guards what follows
-	full  *Batch     // what the sink has not had
-	spare *Batch
-	stats UnitStats
-	late  lateness
-	cpu   time.Duration // of the thread, inside the calls
+	// Guarded by run.lanes.mu:
+	lane  *lane
+	busy  bool       // it is being read
+	since trace.Time // if it is
+	tick  trace.Time // of its latest reading
+
+	lastRead time.Duration // how long that took; of the lane's thread
+
+	mu      sync.Mutex // guards what follows
+	full    *Batch     // what the sink has not had
+	spare   *Batch
+	stats   UnitStats
+	late    lateness
+	longest time.Duration // call since the last plan
+	cpu     time.Duration // of the thread, inside the calls
 }
 
 func (s *Sampler) newRun() (*run, error) {
@@ -207,7 +219,7 @@ func (s *Sampler) newRun() (*run, error) {
 		devices := src.Devices()
 		seen := make([]bool, len(devices))
 		for unit, places := range src.Units() {
-			w := &worker{run: r, source: src, unit: unit, scans: s.scans.Load(), scratch: &Batch{Devices: all}, full: &Batch{}, spare: &Batch{}, done: make(chan struct{})}
+			w := &worker{run: r, source: src, unit: unit, tick: -1, scans: s.scans.Load(), scratch: &Batch{Devices: all}, full: &Batch{}, spare: &Batch{}}
 			for _, i := range places {
 				if i < 0 || i >= len(devices) || seen[i] {
 					return nil, fmt.Errorf("sampler: unit %d of a source has no device %d, or not alone", unit, i)
@@ -248,17 +260,20 @@ func (r *run) cpuTime() time.Duration {
 
 // begin starts workers and feeds. ended is closed when all of them are over.
 func (r *run) begin(ctx context.Context) (ended <-chan struct{}) {
-	var all, firsts sync.WaitGroup
+	var firsts sync.WaitGroup
+	r.lanes.ctx = ctx
+	r.lanes.mu.Lock()
 	for _, w := range r.workers {
 		firsts.Add(1)
-		all.Go(func() { w.run.work(ctx, w, firsts.Done) })
+		r.openLane([]*worker{w}, 0, firsts.Done)
 	}
+	r.lanes.mu.Unlock()
 	go func() {
 		firsts.Wait()
 		close(r.first)
 	}()
 	for _, f := range r.sampler.Feeds {
-		all.Go(func() {
+		r.lanes.all.Go(func() {
 			if err := f.Run(ctx, &r.sampler.Inbox); err != nil && r.sampler.Failed != nil {
 				r.sampler.Failed(f, err)
 			}
@@ -267,7 +282,7 @@ func (r *run) begin(ctx context.Context) (ended <-chan struct{}) {
 	over := make(chan struct{})
 	if len(r.workers)+len(r.sampler.Feeds) > 0 {
 		go func() {
-			all.Wait()
+			r.lanes.all.Wait()
 			close(over)
 		}()
 	}
@@ -288,71 +303,29 @@ func (r *run) end(ended <-chan struct{}) {
 	}
 }
 
-// work reads a unit until ctx is done, and once more then.
-func (r *run) work(ctx context.Context, w *worker, first func()) {
-	defer close(w.done)
-	if r.thread != nil {
-		r.thread()
-	}
-	interval := trace.Time(orDefault(r.sampler.Interval, DefaultInterval))
-	limit := int64(r.sampler.MaxPending)
-	if limit == 0 {
-		limit = maxPending
-	}
-	for tick := trace.Time(0); ; {
-		due := r.start + tick*interval
-		if tick > 0 { // the first is made even if the end came before it
-			r.wait(ctx, due)
-			if ctx.Err() != nil {
-				w.read(true)
-				return
-			}
-		}
-		done := r.pending.Load()+int64(len(w.devices)) <= limit
-		if done {
-			w.tick(due)
-		}
-		if tick == 0 {
-			first()
-		}
-		next, now := tick+1, r.now()
-		if passed := (now - r.start + interval - 1) / interval; passed > next {
-			next = passed
-		}
-		w.count(done, int64(next-tick-1))
-		tick = next
-	}
-}
-
-// count notes a tick that was done or not, and more that were missed.
-func (w *worker) count(done bool, missed int64) {
+// count notes ticks that were done, and missed.
+func (w *worker) count(done, missed int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if done {
-		w.stats.Ticks++
-	} else {
-		w.stats.Missed++
-	}
+	w.stats.Ticks += done
 	w.stats.Missed += missed
 }
 
-// tick makes the reading that was due.
-func (w *worker) tick(due trace.Time) {
+// readTick makes the reading that was due so long ago.
+func (w *worker) readTick(late time.Duration) {
 	at := w.run.now()
 	w.mu.Lock()
-	w.late.add(at.Sub(due))
+	w.late.add(late)
 	w.mu.Unlock()
 	slow := at >= w.slowDue
-	if scans := w.run.sampler.scans.Load(); scans != w.scans {
-		w.scans = scans
-		w.read(true)
-		return
-	}
 	if slow {
 		interval := trace.Time(orDefault(w.run.sampler.SlowInterval, DefaultSlowInterval))
 		if w.slowDue = w.slowTurn; w.slowDue <= at {
 			w.slowDue += (at - w.slowDue + interval) / interval * interval
 		}
+	}
+	if scans := w.run.sampler.scans.Load(); scans != w.scans {
+		w.scans, slow = scans, true
 	}
 	w.read(slow)
 }
@@ -363,6 +336,8 @@ func (w *worker) read(slow bool) {
 	r := w.run
 	var cpu time.Duration
 	if r.threadCPU != nil {
+		runtime.LockOSThread() // whose CPU time is read
+		defer runtime.UnlockOSThread()
 		cpu = r.threadCPU()
 	}
 	w.scratch.Reset()
@@ -388,6 +363,7 @@ func (w *worker) read(slow bool) {
 	w.cpu += cpu
 	w.stats.Read += took
 	w.stats.ReadMax = max(w.stats.ReadMax, took)
+	w.longest, w.lastRead = max(w.longest, took), took
 }
 
 // take exchanges the rows for an empty batch.
@@ -451,11 +427,9 @@ func (r *run) stats() Stats {
 		all.merge(&w.late)
 		inside += w.cpu
 		w.mu.Unlock()
-		select {
-		case <-w.done:
-		default:
-			u.Stuck = r.over.Load()
-		}
+		r.lanes.mu.Lock()
+		u.Stuck = w.busy && r.over.Load()
+		r.lanes.mu.Unlock()
 		s.Ticks, s.Missed, s.Read = s.Ticks+u.Ticks, s.Missed+u.Missed, s.Read+u.Read
 		s.Units = append(s.Units, u)
 	}

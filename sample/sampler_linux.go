@@ -2,7 +2,7 @@ package sample
 
 import (
 	"context"
-	"runtime"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,29 +10,39 @@ import (
 	"wattrace/trace"
 )
 
-// hostHooks sleeps in clock_nanosleep on the goroutine's own thread: Go's
-// timers may be late by the time that another goroutine holds the processor.
+// hostHooks waits for a timer of the kernel's (timerfd_create(2)) by Go's poller:
+// it is exact, where Go's own timers may be late by a millisecond, and costs half
+// of what a thread does that sleeps in a system call, which has the runtime look
+// for its processor every 20 us.
 func hostHooks(clock *trace.SteadyClock) hooks {
-	anchor := clock.Clock().Anchor.MonotonicNanos
 	return hooks{
-		now: clock.Now,
-		wait: func(ctx context.Context, until trace.Time) {
-			// In parts, so that ctx ends a long wait.
-			const part = trace.Time(100 * time.Millisecond)
-			for now := clock.Now(); now < until && ctx.Err() == nil; now = clock.Now() {
-				deadline := unix.NsecToTimespec(anchor + int64(min(until, now+part)))
-				unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &deadline, nil)
-			}
-		},
-		thread: func() {
-			// The thread dies with its goroutine, and the slack with it. The
-			// kernel would else add up to 50 us to every sleep.
-			runtime.LockOSThread()
-			unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-		},
+		now:        clock.Now,
+		wait:       func(ctx context.Context) (func(trace.Time), func()) { return newTimer(ctx, clock) },
 		processCPU: func() time.Duration { return cpuClock(unix.CLOCK_PROCESS_CPUTIME_ID) },
 		threadCPU:  func() time.Duration { return cpuClock(unix.CLOCK_THREAD_CPUTIME_ID) },
 	}
+}
+
+// newTimer returns a function that waits until an instant or the end of ctx, for
+// one goroutine, and one that lets go of its timer.
+func newTimer(ctx context.Context, clock *trace.SteadyClock) (wait func(trace.Time), done func()) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil { // an emulated kernel
+		return goTimer(ctx, clock)
+	}
+	f := os.NewFile(uintptr(fd), "timer")
+	stop := context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })
+	anchor := clock.Clock().Anchor.MonotonicNanos
+	var expirations [8]byte
+	return func(until trace.Time) {
+			at := unix.ItimerSpec{Value: unix.NsecToTimespec(anchor + int64(until))}
+			if clock.Now() < until && unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME, &at, nil) == nil {
+				f.Read(expirations[:]) // fails at the end of ctx
+			}
+		}, func() {
+			stop()
+			f.Close()
+		}
 }
 
 func cpuClock(id int32) time.Duration {

@@ -73,11 +73,13 @@ func runFor(t *testing.T, s *Sampler, d time.Duration, sink func(*Batch) error) 
 		start := time.Now()
 		s.hooks = &hooks{
 			now: func() trace.Time { return trace.Time(time.Since(start)) },
-			wait: func(ctx context.Context, until trace.Time) {
-				select {
-				case <-time.After(time.Duration(until) - time.Since(start)):
-				case <-ctx.Done():
-				}
+			wait: func(ctx context.Context) (func(trace.Time), func()) {
+				return func(until trace.Time) {
+					select {
+					case <-time.After(time.Duration(until) - time.Since(start)):
+					case <-ctx.Done():
+					}
+				}, func() {}
 			},
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -167,16 +169,18 @@ func TestSamplerLateWake(t *testing.T) {
 		wakes := 0
 		s := &Sampler{Sources: []Source{&fakeSource{n: 1}}, Interval: 10 * ms, hooks: &hooks{
 			now: func() trace.Time { return trace.Time(time.Since(start)) },
-			wait: func(_ context.Context, until trace.Time) {
-				wakes++
-				late := time.Duration(0)
-				switch wakes {
-				case 2:
-					late = 35 * ms // the process was stopped
-				case 4:
-					late = 4 * ms
-				}
-				time.Sleep(time.Duration(until) - time.Since(start) + late)
+			wait: func(context.Context) (func(trace.Time), func()) {
+				return func(until trace.Time) {
+					wakes++
+					late := time.Duration(0)
+					switch wakes {
+					case 2:
+						late = 35 * ms // the process was stopped
+					case 4:
+						late = 4 * ms
+					}
+					time.Sleep(time.Duration(until) - time.Since(start) + late)
+				}, func() {}
 			},
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), 85*ms)

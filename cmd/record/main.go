@@ -14,8 +14,47 @@
 //
 // The recording is an Arrow IPC stream (schema wattrace.telemetry/1), on
 // standard output or in -o FILE; in a FILE whose name ends in .zst it is
-// compressed. It is written every second: a killed recorder loses no more than
-// that, and what it left can be read, as incomplete.
+// compressed, with a checksum every 10 s. It is written every second: a killed
+// recorder loses no more than that, and what it left can be read, as incomplete.
+// In the name of FILE, %h is the host's name and %% a percent sign. With
+// --rotate each period has a file of its own, closed and whole, whose number
+// stands before the extension; reduce takes them together.
+//
+// A disk that is full does not end a recording: up to 64 MiB wait in memory, and
+// are written when there is space again. What does not fit there is lost; the
+// recording says when that was and how many rows, and record exits with 3.
+//
+// Each GPU is read by a thread of its own, so that a slow one delays no other.
+// At the end, and at SIGUSR1, every device is read in full, and so it is before a
+// command starts.
+//
+// # Phases of other programs
+//
+// With --mark 'REGEX=PHASE' record reads what the command prints, and passes it
+// on as it comes: a line that matches begins the phase, and ends the one before;
+// with nothing after the = it only ends one. The regular expression is Go's
+// (RE2). The command's end ends the last phase. A phase called idle, warmup or
+// cooldown is one; any other is measured:
+//
+//	$ record -o p.arrows --mark 'Warmup done=measure' --mark 'Results=' -- sh -c 'echo Warmup done; sleep 2; echo Results'
+//	$ reduce p.arrows
+//
+// The first rule that matches a line counts. Since a pipe takes the place of the
+// terminal, PYTHONUNBUFFERED=1 is set for the command; another program that keeps
+// its output back needs stdbuf(1) or the like, or its marks are late.
+//
+// --control PATH takes marks, and readings on demand, from elsewhere: lines on a
+// Unix socket, each with an answer: "sample", "start PHASE", "end", "note TEXT",
+// "status" (a JSON object).
+//
+//	$ echo start decode | nc -UN power.sock
+//
+// # As a service
+//
+// --ready FILE makes the file when the first readings are written, with record's
+// process number in it, and removes it at the end. Under systemd with Type=notify
+// record says when it is ready and when it stops, and feeds the watchdog as long as
+// it writes: cmd/record/record.service is a unit.
 //
 // The energy counter, instant and average power and the power limit are read in
 // one call per GPU and tick. What a GPU or its driver cannot say is a null, and
@@ -56,6 +95,10 @@
 //	--slow-interval TIME  between two readings of the other metrics (1s)
 //	--for TIME            record for so long
 //	--margin TIME         before and after the command (2s)
+//	--mark REGEX=PHASE    lines of the command's output that begin a phase
+//	--rotate TIME         a new file each time this has passed
+//	--control PATH        Unix socket for readings and marks on demand
+//	--ready FILE          is there while the recording runs
 //	--source NAME[:ARG]   what to record, several of them if it is repeated (nvml)
 //	--scrape-interval TIME  between two fetches of a page (1s)
 //	--listen HOST:PORT    show the latest readings to Prometheus; :PORT is this host alone
@@ -68,8 +111,7 @@
 // record goes on until it has ended. SIGTERM is passed on to it, once; at a second
 // one record closes its file and leaves the command to itself. While the recording
 // goes to standard output, the command's standard output goes to standard error. If
-// the recording cannot be written (a full disk), record says so at once and the
-// command goes on.
+// the recording cannot be written, record says so at once and the command goes on.
 //
 // Exit status: the command's (128+signal if one killed it, 126 or 127 if it could
 // not be run), or 3 if it succeeded but the recording is incomplete: it could not be

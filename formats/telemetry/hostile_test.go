@@ -46,7 +46,8 @@ func allocated(f func()) uint64 {
 // checkHostile reads bytes that may be anything. Whatever they are, the reader
 // must end with io.EOF or an error that has a position, in memory in
 // proportion to the input (but for slack, where there are decompressors).
-func checkHostile(t *testing.T, file []byte, slack uint64) {
+// refused says that it was an error.
+func checkHostile(t *testing.T, file []byte, slack uint64) (refused bool) {
 	t.Helper()
 	var rd *Reader
 	var err error
@@ -58,7 +59,7 @@ func checkHostile(t *testing.T, file []byte, slack uint64) {
 		if _, ok := rd.End(); !ok {
 			t.Fatal("io.EOF without an end")
 		}
-		return
+		return false
 	}
 	var corrupt *CorruptError
 	if !errors.As(err, &corrupt) || corrupt.File != "x.arrows" || corrupt.Offset < 0 || corrupt.Offset > int64(len(file)) {
@@ -69,6 +70,7 @@ func checkHostile(t *testing.T, file []byte, slack uint64) {
 			t.Fatal("an error and an end:", err)
 		}
 	}
+	return true
 }
 
 // TestFlipEveryByte damages every byte of a recording.

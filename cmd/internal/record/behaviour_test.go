@@ -562,17 +562,7 @@ func checkKilled(t *testing.T, name string, b []byte, killed time.Time) {
 	if len(b) == 0 {
 		return // killed before the first reading
 	}
-	var r io.Reader = bytes.NewReader(b)
-	if strings.HasSuffix(name, ".zst") {
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer z.Close()
-		r = z
-	}
-	rd, err := telemetry.NewReader(r, name)
+	rd, err := telemetry.NewReader(layer(t, bytes.NewReader(b), name), name)
 	if err != nil {
 		if !errors.Is(err, telemetry.ErrTruncated) {
 			t.Errorf("%s: %v", name, err)
@@ -595,6 +585,20 @@ func checkKilled(t *testing.T, name string, b []byte, killed time.Time) {
 			t.Errorf("%s: the last row is %v before the kill", name, lost)
 		}
 	}
+}
+
+// layer takes off the zstd layer of a file of that name.
+func layer(t testing.TB, r io.Reader, name string) io.Reader {
+	if !strings.HasSuffix(name, ".zst") {
+		return r
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		t.Error(err)
+		return r
+	}
+	t.Cleanup(z.Close)
+	return z
 }
 
 // syncBuffer is a buffer that may be read while a process writes to it.
