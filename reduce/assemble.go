@@ -43,6 +43,7 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 		out.Tokens = r.tokens(ph)
 		r.throughput(ph, out.Tokens, seconds, out.Metrics)
 	}
+	r.serverTokens(ph, &out)
 	if len(r.all) > 0 {
 		r.energies(ph, &out, seconds)
 	} else {
@@ -157,6 +158,7 @@ func (r *Reducer) energies(ph *phase, out *Phase, seconds float64) {
 	}
 	r.warnMembers(ph, out.Devices.Seen)
 	r.warnIdleDevices(ph, devices)
+	r.warnRefresh(ph, devices)
 	r.conditions(ph, out, r.gpus)
 	gross := r.totals(ph, out, devices, seconds)
 	r.otherScopes(ph, out, seconds)
@@ -383,6 +385,7 @@ func (r *Reducer) otherScopes(ph *phase, out *Phase, seconds float64) {
 		}
 	}
 	for _, scope := range scopes {
+		r.warnRefresh(ph, lists[scope])
 		if t := sums[scope]; t.n() > 0 {
 			t.extra = doubted(lists[scope])
 			n := t.number()

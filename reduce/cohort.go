@@ -39,9 +39,16 @@ func (r *Reducer) choose() {
 	for _, s := range r.all {
 		s.chosen = best[key(s)] == s && (len(r.opt.Topology) == 0 || s.member != nil || s.survey.device.Scope != sample.ScopeGPU)
 		switch {
-		case !s.chosen:
+		case !s.chosen, s.survey.device.Scope == sample.ScopeRun:
 		case s.survey.device.Scope == sample.ScopeGPU:
 			r.gpus = append(r.gpus, s)
+		case s.survey.device.Scope == sample.ScopeServer:
+			if s.countsTokens {
+				r.servers = append(r.servers, s)
+			}
+			if s.survey.rows > 0 {
+				r.others = append(r.others, s)
+			}
 		default:
 			r.others = append(r.others, s)
 		}

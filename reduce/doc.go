@@ -100,6 +100,15 @@
 // ("disagreement") and half the difference joins the systematic part. Agreement says
 // that nothing was lost on the way, not that the sensor is right: both come from it.
 //
+// # Doubts about the inputs
+//
+// Where new readings are more than a twentieth of a phase apart (and more than 0.5 s),
+// as an exporter's that is refreshed every 30 s, the warning is "slow_refresh". Where a
+// server's own count of output tokens is in the recording, its growth over a phase is
+// compared with the log's: they may differ by the tokens of requests that cross an end or did
+// not succeed, by what the counter grew between the two readings around each end, and by
+// 1 %; beyond that it is "tokens_disagree" (servers.go).
+//
 // # Windows
 //
 // Besides the phases there are their parts that follow from the load (ramp, steady,

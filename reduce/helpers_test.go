@@ -198,7 +198,7 @@ var units = map[string]string{
 	OutputTokenThroughput: "tokens/s", TotalTokenThroughput: "tokens/s", RequestThroughput: "requests/s",
 	TimeToFirstOutputToken: "s", TimeToSecondToken: "s", TimeToFirstTokenScheduled: "s", RequestLatencyScheduled: "s", InterChunkLatency: "s",
 	InterTokenLatencyPooled: "s", MaxGap: "s", NormalizedLatency: "s/token", OutputTokenThroughputPerUser: "tokens/s/user", SendLateness: "s", ClientCPU: "1",
-	ClientPeakInFlight: "requests", GoodputRatio: "1",
+	ClientPeakInFlight: "requests", GoodputRatio: "1", ServerGenerationTokens: "tokens",
 	IdleGPUPower: "W", IdleGPUEnergy: "J", NetGPUEnergy: "J", NetEnergyPerOutputToken: "J/token",
 	GPUPowerOverTime: "W", PeakGPUPower: "W", PowerLimitShare: "1", CrossCheckEnergy: "J", CrossCheckRatio: "1",
 	GPUUtilization: "1", MemoryUtilization: "1", GPUTemperature: "Cel", PeakGPUTemperature: "Cel", SMClock: "Hz", MemoryClock: "Hz",

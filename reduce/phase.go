@@ -39,6 +39,7 @@ type phase struct {
 	noOutput     int64
 	outputSquare int64   // variance of output, from requests in flight at the ends, in millionths
 	inFlight     int64   // requests that cross an end
+	loose        int64   // tokens that a server may count in another phase, or alone
 	busy         int64   // nanoseconds of requests in flight
 	good         int64   // requests that kept the latencies asked for
 	byLoad       [2]bool // it has requests of a closed loop, of an open one
@@ -70,6 +71,7 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
 	for ph := range r.timeline.overlapping(sent, done) {
 		ph.busy += max(0, int64(min(done, ph.End.V)-max(sent, ph.Start)))
+		ph.loosen(q, outputs, sent, done)
 		if ph.window {
 			ph.arrived(q, outputs, offset)
 			if sent >= ph.Start && sent < ph.End.V {

@@ -51,6 +51,7 @@ type Reducer struct {
 	all       []*series // in order of appearance
 	gpus      []*series // the chosen series of scope gpu, in order of host and index
 	others    []*series // the chosen series of other scopes, likewise
+	servers   []*series // of scope server, likewise; those with energy are among the others, too
 	twins     twins     // module sensors that may be one
 	tools     others
 	batch     []*series // by device of the batch at hand
@@ -67,17 +68,19 @@ type seriesKey struct {
 
 // series is one sensor of one device.
 type series struct {
-	survey  survey
-	spread  time.Duration // the recording's times may be wrong by this, either way
-	member  *Member       // what the topology says of it; nil is nothing
-	chosen  bool
-	counter *counter    // nil without one
-	power   *powerGauge // nil without a gauge
-	gauge   sample.MetricID
-	source  EnergySource  // which of both gives the energy
-	fixes   [2]calibrated // of the counter and of the gauge
-	sharers []int         // numbers of the devices that report the same module
-	slow    slow
+	survey       survey
+	spread       time.Duration // the recording's times may be wrong by this, either way
+	member       *Member       // what the topology says of it; nil is nothing
+	chosen       bool
+	countsTokens bool
+	counter      *counter    // nil without one
+	power        *powerGauge // nil without a gauge
+	gauge        sample.MetricID
+	source       EnergySource  // which of both gives the energy
+	fixes        [2]calibrated // of the counter and of the gauge
+	sharers      []int         // numbers of the devices that report the same module
+	slow         slow
+	tokens       *tokenTrack // nil without a counter of tokens
 }
 
 // New returns a reducer for spans on the clock, which is the one that all times
@@ -119,6 +122,9 @@ func (r *Reducer) Survey(b *sample.Batch, from Recording) {
 		s := r.batch[b.Device[i]]
 		at := b.Time[i].Add(from.Offset)
 		s.survey.row(b, i, at)
+		if _, ok := b.Uint(sample.GenerationTokens, i); ok {
+			s.countsTokens = true
+		}
 		if s.survey.device.Scope == sample.ScopeModule {
 			r.twins.row(s, b, i, at)
 		}
@@ -212,6 +218,9 @@ func (r *Reducer) Start() error {
 	}
 	for _, s := range slices.Concat(r.gpus, r.others) {
 		r.start(s)
+	}
+	for _, s := range r.servers {
+		s.tokens = &tokenTrack{edges: r.edges}
 	}
 	r.share()
 	r.warnCalibrations()
@@ -408,6 +417,11 @@ func (r *Reducer) Telemetry(b *sample.Batch, from Recording) {
 		}
 		if !s.chosen {
 			continue
+		}
+		if s.tokens != nil {
+			if n, ok := b.Uint(sample.GenerationTokens, i); ok {
+				s.tokens.take(at.Add(b.Took[i]/2), n)
+			}
 		}
 		if s.counter != nil {
 			if v, ok := b.Float(sample.EnergyJoules, i); ok {

@@ -80,6 +80,8 @@ const (
 	WarnShifted        Code = "shifted"              // power and requests agree best when moved against each other
 	WarnClientLate     Code = "client_late"          // the client sent requests late
 	WarnSaturated      Code = "client_saturated"     // the client lacked processor time, by its own log
+	WarnSlowRefresh    Code = "slow_refresh"         // new readings are more than a twentieth of the phase apart
+	WarnTokensDisagree Code = "tokens_disagree"      // the server counts other output tokens than the log has
 	WarnCapped         Code = "capped_open_loop"     // requests that were due waited: the load was no open loop
 )
 
@@ -344,6 +346,9 @@ const (
 	// flight; both from lines that it writes once a second.
 	ClientCPU          = "client_cpu"
 	ClientPeakInFlight = "client_peak_in_flight" // requests
+	// Tokens that the servers say they generated: the growth of their counters over the
+	// phase.
+	ServerGenerationTokens = "server_generation_tokens" // tokens
 	// Output tokens / duration.
 	OutputTokenThroughput = "output_token_throughput" // tokens/s
 	// (Input + output tokens) / duration.

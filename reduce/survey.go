@@ -19,7 +19,7 @@ type survey struct {
 	device  sample.Device
 	driver  string      // version; "" is unknown
 	sensors SensorTable // what power fields are
-	rows    int64
+	rows    int64       // with power or energy
 
 	polls     pollCounts // time between readings, nanoseconds
 	last      trace.Time
@@ -50,8 +50,15 @@ type powerSurvey struct {
 
 var powerGauges = []sample.MetricID{sample.PowerWatts, sample.PowerInstantWatts, sample.PowerAverageWatts}
 
+// readings are the metrics that make a row a reading of the device's draw. Rows of other
+// things, as an event's or a failed call's, are none.
+var readings = []sample.MetricID{sample.PowerWatts, sample.PowerInstantWatts, sample.PowerAverageWatts, sample.EnergyJoules}
+
 // row takes row i of a batch, whose times are on the common clock.
 func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
+	if !slices.ContainsFunc(readings, func(id sample.MetricID) bool { _, ok := b.Float(id, i); return ok }) {
+		return
+	}
 	mid := at.Add(b.Took[i] / 2)
 	s.rows++
 	if s.hasLast {

@@ -100,6 +100,32 @@
 // jitter (how late the scans began), time inside the driver's calls, and record's
 // own CPU time.
 //
+// Sources other than the driver are named by --source, several of them by repeating
+// it; what is not named is not recorded:
+//
+//	nvml           the GPUs of this host
+//	dcgm:URL       a dcgm-exporter (URL as in node1:9400): the GPUs and Grace CPUs of its hosts
+//	vllm:URL       what a vLLM server says of itself: requests running and waiting, share of
+//	               the key-value cache, tokens; reduce compares them with the request log
+//	sglang:URL     the same of an SGLang server (--enable-metrics)
+//	trtllm:URL     the same of a trtllm-serve (return_perf_metrics), and its /energy_metrics;
+//	               with #drain after the URL also from its list of iterations, which whoever
+//	               reads it takes from all others
+//
+// Pages are fetched every --scrape-interval. An exporter shows what it read last, by
+// default every 30 s (its --collect-interval), so that a page that repeats the one
+// before is no reading; reduce warns if readings are too rare for a phase. A GPU that is
+// recorded by nvml and by dcgm is counted once. A page that cannot be fetched is a row
+// with the reason, and is said once.
+//
+//	$ record --source dcgm:node1:9400 --source dcgm:node2:9400 --for 600s -o power.arrows
+//	$ record --source nvml --source vllm:http://server:8000 -o served.arrows -- replay -o requests.jsonl --url http://server:8000 trace.jsonl
+//
+// With --listen, http://127.0.0.1:PORT/metrics has the latest readings for Prometheus:
+// wattrace_power_watts{device=,host=,index=,scope=,source=} and so on for every metric,
+// wattrace_last_reading_timestamp_seconds, wattrace_rows_total and
+// wattrace_missed_ticks_total. It is as old as a second.
+//
 // Flags:
 //
 //	--interval TIME       between two readings of power and energy (50ms)
@@ -113,6 +139,8 @@
 //	--source NAME[:ARG]   what to record, several of them if it is repeated (nvml)
 //	--devices LIST        the GPUs to record (all): indexes, UUIDs or their beginnings,
 //	                      PCI addresses, or cuda: what CUDA_VISIBLE_DEVICES says
+//	--scrape-interval TIME  between two fetches of a page (1s)
+//	--listen HOST:PORT    show the latest readings to Prometheus; :PORT is this host alone
 //	--nvml-library PATH   NVML, if it is not the driver's libnvidia-ml.so.1
 //	--list                print the GPUs, what each can tell and tells now, and exit
 //	-o FILE, --force      write to FILE; replace it if it exists

@@ -429,7 +429,7 @@ var groups = [][]string{
 	},
 	{
 		reduce.OutputTokenThroughput, reduce.TotalTokenThroughput, reduce.RequestThroughput, reduce.Goodput, reduce.GoodputRatio, reduce.RequestsInFlight,
-		reduce.ClientPeakInFlight, reduce.ClientCPU,
+		reduce.ClientPeakInFlight, reduce.ClientCPU, reduce.ServerGenerationTokens,
 	},
 	{
 		reduce.TimeToFirstTokenScheduled, reduce.RequestLatencyScheduled,

@@ -337,7 +337,7 @@ func get(t testing.TB, url string) (status int, body string) {
 // load agrees with what the requests' usage said.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	const all = "/health /version /server_info /v1/models /metrics /prometheus/metrics /perf_metrics"
+	const all = "/health /version /server_info /v1/models /metrics /prometheus/metrics /perf_metrics /energy_metrics"
 	for d, want := range map[simserver.Dialect]struct{ pages, metrics, has string }{
 		simserver.VLLM: {"/health /version /v1/models /metrics", "/metrics",
 			`vllm:num_requests_running{engine="0",model_name="m"} 0|vllm:num_requests_waiting{engine="0",model_name="m"} 0|vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0|` +
@@ -346,13 +346,15 @@ func TestPages(t *testing.T) {
 		simserver.SGLang: {"/health /server_info /v1/models /metrics", "/metrics",
 			`sglang:num_running_reqs{model_name="m"} 0|sglang:num_queue_reqs{model_name="m"} 0|sglang:token_usage{model_name="m"} 0|sglang:num_used_tokens{model_name="m"} 0|` +
 				`sglang:prompt_tokens_total{model_name="m"} 18|sglang:generation_tokens_total{model_name="m"} 8`},
-		simserver.TRTLLM: {"/health /version /v1/models /metrics /prometheus/metrics /perf_metrics", "/prometheus/metrics",
-			`trtllm_request_success_total{engine_type="undefined",model_name="undefined",finished_reason="length"} 2|trtllm_kv_cache_utilization{engine_type="undefined",model_name="undefined"} 0`},
+		simserver.TRTLLM: {"/health /version /v1/models /metrics /prometheus/metrics /perf_metrics /energy_metrics", "/prometheus/metrics",
+			`trtllm_request_success_total{engine_type="undefined",model_name="undefined",finished_reason="length"} 2|trtllm_kv_cache_utilization{engine_type="undefined",model_name="undefined"} 0|` +
+				`trtllm_num_requests_running{engine_type="undefined",model_name="undefined"} 0|trtllm_num_requests_waiting{engine_type="undefined",model_name="undefined"} 0|` +
+				`trtllm_prompt_tokens_total{engine_type="undefined",model_name="undefined"} 18|trtllm_generation_tokens_total{engine_type="undefined",model_name="undefined"} 8`},
 		simserver.OpenAI: {"/v1/models", "/v1/models", `"id":"m"`},
 	} {
 		t.Run(string(d), func(t *testing.T) {
 			t.Parallel()
-			o := simserver.Options{Model: "m", Dialect: d, Seed: 1, RequestMetrics: d == simserver.TRTLLM}
+			o := simserver.Options{Model: "m", Dialect: d, Seed: 1, RequestMetrics: d == simserver.TRTLLM, Energy: func() float64 { return 12.5 }}
 			rest := make(chan bool, 100)
 			o.OnStep = func(s simserver.Step) {
 				if s.Rest() {

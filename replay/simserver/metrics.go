@@ -25,6 +25,8 @@ type stats struct {
 	prompt, output   int64
 	finished         map[string]int64 // by reason
 
+	endedPrompt, endedOutput int64 // tokens of the requests that have ended
+
 	firstToken, endToEnd, queue, prefill, decode histogram
 
 	steps    []iteration
@@ -72,9 +74,11 @@ func (s *stats) made(tokens int, held int64) {
 }
 
 // done adds a request that has all its tokens.
-func (s *stats) done(number uint64, reason string, t stamps) {
+func (s *stats) done(number uint64, reason string, prompt, output int, t stamps) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.endedPrompt += int64(prompt)
+	s.endedOutput += int64(output)
 	s.finished[reason]++
 	s.firstToken.add(t.firstToken.Sub(t.arrival))
 	s.endToEnd.add(t.lastToken.Sub(t.arrival))
@@ -184,7 +188,8 @@ func (s *Server) vllmMetrics(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// sglangMetrics has the names of SGLang with --enable-metrics.
+// sglangMetrics has the names of SGLang with --enable-metrics, which counts tokens
+// when their request has ended (metrics/collector.py, observe_one_finished_request; K).
 func (s *Server) sglangMetrics(w http.ResponseWriter, _ *http.Request) {
 	s.metricsPage(w, fmt.Sprintf(`model_name=%q`, s.opt.Model), func(p *page, st *stats) {
 		p.gauge("sglang:num_running_reqs", float64(st.running))
@@ -193,8 +198,8 @@ func (s *Server) sglangMetrics(w http.ResponseWriter, _ *http.Request) {
 		p.gauge("sglang:token_usage", st.use())
 		p.gauge("sglang:cache_hit_rate", 0)
 		p.gauge("sglang:gen_throughput", st.throughput())
-		p.counter("sglang:prompt_tokens_total", st.prompt)
-		p.counter("sglang:generation_tokens_total", st.output)
+		p.counter("sglang:prompt_tokens_total", st.endedPrompt)
+		p.counter("sglang:generation_tokens_total", st.endedOutput)
 		p.histogram("sglang:time_to_first_token_seconds", &st.firstToken)
 		p.histogram("sglang:e2e_request_latency_seconds", &st.endToEnd)
 	})
@@ -210,8 +215,8 @@ func (st *stats) throughput() float64 {
 }
 
 // trtllmMetrics has the names of trtllm-serve's /prometheus/metrics, which is
-// there with return_perf_metrics (openai_server.py, mount_metrics). Of what is
-// in flight it says nothing.
+// there with return_perf_metrics (openai_server.py, mount_metrics; names: metrics/collector.py).
+// It counts tokens when their request has ended.
 func (s *Server) trtllmMetrics(w http.ResponseWriter, r *http.Request) {
 	if !s.opt.RequestMetrics {
 		http.NotFound(w, r)
@@ -222,6 +227,10 @@ func (s *Server) trtllmMetrics(w http.ResponseWriter, r *http.Request) {
 		p.histogram("trtllm_e2e_request_latency_seconds", &st.endToEnd)
 		p.histogram("trtllm_time_to_first_token_seconds", &st.firstToken)
 		p.histogram("trtllm_request_queue_time_seconds", &st.queue)
+		p.counter("trtllm_prompt_tokens_total", st.endedPrompt)
+		p.counter("trtllm_generation_tokens_total", st.endedOutput)
+		p.gauge("trtllm_num_requests_running", float64(st.running))
+		p.gauge("trtllm_num_requests_waiting", float64(st.waiting))
 		p.gauge("trtllm_kv_cache_hit_rate", 0)
 		p.gauge("trtllm_kv_cache_utilization", st.use())
 	})
@@ -243,6 +252,17 @@ func (s *Server) iterations(w http.ResponseWriter, _ *http.Request) {
 	st.steps = st.steps[:0]
 	st.mu.Unlock()
 	writeJSON(w, http.StatusOK, append(b, ']'))
+}
+
+// energyMetrics is trtllm-serve's /energy_metrics, which is there with
+// enable_energy_metrics: joules since its monitor began (openai_server.py,
+// get_energy_metrics).
+func (s *Server) energyMetrics(w http.ResponseWriter, _ *http.Request) {
+	if s.opt.Energy == nil {
+		writeJSON(w, http.StatusServiceUnavailable, []byte(`{"error":"Energy monitoring is not available"}`))
+		return
+	}
+	writeJSON(w, http.StatusOK, fmt.Appendf(nil, `{"total_energy_j":%.4f,"query_time":%.9f}`, s.opt.Energy(), time.Since(s.started).Seconds()))
 }
 
 // perfMetrics is trtllm-serve's /perf_metrics: the requests since it was last

@@ -28,6 +28,10 @@ type Options struct {
 	FailEvery       int  // every so many-th request fails before its last token; 0 is none
 	RequestMetrics  bool // answers or pages say the times of each request, where the dialect can
 
+	// Energy returns the joules that the server has drawn, for the page that the
+	// dialect may have of them; nil: it does not know.
+	Energy func() float64
+
 	// Clock stamps the steps; nil is a new one.
 	Clock *trace.SteadyClock
 

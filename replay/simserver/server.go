@@ -231,7 +231,7 @@ func (s *Server) count(a *answer) {
 	if a.ends {
 		reason = "stop"
 	}
-	s.scheduler.stats.done(a.number, reason, a.seq.stamps)
+	s.scheduler.stats.done(a.number, reason, a.promptTokens, a.outputTokens, a.seq.stamps)
 }
 
 // stream sends each token when it is there. Tokens that came while the last

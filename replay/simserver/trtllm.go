@@ -55,6 +55,7 @@ var trtllmRules = &rules{
 		"GET /version":            (*Server).version,
 		"GET /metrics":            (*Server).iterations,
 		"GET /perf_metrics":       (*Server).perfMetrics,
+		"GET /energy_metrics":     (*Server).energyMetrics,
 		"GET /prometheus/metrics": (*Server).trtllmMetrics,
 	},
 }

@@ -35,6 +35,9 @@ var rules = []rule{
 	{packages: "sample/hwmon", wattrace: []string{"sample"}, forbidden: noIO},
 	{packages: "sample/smi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "sample/amdsmi", wattrace: []string{"trace", "sample"}, forbidden: []string{"net", "net/http"}}, // starts amd-smi
+	{packages: "sample/scrape", others: []string{"github.com/prometheus/common/expfmt", "github.com/prometheus/common/model", "github.com/prometheus/client_model/go"}},
+	{packages: "sample/dcgm", wattrace: []string{"trace", "sample", "sample/scrape"}},
+	{packages: "sample/server", wattrace: []string{"trace", "sample", "sample/scrape"}},
 	{packages: "sample/sim", wattrace: []string{"trace", "sample"}, others: []string{"golang.org/x/sys/unix"}, forbidden: noIO},
 	{packages: "sample/sampletest", wattrace: []string{"trace", "sample", "sample/sim"}},
 
@@ -71,7 +74,7 @@ var rules = []rule{
 	{packages: "cmd/internal/cli", others: []string{"github.com/urfave/cli/v2", "github.com/klauspost/compress/zstd", "golang.org/x/term", "golang.org/x/sys/unix"}},
 	{packages: "cmd/internal/convert", wattrace: []string{"trace", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "replay/dialect", "replay/selftest", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
-	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "sample/rapl", "sample/hwmon", "sample/smi", "sample/amdsmi", "formats/telemetry", "formats/nvidiasmi", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon"}},
+	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "sample/rapl", "sample/hwmon", "sample/smi", "sample/amdsmi", "sample/scrape", "sample/dcgm", "sample/server", "formats/telemetry", "formats/nvidiasmi", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "github.com/prometheus/common/expfmt", "github.com/prometheus/client_model/go"}},
 	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/requests", "formats/telemetries", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/*", wattrace: []string{"cmd/internal/cli", "cmd/internal/*"}},
@@ -168,7 +171,8 @@ func TestLinked(t *testing.T) {
 	}{
 		{"github.com/NVIDIA/go-nvml", []string{"record"}},
 		{"github.com/apache/arrow/go/v17/parquet", []string{"convert"}},
-		{"net/http", []string{"replay", "simulate"}},
+		{"net/http", []string{"record", "replay", "simulate"}},
+		{"github.com/prometheus/common", []string{"record"}},
 		{"wattrace/sample/sampletest", nil},
 		{"wattrace/replay/replaytest", nil},
 		{"testing", nil},

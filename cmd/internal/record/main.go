@@ -16,6 +16,7 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/sample"
+	"wattrace/sample/scrape"
 	"wattrace/trace"
 )
 
@@ -47,6 +48,8 @@ type options struct {
 	names                            names
 	library                          string
 	devices                          *string // nil is all
+	scrape                           time.Duration
+	listen                           string
 	list                             bool
 }
 
@@ -66,6 +69,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.DurationFlag{Name: "margin", Usage: "`TIME` to record before the command starts and after it has ended", Value: 2 * time.Second, Destination: &o.margin},
 			&ucli.StringSliceFlag{Name: "source", Usage: "what to record, `NAME` or NAME:ARGUMENT; may be repeated; nvml unless given"},
 			&ucli.StringFlag{Name: "devices", Usage: "GPUs to record, a `LIST` of indexes, UUIDs, PCI addresses, or cuda for what CUDA_VISIBLE_DEVICES says; all unless given"},
+			&ucli.DurationFlag{Name: "scrape-interval", Usage: "`TIME` between two fetches of a page of metrics", Value: scrape.DefaultInterval, Destination: &o.scrape},
+			&ucli.StringFlag{Name: "listen", Usage: "show the latest readings to Prometheus on `HOST:PORT`; :PORT is this host alone", Destination: &o.listen},
 			&ucli.StringFlag{Name: "nvml-library", Usage: "`PATH` of NVML, if not the driver's libnvidia-ml.so.1", Destination: &o.library},
 			&ucli.DurationFlag{Name: "rotate", Usage: "begin a new file each `TIME`: power.00000.arrows, power.00001.arrows, ...", Destination: &o.rotate},
 			&ucli.StringSliceFlag{Name: "mark", Usage: "a line of the command's output that matches begins a phase, `REGEX=PHASE`; REGEX= ends it; may be repeated"},
@@ -125,10 +130,21 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	if len(o.rules) > 0 || o.control != "" {
 		s.Inbox.Announce(m.device)
 	}
+	var v *live
+	if o.listen != "" {
+		if v, err = listen(o.listen, s); err != nil {
+			return err
+		}
+		defer v.close()
+		env.Summaryf("the latest readings are at %s", v.url)
+	}
 	var c *control
 	r, err := newRecording(env, s, src, o.names, o.rotate)
 	if err != nil {
 		return err
+	}
+	if v != nil {
+		r.latest = append(r.latest, v.take)
 	}
 	if o.control != "" {
 		if c, err = listenControl(o.control, r, m); err != nil {
@@ -177,6 +193,8 @@ func (o *options) check(env *cli.Env) (err error) {
 		return cli.Usagef("--interval %v: want at least %v", o.interval, least)
 	case o.slow < o.interval:
 		return cli.Usagef("--slow-interval %v: want at least the interval, %v", o.slow, o.interval)
+	case o.scrape < least:
+		return cli.Usagef("--scrape-interval %v: want at least %v", o.scrape, least)
 	case o.duration < 0:
 		return cli.Usagef("--for %v: want a positive time", o.duration)
 	case o.duration > 0 && env.Command != nil:
@@ -203,6 +221,11 @@ func (o *options) check(env *cli.Env) (err error) {
 	}
 	if o.names, err = newNames(env.OutputPath(), host, o.rotate > 0); err != nil {
 		return err
+	}
+	if o.listen != "" {
+		if _, err := listenAddress(o.listen); err != nil {
+			return err
+		}
 	}
 	return o.checkSources()
 }

@@ -10,7 +10,9 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/sample"
+	"wattrace/sample/dcgm"
 	"wattrace/sample/nvml"
+	"wattrace/sample/server"
 	"wattrace/trace"
 )
 
@@ -47,12 +49,16 @@ const (
 // openers are the kinds of --source by their names.
 var openers = map[string]opener{
 	"amd-smi":    {"amd-smi[:PROGRAM]: AMD's GPUs, by amd-smi", (*options).openAMDSMI, mayHaveArgument},
+	"dcgm":       {"dcgm:URL: a dcgm-exporter", (*options).openDCGM, needsArgument},
 	"dcgmi":      {"dcgmi:- or dcgmi:FIFO: what dcgmi dmon writes", piped("dcgmi", newDCGMI), needsArgument},
 	"dmon":       {"dmon:- or dmon:FIFO: what nvidia-smi dmon writes", piped("dmon", newDmon), needsArgument},
 	"hwmon":      {"hwmon[:DIRECTORY]: power meters of this host, as Grace has", (*options).openHWMon, mayHaveArgument},
 	"nvidia-smi": {"nvidia-smi:- or nvidia-smi:FIFO: what nvidia-smi --query-gpu writes", piped("nvidia-smi", newNVIDIASMI), needsArgument},
 	"nvml":       {"nvml: the GPUs of this host, by NVIDIA's driver", (*options).openNVML, noArgument},
 	"rapl":       {"rapl[:DIRECTORY]: processors and memory of this host", (*options).openRAPL, mayHaveArgument},
+	"sglang":     {"sglang:URL: an SGLang server", serverOpener(sample.SGLang), needsArgument},
+	"trtllm":     {"trtllm:URL: a trtllm-serve; trtllm:URL#drain takes its iterations, too", serverOpener(sample.TRTLLM), needsArgument},
+	"vllm":       {"vllm:URL: a vLLM server", serverOpener(sample.VLLM), needsArgument},
 }
 
 // openSources opens all that --source names.
@@ -205,3 +211,28 @@ func (o *options) openNVML(_ *cli.Env, s *sources, _ string) error {
 	}
 	return err
 }
+
+// openDCGM opens an exporter's page.
+func (o *options) openDCGM(env *cli.Env, s *sources, url string) error {
+	f, err := dcgm.Open(dcgm.Options{URL: url, Interval: o.scrape, Now: s.clock.Now, Failed: tell(env)})
+	if err != nil {
+		return cli.Usagef("--source dcgm: %v", err)
+	}
+	s.addFeed(f)
+	return nil
+}
+
+// serverOpener opens the pages of a kind of server.
+func serverOpener(kind sample.SourceName) func(*options, *cli.Env, *sources, string) error {
+	return func(o *options, env *cli.Env, s *sources, url string) error {
+		f, err := server.Open(server.Options{Kind: kind, URL: url, Interval: o.scrape, Now: s.clock.Now, Failed: tell(env)})
+		if err != nil {
+			return cli.Usagef("--source %s: %v", kind, err)
+		}
+		s.addFeed(f)
+		return nil
+	}
+}
+
+// tell returns what is told of failures that a feed goes on after.
+func tell(env *cli.Env) func(error) { return func(err error) { env.Printf("%v", err) } }

@@ -5,6 +5,8 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,7 +60,7 @@ func TestManuals(t *testing.T) {
 	if _, err := sampletest.Build(dir); err != nil {
 		t.Skip("no stub of the driver's library: ", err)
 	}
-	url := startSimulator(t, dir)
+	url, exporter := startSimulator(t, dir), startExporter(t)
 	recordOnce(t, dir, url)
 	mains, err := filepath.Glob("../../*/main.go")
 	if err != nil || len(mains) == 0 {
@@ -85,7 +87,7 @@ func TestManuals(t *testing.T) {
 			n++
 			t.Run(fmt.Sprintf("%s/%d", name, n), func(t *testing.T) {
 				t.Parallel()
-				runBlock(t, dir, url, block)
+				runBlock(t, dir, url, exporter, block)
 			})
 		}
 	}
@@ -115,6 +117,18 @@ func startSimulator(t *testing.T, dir string) (url string) {
 	}
 	t.Fatal("the simulator does not come up")
 	return ""
+}
+
+// startExporter starts what stands for the dcgm-exporters of hosts, each at a path of
+// its name.
+func startExporter(t *testing.T) (url string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := strings.Trim(r.URL.Path, "/")
+		labels := fmt.Sprintf(`{gpu="0",UUID="GPU-%s",modelName="NVIDIA H100",Hostname="%s"}`, host, host)
+		fmt.Fprintf(w, "DCGM_FI_DEV_POWER_USAGE%s 300.5\nDCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION%s %d\n", labels, labels, time.Now().UnixMilli()*300)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 const datasetRow = `{"task_id":0,"prompt":"Write an endless story.","output_tokens":20}` + "\n"
@@ -183,10 +197,11 @@ func shell(t *testing.T, dir, home, script string) {
 var (
 	seconds = regexp.MustCompile(`(--for|--duration|--idle-before|--idle-after) [0-9]+s`)
 	writes  = regexp.MustCompile(`-o ([a-z.]+)`)
+	node    = regexp.MustCompile(`(node[0-9]):9400`)
 	server  = regexp.MustCompile(`http://(server|127\.0\.0\.1):8000`)
 )
 
-func runBlock(t *testing.T, home, url string, block []string) {
+func runBlock(t *testing.T, home, url, exporter string, block []string) {
 	dir := t.TempDir()
 	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"} {
 		if err := os.Symlink(filepath.Join(home, name), filepath.Join(dir, name)); err != nil {
@@ -218,6 +233,7 @@ func runBlock(t *testing.T, home, url string, block []string) {
 			script.WriteString("rm -f requests.jsonl\n")
 		}
 		line = seconds.ReplaceAllString(line, "$1 2s")
+		line = strings.ReplaceAll(node.ReplaceAllString(line, exporter+"/$1"), "--listen :9835", "--listen :0")
 		script.WriteString(server.ReplaceAllString(line, url) + "\n")
 	}
 	shell(t, dir, home, script.String())

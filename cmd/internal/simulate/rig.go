@@ -47,7 +47,7 @@ func newRig(env *cli.Env, o *options) (*rig, error) {
 		return nil, err
 	}
 	server := o.server()
-	server.Clock, server.OnStep = r.clock, r.step
+	server.Clock, server.OnStep, server.Energy = r.clock, r.step, r.energySince(r.clock.Now())
 	r.server, err = simserver.New(server)
 	if err != nil {
 		return nil, err
@@ -65,6 +65,19 @@ func newRig(env *cli.Env, o *options) (*rig, error) {
 		}
 	}
 	return r, nil
+}
+
+// energySince returns a function of the joules that all GPUs have drawn since an
+// instant.
+func (r *rig) energySince(begin trace.Time) func() float64 {
+	all := func(at trace.Time) (microjoules uint64) {
+		for _, d := range r.devices {
+			microjoules += d.Energy(at)
+		}
+		return microjoules
+	}
+	before := all(begin)
+	return func() float64 { return float64(all(r.clock.Now())-before) / 1e6 }
 }
 
 // step makes every GPU draw the power of a step from its start on.
