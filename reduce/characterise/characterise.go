@@ -108,7 +108,7 @@ func (f *Field) begin(name reduce.PowerField, readings []Reading, loaded trace.T
 		f.Window, f.Delay = unknown("%s", f.KindWhy), unknown("%s", f.KindWhy)
 		return grid{}
 	}
-	return onGrid(all, f.Period)
+	return onGrid(all, f.Period, medianPoll(readings))
 }
 
 // rest looks at a device before its load. Without a load that is all there is.

@@ -27,8 +27,9 @@ type grid struct {
 }
 
 // onGrid numbers updates and moves them to where their neighbours on the same grid
-// say that they were: polls see each one only to within a poll.
-func onGrid(all []update, known Duration) grid {
+// say that they were: polls see each one only to within a poll, so by no more
+// than that.
+func onGrid(all []update, known Duration, poll time.Duration) grid {
 	period := known.Value
 	most := time.Duration(numbered(float64(period), float64(known.Uncertainty)))
 	g := grid{make([]update, len(all)), make([]int, len(all)), make([]int, len(all))}
@@ -48,7 +49,9 @@ func onGrid(all []update, known Duration) grid {
 				n++
 			}
 		}
-		u.at = u.at.Add(sum / n)
+		if mean := sum / n; mean.Abs() <= poll {
+			u.at = u.at.Add(mean)
+		}
 		g.updates[i] = u
 	}
 	return g

@@ -85,11 +85,12 @@ const (
 	numberedGap  = 20              // periods in a gap across which updates are numbered, at first
 	mostNumbered = 400             // and when the period is known well
 	outOfTurnGap = 4               // part of a period by which a gap may differ from a multiple
+	looseGap     = 8               // part of a period by which a gap may, where there is no grid
 	mostJitter   = 0.03            // of a period, RMS, beyond that of polls
 )
 
-// period returns the time between updates, and how far from an even grid they
-// are seen, RMS: jitter and polls together.
+// period returns the time between updates, and how far they are seen from an even
+// grid, or from each other where there is none, RMS: jitter and polls together.
 func period(readings []Reading, all []update) (Duration, time.Duration) {
 	poll := medianPoll(readings)
 	var gaps []time.Duration
@@ -111,9 +112,36 @@ func period(readings []Reading, all []update) (Duration, time.Duration) {
 	}
 	p, rms := gridPeriod(all, coarse)
 	if most := time.Duration(mostJitter*float64(p.Value)) + poll/3; p.Known() && rms > most { // polls alone: poll/sqrt(12)
-		return unknown("the changes lie %v off the best grid, of %v", rms.Round(10*time.Microsecond), p.Value.Round(10*time.Microsecond)), 0
+		return gapPeriod(gaps, coarse)
 	}
 	return p, rms
+}
+
+// gapPeriod returns the period of a field that keeps to no grid, since each update
+// comes a period after the last one was asked for: the median of the gaps of one
+// period. Their spread is a robust standard deviation.
+func gapPeriod(gaps []time.Duration, coarse time.Duration) (Duration, time.Duration) {
+	var single []time.Duration
+	other := 0
+	for _, g := range gaps {
+		m := (g + coarse/2) / coarse
+		switch off := (g - m*coarse).Abs(); {
+		case m < 1 || off > coarse/looseGap:
+			other++
+		case m == 1:
+			single = append(single, g)
+		}
+	}
+	if len(single)*2 < len(gaps) || other*5 > len(gaps) {
+		return unknown("the changes keep to no period: %d of %d gaps are near %v", len(single), len(gaps), coarse.Round(time.Millisecond)), 0
+	}
+	p := median(single)
+	var off []time.Duration
+	for _, g := range single {
+		off = append(off, (g - p).Abs())
+	}
+	sigma := 1.4826 * float64(median(off)) // of normal ones
+	return Duration{Value: p, Uncertainty: time.Duration(1.2533 * sigma / math.Sqrt(float64(len(single)))), N: len(single)}, time.Duration(sigma)
 }
 
 // numbered returns across how many periods updates can be numbered, when a period is

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"testing"
 	"time"
+	_ "time/tzdata" // the logs' local times must mean the same everywhere
 
 	"github.com/klauspost/compress/zstd"
 
@@ -97,13 +99,17 @@ func logged(t *testing.T, name string) (in Input) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := nvidiasmi.NewReader(z, name, nvidiasmi.Options{Location: time.UTC})
+	london, err := time.LoadLocation("Europe/London")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := nvidiasmi.NewReader(z, name, nvidiasmi.Options{Location: london})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for b := (sample.Batch{}); ; {
 		if err := r.Read(&b); errors.Is(err, io.EOF) {
-			return in
+			break
 		} else if err != nil {
 			t.Fatal(err)
 		}
@@ -111,6 +117,40 @@ func logged(t *testing.T, name string) (in Input) {
 			in.put(&b, i)
 		}
 	}
+	in.Counter = metered(t, name, r.Head().Clock.Anchor.UnixNanos)
+	return in
+}
+
+// metered is the meter's energy as a counter would show it that is updated every 100 ms.
+func metered(t *testing.T, name string, anchor int64) (counter []Reading) {
+	t.Helper()
+	f, err := os.Open("../testdata/meter/" + name + ".meter.csv.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(z)
+	joules, shown, last, watts := 0.0, 0.0, trace.Time(0), 0.0
+	for lines.Scan(); lines.Scan(); {
+		mean := watts
+		var seconds float64
+		if _, err := fmt.Sscanf(lines.Text(), "%g,%g", &seconds, &watts); err != nil {
+			t.Fatal(err)
+		}
+		at := trace.Time(int64(math.Round(seconds*1e3))*1e6 - anchor)
+		if len(counter) > 0 {
+			joules += mean * at.Sub(last).Seconds()
+		}
+		if last = at; len(counter)%10 == 0 {
+			shown = joules
+		}
+		counter = append(counter, Reading{At: at, Value: shown})
+	}
+	return counter
 }
 
 func TestReal(t *testing.T) {

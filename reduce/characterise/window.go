@@ -24,7 +24,8 @@ func (h held) mean(from, to trace.Time) (mean, spread float64, ok bool) {
 }
 
 const (
-	leastEdges   = 6   // that say anything
+	leastEdges   = 6   // that a window is taken from
+	kindEdges    = 2   // that say whether there is one update or many
 	mostlyAtOnce = 0.4 // share of a step in one update from which on a field is instant
 	hardlyAtOnce = 0.3 // and up to which it is an average
 )
@@ -32,8 +33,8 @@ const (
 // kindOf says what a field is by the largest change in one update at each edge,
 // as a share of the step.
 func kindOf(g grid, period time.Duration, edges []Edge) (reduce.SensorKind, string) {
-	if len(edges) < leastEdges {
-		return "", tooFew(len(edges))
+	if len(edges) < kindEdges {
+		return "", tooFew(len(edges), kindEdges)
 	}
 	var shares []float64
 	for _, e := range edges {
@@ -55,11 +56,11 @@ func kindOf(g grid, period time.Duration, edges []Edge) (reduce.SensorKind, stri
 	}
 }
 
-func tooFew(edges int) string {
+func tooFew(edges, least int) string {
 	if edges == 0 {
 		return "no edges of a load: want a load that switches between two powers at least 0.4 s apart"
 	}
-	return fmt.Sprintf("only %d edges of a load: want at least %d, at least 0.4 s apart", edges, leastEdges)
+	return fmt.Sprintf("only %d edges of a load: want at least %d, at least 0.4 s apart", edges, least)
 }
 
 const (
@@ -96,7 +97,7 @@ func instantWindow(readings held, g grid, period time.Duration, edges []Edge, sh
 		}
 	}
 	if n < leastEdges {
-		return unknown("%s", tooFew(n)), unknown("%s", tooFew(n))
+		return unknown("%s", tooFew(n, leastEdges)), unknown("%s", tooFew(n, leastEdges))
 	}
 	if inside == 0 {
 		why := fmt.Sprintf("none of %d edges fell into it: it is shorter than about %v", n, (3 * period / time.Duration(n)).Round(time.Millisecond))
