@@ -171,11 +171,14 @@ func (f *Field) duty() float64 {
 	return min(1, float64(f.Window.Value)/float64(f.Period.Value))
 }
 
+// surePeriod is the part of a period to which it must be known.
+const surePeriod = 100
+
 // Sensor returns the row that the table of sensors has of the field. It is false
 // where something that it needs is not known. A period at rest that is not
 // known is that of any time, as in the file.
 func (f *Field) Sensor() (reduce.Sensor, bool) {
-	if f.Name == FieldCounter || f.Kind == "" || !f.Period.Known() || !f.Window.Known() {
+	if f.Name == FieldCounter || f.Kind == "" || !f.Period.Known() || !f.Window.Known() || f.Period.Uncertainty > f.Period.Value/surePeriod {
 		return reduce.Sensor{}, false
 	}
 	s := reduce.Sensor{Kind: f.Kind, Period: readable(f.Period.Value), Duty: 1}

@@ -1,7 +1,9 @@
 package characterise
 
 import (
+	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,55 +14,266 @@ import (
 
 const ms = time.Millisecond
 
-// poll reads a simulated device under a square load of random lengths that
-// begins after a rest.
-func poll(t *testing.T, p sim.Profile, seed uint64, every, rest, total time.Duration, noise float64, lengths func(int) time.Duration) Input {
+// square is the times that a load is on and off: of 0.5 to 1.5 s, so that its edges
+// come at all phases of a sensor.
+func square(rng *rand.Rand) time.Duration {
+	return 500*ms + time.Duration(rng.Int64N(int64(time.Second)))
+}
+
+// plan is how a simulated device is polled.
+type plan struct {
+	profile     sim.Profile
+	seed        uint64
+	poll        time.Duration
+	rest, total time.Duration
+	watts       float64 // of the load; 0 is nine tenths of the limit
+	noise       float64 // of its power, watts, RMS
+	counterless bool
+}
+
+func (p plan) run(t *testing.T) Input {
 	t.Helper()
-	devices, err := sim.New(sim.Options{Profile: p, Seed: seed})
+	devices, err := sim.New(sim.Options{Profile: p.profile, Seed: p.seed})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := devices[0]
-	in := Input{Loaded: trace.Time(rest)}
-	next, on, k := trace.Time(rest), false, 0
-	watts := p.IdleWatts
-	rng := rand.New(rand.NewPCG(seed, 1))
-	for at := trace.Time(0); at < trace.Time(total); at = at.Add(every) {
+	if p.watts == 0 {
+		p.watts = p.profile.LimitWatts * 0.9
+	}
+	rng := rand.New(rand.NewPCG(p.seed, 1))
+	d, in := devices[0], Input{Loaded: trace.Time(p.rest)}
+	next, on, watts := trace.Time(p.rest), false, p.profile.IdleWatts
+	for at := trace.Time(0); at < trace.Time(p.total); at = at.Add(p.poll) {
 		for next <= at {
-			on = !on
-			watts = p.IdleWatts
-			if on {
-				watts = p.LimitWatts * 0.9
+			if on, watts = !on, p.profile.IdleWatts; on {
+				watts = p.watts
 			}
 			d.SetPower(next, watts)
-			next, k = next.Add(lengths(k)), k+1
+			next = next.Add(square(rng))
 		}
-		if noise > 0 {
-			d.SetPower(at, watts+noise*rng.NormFloat64())
+		if p.noise > 0 {
+			d.SetPower(at, watts+p.noise*rng.NormFloat64())
 		}
 		r := d.Read(at)
-		in.Counter = append(in.Counter, Reading{At: at, Value: float64(r.EnergyMillijoules) / 1e3})
+		if !p.counterless {
+			in.Counter = append(in.Counter, Reading{At: at, Value: float64(r.EnergyMillijoules) / 1e3})
+		}
 		in.Instant = append(in.Instant, Reading{At: at, Value: float64(r.PowerInstantMilliwatts) / 1e3})
-		if p.AverageSpan > 0 {
+		if p.profile.AverageSpan > 0 {
 			in.Average = append(in.Average, Reading{At: at, Value: float64(r.PowerAverageMilliwatts) / 1e3})
 		}
 	}
 	return in
 }
 
-func square(k int) time.Duration { return 1250*ms + time.Duration(k*k*37%91)*ms }
+func profile(t *testing.T, name string) sim.Profile {
+	t.Helper()
+	p, err := sim.ProfileByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
 
+// near fails the test unless a time is known and within an error.
+func near(t *testing.T, what string, got Duration, want, most time.Duration) {
+	t.Helper()
+	off := (got.Value - want).Abs()
+	if !got.Known() || off > most || got.Uncertainty > most {
+		t.Errorf("%s: %v, want %v to %v", what, got, want, most)
+	}
+}
+
+const usualPoll = 4300 * time.Microsecond
+
+// What is found of simulated boards, whose sensors are known. Their own periods
+// differ from the profile's by up to half a percent.
 func TestProfiles(t *testing.T) {
 	t.Parallel()
 	for _, p := range sim.Profiles() {
-		for seed := range uint64(3) {
-			in := poll(t, p, seed, 4300*time.Microsecond, 10*time.Second, 60*time.Second, 3, square)
-			r := Measure(in)
-			t.Logf("%s %d: edges %d from %s", p.Name, seed, r.Edges, r.EdgesFrom)
-			for _, f := range []Field{r.Counter, r.Instant, r.Average} {
-				t.Logf("   %-8s period %v jitter %v rest %v kind %q %s window %v delay %v unfit %.3f", f.Name, f.Period, f.Jitter, f.Rest, f.Kind, f.KindWhy, f.Window, f.Delay, f.Unfit)
+		for seed := range uint64(4) {
+			what := p.Name
+			r := Measure(plan{profile: p, seed: seed, poll: usualPoll, rest: 8 * time.Second, total: 60 * time.Second, noise: 3}.run(t))
+			t.Logf("%s: instant every %v, window %v; average every %v, window %v", what, r.Instant.Period, r.Instant.Window, r.Average.Period, r.Average.Window)
+			near(t, what+": counter", r.Counter.Period, p.CounterPeriod, p.CounterPeriod/180)
+			near(t, what+": counter at rest", r.Counter.Rest, p.CounterPeriod, p.CounterPeriod/180)
+			near(t, what+": instant", r.Instant.Period, p.PowerPeriod, p.PowerPeriod/180)
+			if r.Instant.Kind != reduce.SensorInstant {
+				t.Errorf("%s: %q: %s", what, r.Instant.Kind, r.Instant.KindWhy)
+			}
+			near(t, what+": window", r.Instant.Window, p.InstantWindow, 4*ms)
+			if off := (r.Instant.Window.Value - p.InstantWindow).Abs(); off > 4*r.Instant.Window.Uncertainty {
+				t.Errorf("%s: a window of %v, want %v", what, r.Instant.Window, p.InstantWindow)
+			}
+			if r.Instant.Delay.Value.Abs() > 3*ms {
+				t.Errorf("%s: a delay of %v", what, r.Instant.Delay)
+			}
+			if p.AverageSpan == 0 {
+				if r.Average.Present || r.Average.Window.Unknown != "the field is not there" {
+					t.Errorf("%s: an average: %+v", what, r.Average)
+				}
+				continue
+			}
+			if r.Average.Kind != reduce.SensorAverage {
+				t.Errorf("%s: average is %q: %s", what, r.Average.Kind, r.Average.KindWhy)
+			}
+			near(t, what+": average's window", r.Average.Window, p.AverageSpan+p.PowerPeriod/2, 7*ms)
+			s, ok := r.Average.Sensor()
+			if want := (reduce.Sensor{Kind: reduce.SensorAverage, Window: p.AverageSpan + 50*ms, Period: 100 * ms, Duty: 1, Span: p.AverageSpan, Rest: 100 * ms}); !ok ||
+				(s.Window-want.Window).Abs() > 12*ms || (s.Span-want.Span).Abs() > 12*ms || (s.Period-want.Period).Abs() > ms || s.Rest != s.Period {
+				t.Errorf("%s: %+v, want %+v", what, s, want)
 			}
 		}
 	}
-	_ = reduce.SensorAverage
+}
+
+// Power that does not change on its plateaus leaves most updates unseen. Then a
+// period is right or not known.
+func TestRepeatedValues(t *testing.T) {
+	t.Parallel()
+	for _, p := range sim.Profiles() {
+		for seed := range uint64(8) {
+			r := Measure(plan{profile: p, seed: seed, poll: usualPoll, rest: 8 * time.Second, total: 60 * time.Second}.run(t))
+			for _, f := range []Field{r.Instant, r.Average} {
+				if f.Period.Known() && (f.Period.Value-p.PowerPeriod).Abs() > p.PowerPeriod/100+3*f.Period.Uncertainty {
+					t.Errorf("%s %d: %s every %v, want %v", p.Name, seed, f.Name, f.Period, p.PowerPeriod)
+				}
+				if f.Rest.Known() {
+					t.Errorf("%s: a constant power at rest, and updates every %v", p.Name, f.Rest)
+				}
+			}
+		}
+	}
+}
+
+// Without a counter an instant field tells its window by a count of edges, and
+// is what the average is held against if it misses nothing.
+func TestCounterless(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"ada", "hopper"} {
+		p := profile(t, name)
+		r := Measure(plan{profile: p, poll: usualPoll, rest: 8 * time.Second, total: 200 * time.Second, noise: 3, counterless: true}.run(t))
+		if r.EdgesFrom != "the instant field" || r.Edges < 100 {
+			t.Errorf("%s: %d edges from %s", name, r.Edges, r.EdgesFrom)
+		}
+		near(t, name, r.Instant.Window, p.InstantWindow, 10*ms)
+		if name == "ada" {
+			near(t, name, r.Average.Window, 1100*ms, 20*ms)
+		} else if r.Average.Window.Known() || !strings.Contains(r.Average.Window.Unknown, "neither a counter") {
+			t.Errorf("%s: %v", name, r.Average.Window)
+		}
+	}
+}
+
+// What a load does not tell is not known.
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	p := profile(t, "hopper")
+	const s = time.Second
+	for _, c := range []struct {
+		name             string
+		plan             plan
+		instant, average string
+	}{
+		{"no load", plan{rest: 60 * s, total: 30 * s, noise: 3}, "no edges of a load", "no edges of a load"},
+		{"a small step", plan{rest: 4 * s, total: 40 * s, noise: 3, watts: p.IdleWatts + 15}, "no edges", "no edges"},
+		{"one edge", plan{rest: 6 * s, total: 6*s + 600*ms, noise: 3}, "only 1 edges", "only 1 edges"},
+		{"few edges", plan{rest: 6 * s, total: 10 * s, noise: 3}, "edges of a load: want at least 6", ""},
+		{"slow polls", plan{rest: 6 * s, total: 60 * s, noise: 3, poll: 50 * ms}, "its period is not known", "its period is not known"},
+	} {
+		c.plan.profile = p
+		if c.plan.poll == 0 {
+			c.plan.poll = usualPoll
+		}
+		r := Measure(c.plan.run(t))
+		for _, f := range []struct {
+			Field
+			want string
+		}{{r.Instant, c.instant}, {r.Average, c.average}} {
+			if !strings.Contains(f.Window.Unknown, f.want) {
+				t.Errorf("%s: %s: %v, want unknown: %s", c.name, f.Name, f.Window, f.want)
+			}
+			if _, ok := f.Sensor(); ok != (f.want == "") {
+				t.Errorf("%s: %s: a row: %v", c.name, f.Name, ok)
+			}
+		}
+	}
+	if r := Measure(Input{}); r.Average.Present || r.Instant.Window.Known() || r.Counter.Period.Known() {
+		t.Errorf("of nothing: %+v", r)
+	}
+}
+
+// A board whose average is updated once a second at rest.
+func TestRest(t *testing.T) {
+	t.Parallel()
+	in := plan{profile: profile(t, "ada"), poll: usualPoll, rest: 20 * time.Second, total: 60 * time.Second, noise: 3}.run(t)
+	held, due := in.Average[0].Value, trace.Time(0)
+	for i := range in.Average {
+		r := &in.Average[i]
+		if r.At >= in.Loaded {
+			break
+		}
+		if r.At >= due {
+			held, due = r.Value, due.Add(time.Second)
+		}
+		r.Value = held
+	}
+	r := Measure(in)
+	near(t, "period", r.Average.Period, 100*ms, ms)
+	near(t, "at rest", r.Average.Rest, time.Second, 10*ms)
+	if s, ok := r.Average.Sensor(); !ok || (s.Rest-time.Second).Abs() > 10*ms {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A field that is updated when it is read, a period after the last time, as Hopper's is.
+func TestNoGrid(t *testing.T) {
+	t.Parallel()
+	var readings []Reading
+	rng := rand.New(rand.NewPCG(1, 2))
+	value, since := 0.0, trace.Time(0)
+	for at := trace.Time(0); at < trace.Time(60*time.Second); at = at.Add(4*ms + time.Duration(rng.Int64N(int64(3*ms)))) {
+		if at.Sub(since) >= 100*ms {
+			value, since = rng.Float64(), at
+		}
+		readings = append(readings, Reading{At: at, Value: value})
+	}
+	p, spread := period(readings, updates(readings))
+	if !p.Known() || p.Value < 100*ms || p.Value > 104*ms || spread > 3*ms {
+		t.Errorf("%v, spread %v", p, spread)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	p := profile(t, "ada")
+	in := plan{profile: p, poll: usualPoll, rest: 4 * time.Second, total: 40 * time.Second, noise: 3}.run(t)
+	c, ok := Compare(in.Counter, in.Instant, 50*ms+50*ms)
+	if !ok || math.Abs(c.Ratio-1) > 0.01 || c.Spread > 0.02 || c.Parts != mostParts || c.Poll != usualPoll {
+		t.Errorf("%+v", c)
+	}
+	half := make([]Reading, len(in.Instant))
+	for i, r := range in.Instant {
+		half[i] = Reading{r.At, r.Took, r.Value * 2}
+	}
+	if c, ok := Compare(in.Counter, half, 100*ms); !ok || math.Abs(c.Ratio-0.5) > 0.01 {
+		t.Errorf("of twice the power: %+v", c)
+	}
+	if c, ok := Compare(in.Counter, in.Instant[:100], 0); ok {
+		t.Errorf("of half a second: %+v", c)
+	}
+}
+
+func TestLatencies(t *testing.T) {
+	t.Parallel()
+	var took []time.Duration
+	for i := range 100 {
+		took = append(took, time.Duration(100-i)*ms)
+	}
+	if got, want := Latencies(took), (Latency{50 * ms, 99 * ms, 100 * ms, 100}); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got := Latencies(nil); got != (Latency{}) {
+		t.Errorf("of none: %v", got)
+	}
 }

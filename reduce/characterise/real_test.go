@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strings"
 	"testing"
 	"time"
 	_ "time/tzdata" // the logs' local times must mean the same everywhere
@@ -16,6 +17,7 @@ import (
 
 	"wattrace/formats/nvidiasmi"
 	"wattrace/formats/telemetry"
+	"wattrace/reduce"
 	"wattrace/sample"
 	"wattrace/trace"
 )
@@ -153,20 +155,46 @@ func metered(t *testing.T, name string, anchor int64) (counter []Reading) {
 	return counter
 }
 
+// Boards that are real: what their loads tell is what was found on them by other
+// means (testdata/h100, testdata/h200, ../testdata/meter), and what these loads do
+// not tell is not known.
 func TestReal(t *testing.T) {
 	t.Parallel()
-	for name, in := range map[string]Input{
-		"h100 10 ms":   recorded(t, "h100/load-10ms.arrows.zst"),
-		"h100 poll":    polled(t, "h100/poll.csv.zst"),
-		"h200 20 ms":   recorded(t, "h200/load-20ms.arrows.zst"),
-		"a5000-step":   logged(t, "a5000-step"),
-		"rtx3090-step": logged(t, "rtx3090-step"),
-		"rtx3090-5050": logged(t, "rtx3090-5050"),
+	for _, c := range []struct {
+		name           string
+		in             Input
+		period, window time.Duration // of the average; 0 is unknown
+		instant        string        // why the window of the instant field is not known
+	}{
+		{"h100/load-10ms", recorded(t, "h100/load-10ms.arrows.zst"), 100 * ms, 1000 * ms, "about"},
+		{"h100/poll", polled(t, "h100/poll.csv.zst"), 100 * ms, 1000 * ms, "about"},
+		{"h200/load-20ms", recorded(t, "h200/load-20ms.arrows.zst"), 100 * ms, 1000 * ms, "about"},
+		{"a5000-step", logged(t, "a5000-step"), 100 * ms, 1100 * ms, "want at least 6"},
+		{"rtx3090-step", logged(t, "rtx3090-step"), 100 * ms, 1100 * ms, "want at least 6"},
+		{"rtx3090-5050", logged(t, "rtx3090-5050"), 100 * ms, 0, "want at least 6"}, // 50 ms on, 50 ms off: nearly in step with the updates
 	} {
-		r := Measure(in)
-		t.Logf("%s: edges %d from %s", name, r.Edges, r.EdgesFrom)
-		for _, f := range []Field{r.Counter, r.Instant, r.Average} {
-			t.Logf("   %-8s period %v jitter %v rest %v kind %q %s window %v delay %v unfit %.3f", f.Name, f.Period, f.Jitter, f.Rest, f.Kind, f.KindWhy, f.Window, f.Delay, f.Unfit)
+		r := Measure(c.in)
+		t.Logf("%s: %d edges; counter every %v; instant every %v, window %v; average every %v, window %v, late by %v", c.name, r.Edges,
+			r.Counter.Period, r.Instant.Period, r.Instant.Window, r.Average.Period, r.Average.Window, r.Average.Delay)
+		near(t, c.name+": counter", r.Counter.Period, 100*ms, ms/10)
+		for _, f := range []Field{r.Instant, r.Average} {
+			near(t, c.name+": "+string(f.Name), f.Period, c.period, ms/2)
+		}
+		if r.Instant.Kind != reduce.SensorInstant || r.Average.Kind != reduce.SensorAverage {
+			t.Errorf("%s: instant is %q, average %q", c.name, r.Instant.Kind, r.Average.Kind)
+		}
+		if !strings.Contains(r.Instant.Window.Unknown, c.instant) {
+			t.Errorf("%s: %v, want unknown: %s", c.name, r.Instant.Window, c.instant)
+		}
+		if c.window == 0 {
+			if r.Average.Window.Known() {
+				t.Errorf("%s: %v", c.name, r.Average.Window)
+			}
+			continue
+		}
+		near(t, c.name+": window", r.Average.Window, c.window, 30*ms)
+		if s, ok := r.Average.Sensor(); !ok || (s.Span-(c.window-c.period/2)).Abs() > 5*ms {
+			t.Errorf("%s: %+v", c.name, s)
 		}
 	}
 }

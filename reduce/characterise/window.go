@@ -66,13 +66,19 @@ func tooFew(edges, least int) string {
 const (
 	inWindowLow, inWindowHigh = 0.1, 0.9 // shares of a step that are neither before nor after it
 	leastInWindow             = 3        // edges within a window that it is fitted to
-	mostResidual              = 0.15     // of a step, RMS, of updates within the window of a boxcar
+	clipped                   = 0.2      // of a step: a residual beyond it says no more, as power is not as square as the load
+	leastPollsInWindow        = 2
+	leastSigmas               = 4 // of which a window must be as long
+	mostSigmas                = 3 // by which fit and count may differ
 )
 
 // instantWindow measures the window of an instant field: by a fit where the
 // edges are known well, and always by how many updates see an edge.
 func instantWindow(readings held, g grid, period time.Duration, edges []Edge, sharp bool) (window, delay Duration) {
-	type point struct{ after, share float64 }
+	type point struct {
+		edge         int
+		after, share float64
+	}
 	var points []point
 	n, inside := 0, 0
 	for i, e := range edges {
@@ -89,7 +95,7 @@ func instantWindow(readings held, g grid, period time.Duration, edges []Edge, sh
 		for _, u := range g.updates {
 			if after := u.at.Sub(e.At); after > -period && after < 5*period/2 {
 				share := (u.value - from) / step
-				points = append(points, point{float64(after), share})
+				points = append(points, point{n, float64(after), share})
 				if share > inWindowLow && share < inWindowHigh {
 					inside++
 				}
@@ -108,26 +114,52 @@ func instantWindow(readings held, g grid, period time.Duration, edges []Edge, sh
 	// Of a mean of k + f updates an edge is seen by k or k+1: binomial, with one of each at least.
 	part := min(max(mean-math.Floor(mean), 1/float64(n)), 1-1/float64(n))
 	counted.Uncertainty = time.Duration(float64(period) * math.Sqrt(part*(1-part)/float64(n)))
+	poll := medianPoll(readings)
 	if !sharp || inside < leastInWindow {
-		return counted, unknown("the edges are not known to better than an update")
+		return good(counted, poll), unknown("the edges are not known to better than an update")
 	}
+	without := 0 // an edge; 0 is none
 	residuals := func(w, d float64) float64 {
 		sum := 0.0
 		for _, p := range points {
+			if p.edge == without {
+				continue
+			}
 			r := p.share - min(1, max(0, (p.after-d)/w))
-			sum += r * r
+			sum += min(r*r, clipped*clipped)
 		}
 		return sum
 	}
 	tu := float64(period)
-	f := fit(residuals, [2]float64{tu / 50, 2 * tu}, [2]float64{-tu / 5, tu / 2}, tu/50)
-	if rms := math.Sqrt(f.rss / float64(max(inside, 1))); rms > mostResidual {
-		why := fmt.Sprintf("no window fits the steps: %.0f %% of one are left", 100*rms)
+	ws, ds, step := [2]float64{tu / 50, 2 * tu}, [2]float64{-tu / 5, tu / 2}, tu/50
+	f := fit(residuals, ws, ds, step)
+	w, d := f.durations(float64(inside))
+	// An edge that is not where it should be is as bad as its neighbours are good: jackknife.
+	var left float64
+	for without = 1; without <= n; without++ {
+		other := fitted{w: f.w, d: f.d, rss: residuals(f.w, f.d)}
+		other.descend(residuals, ws, ds, step)
+		off := other.w - f.w
+		left += off * off
+	}
+	w.Uncertainty = max(w.Uncertainty, time.Duration(math.Sqrt(left*float64(n-1)/float64(n))))
+	w.N, d.N = n, n
+	if off := (w.Value - counted.Value).Abs(); off > mostSigmas*(w.Uncertainty+counted.Uncertainty) {
+		why := fmt.Sprintf("a fit to %d edges says %v, their number in it %v ± %v", n, w.Value.Round(time.Millisecond), counted.Value.Round(time.Millisecond), counted.Uncertainty.Round(time.Millisecond))
 		return unknown("%s", why), unknown("%s", why)
 	}
-	w, d := f.durations(float64(inside))
-	w.N, d.N = n, n
-	return w, d
+	return good(w, poll), d
+}
+
+// good makes nothing of a window that is not known well enough to be believed.
+func good(w Duration, poll time.Duration) Duration {
+	switch {
+	case w.Value < leastPollsInWindow*poll:
+		return unknown("about %v, which polls every %v do not tell", w.Value.Round(time.Millisecond), poll.Round(100*time.Microsecond))
+	case w.Uncertainty*leastSigmas > w.Value:
+		return unknown("about %v, but no better than to %v: more edges are needed", w.Value.Round(time.Millisecond), w.Uncertainty.Round(time.Millisecond))
+	}
+	return w
 }
 
 // energyKnots is energy over time, linear between the knots.
@@ -254,7 +286,11 @@ func averageWindow(g grid, period time.Duration, energy *energyKnots) (window, d
 		return u, u, unfit
 	}
 	// Neighbours share what they cover: a window holds one independent value.
-	w, d := f.durations(max(3, float64(len(use))*tu/max(tu, f.w)))
+	w, d := f.durations(max(2.5, float64(len(use))*tu/max(tu, f.w)))
+	if w.Uncertainty*2 > period {
+		u := unknown("about %v, but no better than to %v", w.Value.Round(time.Millisecond), w.Uncertainty.Round(time.Millisecond))
+		return u, u, unfit
+	}
 	return w, d, unfit
 }
 
@@ -292,28 +328,12 @@ type fitted struct {
 // fit finds the smallest rss(w, d) on a grid and then around it.
 func fit(rss func(w, d float64) float64, w, d [2]float64, step float64) fitted {
 	f := fitted{rss: math.Inf(1)}
-	try := func(w, d float64) bool {
-		if v := rss(w, d); v < f.rss {
-			f.w, f.d, f.rss = w, d, v
-			return true
-		}
-		return false
-	}
 	for x := w[0]; x <= w[1]; x += step {
 		for y := d[0]; y <= d[1]; y += step {
-			try(x, y)
+			f.try(rss, x, y)
 		}
 	}
-	for h := step / 2; h > 1e4; h /= 2 { // to 10 us
-		for better := true; better; {
-			better = false
-			for _, to := range [][2]float64{{h, 0}, {-h, 0}, {0, h}, {0, -h}, {h, h}, {-h, -h}, {h, -h}, {-h, h}} {
-				if x, y := f.w+to[0], f.d+to[1]; x >= w[0] && x <= w[1] && y >= d[0] && y <= d[1] {
-					better = try(x, y) || better
-				}
-			}
-		}
-	}
+	f.descend(rss, w, d, step/2)
 	h := step / 4
 	at := func(i, j float64) float64 { return rss(f.w+i*h, f.d+j*h) }
 	ww := (at(1, 0) + at(-1, 0) - 2*f.rss) / (h * h)
@@ -325,6 +345,29 @@ func fit(rss func(w, d float64) float64, w, d [2]float64, step float64) fitted {
 		f.inverse = [2]float64{1 / max(ww, math.SmallestNonzeroFloat32), 1 / max(dd, math.SmallestNonzeroFloat32)}
 	}
 	return f
+}
+
+// try moves the minimum to a place if that is lower.
+func (f *fitted) try(rss func(w, d float64) float64, w, d float64) bool {
+	if v := rss(w, d); v < f.rss {
+		f.w, f.d, f.rss = w, d, v
+		return true
+	}
+	return false
+}
+
+// descend goes to the lowest place around, to 10 us.
+func (f *fitted) descend(rss func(w, d float64) float64, w, d [2]float64, step float64) {
+	for h := step; h > 1e4; h /= 2 {
+		for better := true; better; {
+			better = false
+			for _, to := range [][2]float64{{h, 0}, {-h, 0}, {0, h}, {0, -h}, {h, h}, {-h, -h}, {h, -h}, {-h, h}} {
+				if x, y := f.w+to[0], f.d+to[1]; x >= w[0] && x <= w[1] && y >= d[0] && y <= d[1] {
+					better = f.try(rss, x, y) || better
+				}
+			}
+		}
+	}
 }
 
 // durations returns the minimum's place with its uncertainty, where so many

@@ -37,6 +37,7 @@ var rules = []rule{
 	{packages: "reduce", wattrace: []string{"trace", "sample", "reduce/attribute", "reduce/histogram", "reduce/peers"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
 	{packages: "reduce/attribute", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "reduce/characterise", wattrace: []string{"trace", "reduce"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/histogram", forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/peers", wattrace: []string{"trace", "reduce/histogram"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
@@ -67,7 +68,7 @@ var rules = []rule{
 	{packages: "cmd/internal/cli", others: []string{"github.com/urfave/cli/v2", "github.com/klauspost/compress/zstd", "golang.org/x/term", "golang.org/x/sys/unix"}},
 	{packages: "cmd/internal/convert", wattrace: []string{"trace", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "replay/dialect", "replay/selftest", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
-	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "formats/telemetry", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix"}},
+	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "reduce", "reduce/characterise", "formats/telemetry", "formats/sensors", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix"}},
 	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/requests", "formats/telemetries", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/*", wattrace: []string{"cmd/internal/cli", "cmd/internal/*"}},
