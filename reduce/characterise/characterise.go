@@ -218,7 +218,7 @@ type Comparison struct {
 }
 
 const (
-	comparedPart = time.Second // least length of a part that is compared
+	comparedPart = time.Second / 2 // least length of a part that is compared
 	mostParts    = 8
 )
 

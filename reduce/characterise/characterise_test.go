@@ -91,7 +91,7 @@ const usualPoll = 4300 * time.Microsecond
 func TestProfiles(t *testing.T) {
 	t.Parallel()
 	for _, p := range sim.Profiles() {
-		for seed := range uint64(4) {
+		for seed := range uint64(2) {
 			what := p.Name
 			r := Measure(plan{profile: p, seed: seed, poll: usualPoll, rest: 8 * time.Second, total: 60 * time.Second, noise: 3}.run(t))
 			t.Logf("%s: instant every %v, window %v; average every %v, window %v", what, r.Instant.Period, r.Instant.Window, r.Average.Period, r.Average.Window)
@@ -132,7 +132,7 @@ func TestProfiles(t *testing.T) {
 func TestRepeatedValues(t *testing.T) {
 	t.Parallel()
 	for _, p := range sim.Profiles() {
-		for seed := range uint64(8) {
+		for seed := range uint64(3) {
 			r := Measure(plan{profile: p, seed: seed, poll: usualPoll, rest: 8 * time.Second, total: 60 * time.Second}.run(t))
 			for _, f := range []Field{r.Instant, r.Average} {
 				if f.Period.Known() && (f.Period.Value-p.PowerPeriod).Abs() > p.PowerPeriod/100+3*f.Period.Uncertainty {
@@ -259,8 +259,8 @@ func TestCompare(t *testing.T) {
 	if c, ok := Compare(in.Counter, half, 100*ms); !ok || math.Abs(c.Ratio-0.5) > 0.01 {
 		t.Errorf("of twice the power: %+v", c)
 	}
-	if c, ok := Compare(in.Counter, in.Instant[:100], 0); ok {
-		t.Errorf("of half a second: %+v", c)
+	if c, ok := Compare(in.Counter, in.Instant[:200], 0); ok {
+		t.Errorf("of less than a second: %+v", c)
 	}
 }
 

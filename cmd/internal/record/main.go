@@ -25,6 +25,7 @@ while a command runs, with a margin before and after it.
   record -o power.arrows -- replay -o requests.jsonl --url http://server:8000 trace.jsonl
   record --for 30s | reduce
   record --list
+  record --characterise --load 'python3 square.py' -o sensors.yaml
 
 The command's exit status is record's.
 `
@@ -35,6 +36,8 @@ type options struct {
 	sources                          []string
 	library                          string
 	list                             bool
+	characterising                   bool
+	load, format                     string // of it
 }
 
 // Main runs the tool and returns its exit code.
@@ -54,6 +57,9 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringSliceFlag{Name: "source", Usage: "what to record, `NAME` or NAME:ARGUMENT; may be repeated; nvml unless given"},
 			&ucli.StringFlag{Name: "nvml-library", Usage: "`PATH` of NVML, if not the driver's libnvidia-ml.so.1", Destination: &o.library},
 			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs and exit", Destination: &o.list},
+			&ucli.BoolFlag{Name: "characterise", Usage: "measure what the power fields show, and write it as reduce --sensors takes it", Destination: &o.characterising},
+			&ucli.StringFlag{Name: "load", Usage: "of --characterise: shell `COMMAND` that makes GPUs switch between two powers", Destination: &o.load},
+			&ucli.StringFlag{Name: "format", Usage: "of --characterise: `yaml` or text", Value: "yaml", Destination: &o.format},
 		},
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			if o.sources = c.StringSlice("source"); len(o.sources) == 0 {
@@ -68,7 +74,10 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	if !isSet("slow-interval") {
 		o.slow = max(o.slow, o.interval)
 	}
-	if err := o.check(env); err != nil {
+	if o.characterising && !isSet("interval") {
+		o.interval = fastPoll
+	}
+	if err := o.check(env, isSet); err != nil {
 		return err
 	}
 	var cmd *exec.Cmd
@@ -85,7 +94,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	}
 	defer src.close()
 	if o.list {
-		return list(env.Stdout, src.devices())
+		return errors.Join(list(env.Stdout, src.devices()), listLaws(env.Stdout, src))
 	}
 	if len(src.devices()) == 0 && len(src.feeds) == 0 {
 		return errors.New("this host has no GPUs")
@@ -94,6 +103,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	// for up to 10 ms: with one for each, and two for the rest, none waits for
 	// another.
 	runtime.GOMAXPROCS(max(src.units()+2, runtime.GOMAXPROCS(0)))
+	if o.characterising {
+		return o.characterise(ctx, env, src, clock)
+	}
 	r, err := newRecording(env, &sample.Sampler{
 		Sources: src.pulled, Feeds: src.feeds, Clock: clock, Interval: o.interval, SlowInterval: o.slow,
 	}, src)
@@ -107,7 +119,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 }
 
 // check finds what is wrong with the command line before anything is opened.
-func (o *options) check(env *cli.Env) error {
+func (o *options) check(env *cli.Env, isSet func(string) bool) error {
 	const least = time.Millisecond
 	switch {
 	case len(env.Operands) > 0:
@@ -126,6 +138,16 @@ func (o *options) check(env *cli.Env) error {
 		return cli.Usagef("--margin %v: want no negative time", o.margin)
 	case o.list && env.Command != nil:
 		return cli.Usagef("--list runs no command")
+	case !o.characterising && (isSet("load") || isSet("format")):
+		return cli.Usagef("--load and --format are of --characterise")
+	case o.characterising && env.Command != nil:
+		return cli.Hint(cli.Usagef("--characterise takes no command after --"), "the load is --load 'COMMAND', since record ends it")
+	case o.characterising && o.list:
+		return cli.Usagef("--list and --characterise exclude each other")
+	case o.characterising && o.duration > 0 && o.duration < leastFor:
+		return cli.Usagef("--for %v: --characterise wants at least %v", o.duration, leastFor)
+	case o.format != "yaml" && o.format != "text":
+		return cli.Usagef("--format %q: want yaml or text", o.format)
 	}
 	return o.checkSources()
 }

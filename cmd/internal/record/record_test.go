@@ -552,7 +552,10 @@ func TestList(t *testing.T) {
 	n.want(p, 0, "^$")
 	want := "INDEX  DEVICE  NAME                     PCI BUS ID        ARCHITECTURE  MIG\n" +
 		"0      GPU-0   wattrace simulated H100  00000000:1B:00.0  hopper        off\n" +
-		"1      GPU-1   wattrace simulated H100  00000000:3B:00.0  hopper        off\n"
+		"1      GPU-1   wattrace simulated H100  00000000:3B:00.0  hopper        off\n" +
+		"\nThe power fields of 0, 1, as reduce takes them:\n" +
+		"  average: the mean of 1s, every 100ms (measured)\n" +
+		"  instant: the mean of 25ms, every 100ms: it sees 25 % of the time (measured)\n"
 	if p.stdout.String() != want {
 		t.Errorf("got\n%swant\n%s", &p.stdout, want)
 	}
@@ -579,6 +582,11 @@ func TestUsage(t *testing.T) {
 	check(2, "record: --source nvml:1: nvml takes no argument\n", "--source", "nvml:1")
 	check(2, "record: --source nvml stands twice\n", "--source", "nvml", "--source", "nvml")
 	check(2, "record: --list runs no command\n", "--list", "--", "true")
+	check(2, "record: --load and --format are of --characterise\n", "--load", "true")
+	check(2, "record: --characterise takes no command after --\nrecord: hint: ", "--characterise", "--", "true")
+	check(2, "record: --list and --characterise exclude each other\n", "--characterise", "--list")
+	check(2, "record: --for 9s: --characterise wants at least 10s\n", "--characterise", "--for", "9s")
+	check(2, "record: --format \"json\": want yaml or text\n", "--characterise", "--format", "json")
 	check(2, "record: unknown flag --intervall\nrecord: hint: did you mean --interval?\n", "--intervall", "1s")
 	check(127, "record: no-such-command: ", "--", "no-such-command")
 }
