@@ -278,6 +278,7 @@ func put(in *characterise.Input, b *sample.Batch, i int) {
 func (m *measurement) startLoad() (*task, error) {
 	cmd := exec.Command("sh", "-c", m.load)
 	cmd.Stdout, cmd.Stderr = m.env.Stderr, m.env.Stderr
+	cmd.WaitDelay = loadGrace // for what of it has left the group and still prints
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("--load: %w", err)

@@ -56,7 +56,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.DurationFlag{Name: "margin", Usage: "`TIME` to record before the command starts and after it has ended", Value: 2 * time.Second, Destination: &o.margin},
 			&ucli.StringSliceFlag{Name: "source", Usage: "what to record, `NAME` or NAME:ARGUMENT; may be repeated; nvml unless given"},
 			&ucli.StringFlag{Name: "nvml-library", Usage: "`PATH` of NVML, if not the driver's libnvidia-ml.so.1", Destination: &o.library},
-			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs and exit", Destination: &o.list},
+			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs, and what reduce takes their power fields for, and exit", Destination: &o.list},
 			&ucli.BoolFlag{Name: "characterise", Usage: "measure what the power fields show, and write it as reduce --sensors takes it", Destination: &o.characterising},
 			&ucli.StringFlag{Name: "load", Usage: "of --characterise: shell `COMMAND` that makes GPUs switch between two powers", Destination: &o.load},
 			&ucli.StringFlag{Name: "format", Usage: "of --characterise: `yaml` or text", Value: "yaml", Destination: &o.format},
