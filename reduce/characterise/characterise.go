@@ -43,8 +43,6 @@ type Field struct {
 // FieldCounter is the energy counter's name.
 const FieldCounter reduce.PowerField = "counter"
 
-const settled = 2500 * time.Millisecond // after which an average has forgotten a load
-
 // Measure finds out what the fields of a device are.
 func Measure(in Input) Result {
 	var r Result

@@ -117,6 +117,9 @@ func TestProfiles(t *testing.T) {
 			if r.Average.Kind != reduce.SensorAverage {
 				t.Errorf("%s: average is %q: %s", what, r.Average.Kind, r.Average.KindWhy)
 			}
+			if d := r.Average.Delay; !d.Known() || d.Value.Abs() > ms/2 {
+				t.Errorf("%s: the average is late by %v", what, d)
+			}
 			near(t, what+": average's window", r.Average.Window, p.AverageSpan+p.PowerPeriod/2, 7*ms)
 			s, ok := r.Average.Sensor()
 			if want := (reduce.Sensor{Kind: reduce.SensorAverage, Window: p.AverageSpan + 50*ms, Period: 100 * ms, Duty: 1, Span: p.AverageSpan, Rest: 100 * ms}); !ok ||

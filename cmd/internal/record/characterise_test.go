@@ -228,6 +228,7 @@ func squareNode(t *testing.T) *node {
 
 func TestCharacterise(t *testing.T) {
 	t.Parallel()
+	idle := startIdle(t)
 	n := squareNode(t)
 	var p *process
 	for range 3 { // a machine that is busy may poll too late to know anything
@@ -257,26 +258,28 @@ func TestCharacterise(t *testing.T) {
 		t.Errorf("on standard output: %q", &p.stdout)
 	}
 	n.gone("pid")
+	idle()
 }
 
-func TestCharacteriseWithoutLoad(t *testing.T) {
-	t.Parallel()
+// startIdle measures a GPU without a load, beside what else a test does, and returns
+// what checks that.
+func startIdle(t *testing.T) (check func()) {
+	t.Helper()
 	n := squareNode(t)
 	p := n.start("--characterise", "--for", "10s", "-o", "sensors.yaml")
 	text := n.start("--characterise", "--for", "10s", "--format", "text", "-q")
 	failed := n.start("--characterise", "--for", "10s", "--load", "exit 7", "-q", "-o", "none.yaml")
-	p.Wait()
-	n.want(p, 3, `(?s)no load, polls every 20ms .*\? .*instant: window unknown: no edges of a load.*record: nothing is known well enough for a table of sensors\nrecord: hint: windows are measured under a load`)
-	if _, err := os.Stat(filepath.Join(n.dir, "sensors.yaml")); err == nil {
-		t.Error("a file without rows")
+	return func() {
+		n.want(p, 3, `(?s)no load, polls every 20ms .*\? .*instant: window unknown: no edges of a load.*record: nothing is known well enough for a table of sensors\nrecord: hint: windows are measured under a load`)
+		if _, err := os.Stat(filepath.Join(n.dir, "sensors.yaml")); err == nil {
+			t.Error("a file without rows")
+		}
+		n.want(text, 0, "^$")
+		if !strings.Contains(text.stdout.String(), "GPU 0, wattrace simulated H100") {
+			t.Errorf("%s", &text.stdout)
+		}
+		n.want(failed, 3, `record: the load ended before the measurement did\n(?s:.*)--load: exit status 7`)
 	}
-	text.Wait()
-	n.want(text, 0, "^$")
-	if !strings.Contains(text.stdout.String(), "GPU 0, wattrace simulated H100") {
-		t.Errorf("%s", &text.stdout)
-	}
-	failed.Wait()
-	n.want(failed, 3, `record: the load ended before the measurement did\n(?s:.*)--load: exit status 7`)
 }
 
 func TestLaws(t *testing.T) {
