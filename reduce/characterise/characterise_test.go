@@ -149,6 +149,29 @@ func TestRepeatedValues(t *testing.T) {
 	}
 }
 
+// Gaps of many periods fit other periods nearly as well.
+func TestCoarsePeriod(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 1))
+	for name, counts := range map[string]map[int]int{
+		"short":        {1: 100},
+		"long":         {1: 10, 11: 10, 12: 15, 13: 15},
+		"some rests":   {1: 80, 10: 20},
+		"many doubles": {1: 20, 2: 80},
+		"now and then": {1: 4, 7: 10, 9: 10, 16: 10},
+	} {
+		var gaps []time.Duration
+		for m, n := range counts {
+			for range n {
+				gaps = append(gaps, time.Duration(m)*100*ms+time.Duration(2e6*(rng.Float64()-rng.Float64())))
+			}
+		}
+		if got, best := coarsePeriod(gaps, 10*ms); (got-100*ms).Abs() > 2*ms || best < 0.8 {
+			t.Errorf("%s: %v, coherence %.2f", name, got, best)
+		}
+	}
+}
+
 // Without a counter an instant field tells its window by a count of edges, and
 // is what the average is held against if it misses nothing.
 func TestCounterless(t *testing.T) {
