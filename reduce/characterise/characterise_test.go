@@ -172,6 +172,47 @@ func TestCoarsePeriod(t *testing.T) {
 	}
 }
 
+func TestNoPeriod(t *testing.T) {
+	t.Parallel()
+	gaps := func(multiples ...float64) (all []time.Duration) {
+		for range 20 {
+			for _, m := range multiples {
+				all = append(all, time.Duration(m*float64(100*ms)))
+			}
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		gaps  []time.Duration
+		known bool
+	}{
+		"regular":      {gaps(1, 1, 1, 2), true},
+		"some off":     {gaps(1, 1, 1, 1, 1, 1.3), true},
+		"mostly long":  {gaps(1, 7, 9, 16), false},
+		"too many off": {gaps(1, 1, 1, 1.3), false},
+	} {
+		if p, _ := gapPeriod(c.gaps, 101*ms); p.Known() != c.known || c.known && p.Value != 100*ms {
+			t.Errorf("%s: %v", name, p)
+		}
+	}
+	var fast []Reading
+	for i := range 1000 {
+		fast = append(fast, Reading{At: trace.Time(i) * trace.Time(5*ms), Value: float64(i)})
+	}
+	if p, _ := period(fast, updates(fast)); !strings.HasPrefix(p.Unknown, "polls every 5ms are too slow") {
+		t.Errorf("a field that is new at every poll: %v", p)
+	}
+	if p, _ := period(fast[:5], updates(fast[:5])); p.Unknown != "the value changed only 4 times" {
+		t.Errorf("four changes: %v", p)
+	}
+	// In a gap of the readings nobody saw when the field changed.
+	gap := append([]Reading{}, fast[:10]...)
+	gap = append(gap, fast[500:510]...)
+	if got := len(updates(gap)); got != 18 {
+		t.Errorf("%d updates beside a gap, want 18", got)
+	}
+}
+
 // Without a counter an instant field tells its window by a count of edges, and
 // is what the average is held against if it misses nothing.
 func TestCounterless(t *testing.T) {

@@ -136,7 +136,7 @@ type measurement struct {
 	clock      *trace.SteadyClock
 	findings   []finding
 	doing      atomic.Pointer[string]
-	group      int   // of the load's processes, negative as kill wants it
+	loading    *exec.Cmd
 	loadFailed error // what became of it
 }
 
@@ -276,15 +276,14 @@ func put(in *characterise.Input, b *sample.Batch, i int) {
 // startLoad starts the load in a process group of its own, so that all of it can
 // be ended. What it prints must not get among the results.
 func (m *measurement) startLoad() (*task, error) {
-	cmd := exec.Command("sh", "-c", m.load)
-	cmd.Stdout, cmd.Stderr = m.env.Stderr, m.env.Stderr
-	cmd.WaitDelay = loadGrace // for what of it has left the group and still prints
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	m.loading = exec.Command("sh", "-c", m.load)
+	m.loading.Stdout, m.loading.Stderr = m.env.Stderr, m.env.Stderr
+	m.loading.WaitDelay = loadGrace // for what of it has left the group and still prints
+	ownGroup(m.loading)
+	if err := m.loading.Start(); err != nil {
 		return nil, fmt.Errorf("--load: %w", err)
 	}
-	m.group = -cmd.Process.Pid
-	return begin(cmd.Wait), nil
+	return begin(m.loading.Wait), nil
 }
 
 // stopLoad ends the load. One that ended before has left the rest of the time
@@ -298,12 +297,12 @@ func (m *measurement) stopLoad(load *task) {
 		}
 	default:
 	}
-	syscall.Kill(m.group, syscall.SIGTERM)
+	signalGroup(m.loading, syscall.SIGTERM)
 	select {
 	case <-load.done:
 	case <-time.After(loadGrace):
 	}
-	syscall.Kill(m.group, syscall.SIGKILL) // what is left of the group
+	signalGroup(m.loading, syscall.SIGKILL) // what is left of it
 	<-load.done
 }
 
