@@ -20,8 +20,8 @@ type Input struct {
 // Result is what a device's sensors are.
 type Result struct {
 	Average, Instant, Counter Field
-	Edges                     int // that were found or given
-	EdgesFrom                 string
+	Edges                     int    // that were found or given
+	EdgesFrom                 string // who told them
 }
 
 // Field is what a field is. Of the counter there are but period and jitter.
@@ -51,7 +51,7 @@ func Measure(in Input) Result {
 	average := r.Average.begin(reduce.FieldAverage, in.Average, in.Loaded)
 
 	edges, sharp := in.Edges, true
-	r.EdgesFrom = "given"
+	r.EdgesFrom = "what made the load"
 	if edges == nil && r.Counter.Period.Known() {
 		edges, r.EdgesFrom = steps(counter.powers()), "the counter"
 	}

@@ -270,6 +270,76 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
+// A field that charges as a capacitor does is no mean over a window, nor is one that
+// has nothing to do with the counter.
+func TestNoWindow(t *testing.T) {
+	t.Parallel()
+	for name, field := range map[string]func(in Input, i int, last float64) float64{
+		"filter of 0.3 s": func(in Input, i int, last float64) float64 {
+			return last + (in.Instant[i].Value-last)*(1-math.Exp(-0.1/0.3))
+		},
+		"filter of 0.8 s": func(in Input, i int, last float64) float64 {
+			return last + (in.Instant[i].Value-last)*(1-math.Exp(-0.1/0.8))
+		},
+		"another's": func(in Input, i int, last float64) float64 { return in.Average[len(in.Average)-1-i].Value },
+	} {
+		in := plan{profile: profile(t, "ada"), poll: usualPoll, rest: 8 * time.Second, total: 60 * time.Second, noise: 3}.run(t)
+		var out []Reading
+		last, due := in.Instant[0].Value, trace.Time(0)
+		for i, r := range in.Instant {
+			if r.At >= due {
+				last, due = field(in, i, last), due.Add(100*ms)
+			}
+			out = append(out, Reading{At: r.At, Value: last})
+		}
+		in.Average = out
+		r := Measure(in)
+		t.Logf("%s: %q %v, unfit %.3f", name, r.Average.Kind, r.Average.Window, r.Average.Unfit)
+		if s, ok := r.Average.Sensor(); ok {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
+// Edges that are not where they are said to be make a window longer, but not the
+// number of updates that see one.
+func TestFitAgainstCount(t *testing.T) {
+	t.Parallel()
+	in := plan{profile: profile(t, "hopper"), poll: usualPoll, rest: 8 * time.Second, total: 150 * time.Second, noise: 3}.run(t)
+	var f Field
+	rng := rand.New(rand.NewPCG(1, 1))
+	in.Average = nil // which takes the longest
+	in.Edges = steps(f.begin(FieldCounter, in.Counter, in.Loaded).powers())
+	if r := Measure(in); !r.Instant.Window.Known() || r.EdgesFrom != "what made the load" {
+		t.Errorf("%v by edges of %s", r.Instant.Window, r.EdgesFrom)
+	}
+	for i := range in.Edges {
+		in.Edges[i].At += trace.Time(40e6 * (rng.Float64() - 0.5))
+	}
+	if r := Measure(in); !strings.Contains(r.Instant.Window.Unknown, "a fit to ") {
+		t.Errorf("with edges up to 20 ms off: %v", r.Instant.Window)
+	}
+}
+
+func TestSensor(t *testing.T) {
+	t.Parallel()
+	good := Field{Name: reduce.FieldInstant, Kind: reduce.SensorInstant,
+		Period: Duration{Value: 19_984_000, Uncertainty: 20_000}, Window: Duration{Value: 10_260_000, Uncertainty: 700_000}}
+	if s, ok := good.Sensor(); !ok || s != (reduce.Sensor{Kind: reduce.SensorInstant, Period: 20 * ms, Window: 10_300_000, Duty: 0.515}) {
+		t.Errorf("%+v, %v", s, ok)
+	}
+	full := good
+	full.Window.Value = 21 * ms // no further than it is known from what misses nothing
+	if s, ok := full.Sensor(); !ok || s.Window != s.Period || s.Duty != 1 {
+		t.Errorf("%+v, %v", s, ok)
+	}
+	loose := good
+	loose.Period.Uncertainty = 300_000
+	if s, ok := loose.Sensor(); ok {
+		t.Errorf("of a period to 1.5 %%: %+v", s)
+	}
+}
+
 // A board whose average is updated once a second at rest.
 func TestRest(t *testing.T) {
 	t.Parallel()

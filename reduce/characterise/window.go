@@ -232,7 +232,7 @@ const (
 	leastPoints    = 40              // updates of an average that it is fitted to
 	outlier        = 4               // times the median residual that is left out
 	nearWhole      = 0.3             // of a period by which a window may be off a whole number of them
-	mostUnfit      = 0.1             // of the range of power, RMS, that a boxcar may leave
+	mostUnfit      = 0.03            // of the range of power, RMS, that a boxcar may leave
 )
 
 // averageWindow measures the window of an average field against energy.
@@ -263,7 +263,7 @@ func averageWindow(g grid, period time.Duration, energy *energyKnots) (window, d
 	tu := float64(period)
 	var f fitted
 	for range 2 {
-		f = fit(func(w, d float64) float64 { return regress(use, energy, w, d).rss }, [2]float64{tu / 2, float64(longestAverage)}, [2]float64{-tu, tu}, tu/5)
+		f = fit(func(w, d float64) float64 { return regress(use, energy, w, d).rss }, [2]float64{tu / 2, float64(longestAverage)}, [2]float64{-tu, tu}, 2*tu/5)
 		best := regress(use, energy, f.w, f.d)
 		var sizes []float64
 		for _, r := range best.residuals {
@@ -334,7 +334,7 @@ func fit(rss func(w, d float64) float64, w, d [2]float64, step float64) fitted {
 		}
 	}
 	f.descend(rss, w, d, step/2)
-	h := step / 4
+	h := step / 8
 	at := func(i, j float64) float64 { return rss(f.w+i*h, f.d+j*h) }
 	ww := (at(1, 0) + at(-1, 0) - 2*f.rss) / (h * h)
 	dd := (at(0, 1) + at(0, -1) - 2*f.rss) / (h * h)
