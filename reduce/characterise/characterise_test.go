@@ -188,7 +188,7 @@ func TestNoPeriod(t *testing.T) {
 	}{
 		"regular":      {gaps(1, 1, 1, 2), true},
 		"some off":     {gaps(1, 1, 1, 1, 1, 1.3), true},
-		"mostly long":  {gaps(1, 7, 9, 16), false},
+		"mostly long":  {gaps(1, 5, 6, 7), false},
 		"too many off": {gaps(1, 1, 1, 1.3), false},
 	} {
 		if p, _ := gapPeriod(c.gaps, 101*ms); p.Known() != c.known || c.known && p.Value != 100*ms {
@@ -318,6 +318,29 @@ func TestFitAgainstCount(t *testing.T) {
 	}
 	if r := Measure(in); !strings.Contains(r.Instant.Window.Unknown, "a fit to ") {
 		t.Errorf("with edges up to 20 ms off: %v", r.Instant.Window)
+	}
+}
+
+// A few edges that are wrong are seen in the uncertainty.
+func TestUncertainty(t *testing.T) {
+	t.Parallel()
+	in := plan{profile: profile(t, "hopper"), seed: 2, poll: usualPoll, rest: 8 * time.Second, total: 60 * time.Second, noise: 3}.run(t)
+	in.Average = nil
+	w := Measure(in).Instant.Window
+	if off := (w.Value - 25*ms).Abs(); !w.Known() || off > 2*w.Uncertainty {
+		t.Errorf("%v, want 25ms", w)
+	}
+	for _, c := range []struct {
+		value, uncertainty, poll time.Duration
+		want                     string
+	}{
+		{25 * ms, 6 * ms, 4 * ms, ""},
+		{25 * ms, 7 * ms, 4 * ms, "no better than to 7ms"},
+		{25 * ms, ms, 13 * ms, "polls every 13ms do not tell"},
+	} {
+		if got := good(Duration{Value: c.value, Uncertainty: c.uncertainty}, c.poll); c.want == "" != got.Known() || !strings.Contains(got.Unknown, c.want) {
+			t.Errorf("%v, want %q", got, c.want)
+		}
 	}
 }
 
