@@ -242,6 +242,9 @@ func TestCharacterise(t *testing.T) {
 	n.want(p, 0, `(?s)^record: 2.5s at rest, polls every 4.3ms for 7.5s under the load, every 10ms 20ms 50ms 100ms for 1.25s each\n`+
 		`.*printed\n.*GPU 0, wattrace simulated H100 \(hopper, driver 580\.00\.00-simulated\)\n  one reading of all fields: .* n=[0-9]+\n  [0-9]+ edges of the load, by the counter\n`+
 		`.*  counter +(99|100)\..*\n  average +average +(99|100)\..*\n  instant .*  counter / integral of instant: .*polls every 10[0-9.]*ms`)
+	if strings.Contains(p.stderr.String(), "no load to tell rest from") {
+		t.Errorf("the rest is not known:\n%s", &p.stderr)
+	}
 	b, err := os.ReadFile(filepath.Join(n.dir, "sensors.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -304,7 +307,7 @@ func TestLaws(t *testing.T) {
 func TestCharacteriseInterrupted(t *testing.T) {
 	t.Parallel()
 	n := squareNode(t)
-	p := n.start("--characterise", "--for", "12s", "--load", "echo $$ > pid; touch on; trap '' TERM; sleep 100; true", "-o", "sensors.yaml")
+	p := n.start("--characterise", "--for", "12s", "--load", "trap '' TERM; touch on; echo $$ > pid; sleep 100; true", "-o", "sensors.yaml")
 	n.waitForFile("pid")
 	p.Process.Signal(syscall.SIGINT)
 	n.want(p, 130, "")
