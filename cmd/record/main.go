@@ -126,6 +126,30 @@
 // wattrace_last_reading_timestamp_seconds, wattrace_rows_total and
 // wattrace_missed_ticks_total. It is as old as a second.
 //
+// What the power fields of a GPU show differs by model and driver: the mean of the last
+// second, of 25 of every 100 ms, or something else. --list says what reduce takes them for,
+// and whether anybody has measured it. --characterise measures it:
+//
+//	load='python3 testdata/square.py'
+//	record --characterise --load "$load" -o sensors.yaml
+//	reduce --sensors sensors.yaml requests.jsonl power.arrows
+//
+// It reads each GPU alone, to see how long that takes, then all of them at rest, then as fast
+// as is sensible (--interval, 4.3ms) while the load runs, and then at 10 to 100 ms, in --for
+// (1m) all together; where GPUs are not at rest or the load does not reach them, nothing
+// else may run. The load is a shell command that switches the power of every GPU on and off, for
+// 0.5 to 1.5 s each, of random length so that it does not keep step with a sensor. It is
+// started after the rest, need not say when it switches (the energy counter tells), and is
+// ended by record with all that it started. Without --load there are periods and latencies
+// alone.
+//
+// On standard error it tells of each GPU, with uncertainties: how often each field and the
+// energy counter are updated, also at rest; whether a field is an average or instant, over which time
+// it looks and how late it is; the counter beside the integral of each field, by poll. What the
+// readings do not tell is unknown, with the reason: --for longer is what mostly helps.
+// The result is a table of sensors (wattrace.sensors/1), with a row for each field whose window is
+// known well enough, of this architecture and this major version of the driver.
+//
 // Flags:
 //
 //	--interval TIME       between two readings of power and energy (50ms)
@@ -142,7 +166,11 @@
 //	--scrape-interval TIME  between two fetches of a page (1s)
 //	--listen HOST:PORT    show the latest readings to Prometheus; :PORT is this host alone
 //	--nvml-library PATH   NVML, if it is not the driver's libnvidia-ml.so.1
-//	--list                print the GPUs, what each can tell and tells now, and exit
+//	--list                print the GPUs, what each can tell and tells now, what reduce
+//	                      takes their power fields for, and exit
+//	--characterise        measure what the power fields show, write it as reduce --sensors takes it
+//	--load COMMAND        of --characterise: makes GPUs switch between two powers
+//	--format FORMAT       of --characterise: yaml, or text for what else goes to standard error
 //	-o FILE, --force      write to FILE; replace it if it exists
 //	-q                    no progress, no last line
 //
@@ -155,8 +183,8 @@
 // Exit status: the command's (128+signal if one killed it, 126 or 127 if it could
 // not be run), or 3 if it succeeded but the recording is incomplete: it could not be
 // written, or a GPU could not be read all the time. Without a command: 0 after a
-// signal or --for, 1 failed, 2 usage, 3 a GPU could not be read all the time. 130 if
-// a signal came before the command was started.
+// signal or --for, 1 failed, 2 usage, 3 a GPU could not be read all the time, or too little is known for a table
+// of sensors. 130 if a signal came before the command was started, or ended --characterise.
 package main
 
 import (

@@ -17,6 +17,13 @@
 //	    period: 100ms
 //	    span: 1050ms
 //	    rest: 1s
+//	    measured:
+//	      date: "2026-11-27"
+//	      device: "NVIDIA B200"
+//	      driver: "575.57.08"
+//	      devices: 8
+//	      period: {uncertainty: 3us, n: 5990}
+//	      window: {uncertainty: 4ms, n: 55}
 //	  - field: instant
 //	    kind: instant
 //	    window: 25ms
@@ -40,9 +47,13 @@
 //	rest          of average: period of the updates of a device at rest; that of
 //	              any when absent
 //	assumed       true says that nobody has measured this sensor
+//	measured      where the row is from, which changes no figure: {date, device,
+//	              driver, devices, period: {uncertainty, n}, window:
+//	              {uncertainty, n}}, as record --characterise writes it; all of
+//	              them may be absent
 //
 // The first row that fits a device counts, as in the built-in table. Of a window
 // that is shorter than the period the sensor sees only that share of the time.
 //
-// History: 1 is the first.
+// History: 1 is the first. The key measured was added to it.
 package sensors

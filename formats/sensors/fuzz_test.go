@@ -17,15 +17,15 @@ func FuzzReadWriteRoundTrip(f *testing.F) {
 	}
 	f.Add(example)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		want, err := Read(bytes.NewReader(text), "f")
+		want, err := ReadRows(bytes.NewReader(text), "f")
 		if err != nil {
 			return
 		}
 		var b bytes.Buffer
-		if err := Write(&b, want); err != nil {
+		if err := WriteRows(&b, want); err != nil {
 			t.Fatal(err)
 		}
-		got, err := Read(bytes.NewReader(b.Bytes()), "g")
+		got, err := ReadRows(bytes.NewReader(b.Bytes()), "g")
 		if err != nil {
 			t.Fatalf("%v\n%s", err, b.Bytes())
 		}

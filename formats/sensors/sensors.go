@@ -3,6 +3,7 @@ package sensors
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"wattrace/formats/strictyaml"
@@ -12,11 +13,43 @@ import (
 // Schema is the schema that this package reads and writes.
 const Schema = "wattrace.sensors/1"
 
+// Row is a row of the file: one of the table, and where it is from.
+type Row struct {
+	reduce.SensorRow
+	Measured *Measured // nil: the file does not say
+}
+
+// Measured says where a row is from.
+type Measured struct {
+	Date    string // of the measurement, as 2026-11-27
+	Device  string // product name
+	Driver  string // version
+	Devices int    // of which the row is that of one; 0 is not said
+
+	Period, Window Precision
+}
+
+// Precision is how well a time is known.
+type Precision struct {
+	Uncertainty time.Duration // standard; 0 is not said
+	N           int           // measurements that it rests on; 0 is not said
+}
+
 // Read reads a whole table. Errors of the file are *trace.SyntaxError with the
 // position of what is wrong; name is the file's.
 func Read(r io.Reader, name string) (reduce.SensorTable, error) {
-	f := file{strictyaml.File{Name: name, What: "a sensor table", Schema: Schema}}
+	rows, err := ReadRows(r, name)
 	var table reduce.SensorTable
+	for i := range rows {
+		table = append(table, rows[i].SensorRow)
+	}
+	return table, err
+}
+
+// ReadRows is Read that keeps where the rows are from.
+func ReadRows(r io.Reader, name string) ([]Row, error) {
+	f := file{strictyaml.File{Name: name, What: "a sensor table", Schema: Schema}}
+	var table []Row
 	body, err := f.Read(r, func(key string, value strictyaml.Node) error {
 		if key != "sensors" {
 			return strictyaml.ErrUnknown
@@ -44,8 +77,8 @@ type file struct{ strictyaml.File }
 // maxDriver bounds major versions of drivers.
 const maxDriver = 1 << 20
 
-func (f file) row(n strictyaml.Node, table *reduce.SensorTable) error {
-	var row reduce.SensorRow
+func (f file) row(n strictyaml.Node, table *[]Row) error {
+	var row Row
 	err := f.Object(n, "a sensor", func(key string, v strictyaml.Node) (err error) {
 		var word string
 		switch key {
@@ -55,7 +88,7 @@ func (f file) row(n strictyaml.Node, table *reduce.SensorTable) error {
 		case "architecture":
 			row.Architecture, err = f.Text(key, v)
 		case "driver":
-			err = f.driver(v, &row)
+			err = f.driver(v, &row.SensorRow)
 		case "kind":
 			word, err = f.Choice(key, v, string(reduce.SensorAverage), string(reduce.SensorInstant), string(reduce.SensorFilter))
 			row.Kind = reduce.SensorKind(word)
@@ -69,13 +102,15 @@ func (f file) row(n strictyaml.Node, table *reduce.SensorTable) error {
 			row.Rest, err = f.Duration(key, v)
 		case "assumed":
 			row.Assumed, err = f.Boolean(key, v)
+		case "measured":
+			row.Measured, err = f.measured(v)
 		default:
 			return strictyaml.ErrUnknown
 		}
 		return err
 	})
 	if err == nil {
-		err = complete(&row)
+		err = complete(&row.SensorRow)
 		if err != nil {
 			err = f.Errorf(n, "%w", err)
 		}
@@ -101,6 +136,57 @@ func (f file) driver(n strictyaml.Node, row *reduce.SensorRow) error {
 		err = f.Errorf(n, "driver: below %d is not above from %d", row.Below, row.From)
 	}
 	return err
+}
+
+func (f file) measured(n strictyaml.Node) (*Measured, error) {
+	m := &Measured{}
+	err := f.Object(n, "measured", func(key string, v strictyaml.Node) (err error) {
+		switch key {
+		case "date":
+			if m.Date, err = f.Text(key, v); err == nil {
+				if _, wrong := time.Parse(time.DateOnly, m.Date); wrong != nil {
+					err = f.Errorf(v, "date must be one such as 2026-11-27")
+				}
+			}
+		case "device":
+			m.Device, err = f.Text(key, v)
+		case "driver":
+			m.Driver, err = f.Text(key, v)
+		case "devices":
+			m.Devices, err = f.count(key, v)
+		case "period":
+			m.Period, err = f.precision(key, v)
+		case "window":
+			m.Window, err = f.precision(key, v)
+		default:
+			return strictyaml.ErrUnknown
+		}
+		return err
+	})
+	return m, err
+}
+
+func (f file) precision(key string, n strictyaml.Node) (p Precision, err error) {
+	err = f.Object(n, key, func(key string, v strictyaml.Node) (err error) {
+		switch key {
+		case "uncertainty":
+			p.Uncertainty, err = f.Duration(key, v)
+		case "n":
+			p.N, err = f.count(key, v)
+		default:
+			return strictyaml.ErrUnknown
+		}
+		return err
+	})
+	return p, err
+}
+
+// maxCount bounds how often something was measured.
+const maxCount = 1 << 40
+
+func (f file) count(key string, n strictyaml.Node) (int, error) {
+	v, err := f.Whole(key, n, 1, maxCount)
+	return int(v), err
 }
 
 // complete checks a row and fills in what follows from the rest of it.
@@ -140,12 +226,62 @@ func complete(row *reduce.SensorRow) error {
 
 // Write writes a table as a file.
 func Write(w io.Writer, table reduce.SensorTable) error {
-	b := []byte("schema: " + Schema + "\nsensors:\n")
+	rows := make([]Row, len(table))
 	for i := range table {
-		b = appendRow(b, &table[i])
+		rows[i].SensorRow = table[i]
+	}
+	return WriteRows(w, rows)
+}
+
+// WriteRows writes rows as a file.
+func WriteRows(w io.Writer, rows []Row) error {
+	b := []byte("schema: " + Schema + "\nsensors:\n")
+	for i := range rows {
+		b = appendRow(b, &rows[i].SensorRow)
+		if m := rows[i].Measured; m != nil {
+			b = appendMeasured(b, m)
+		}
 	}
 	_, err := w.Write(b)
 	return err
+}
+
+func appendMeasured(b []byte, m *Measured) []byte {
+	var keys []string
+	text := func(key, value string) {
+		if value != "" {
+			keys = append(keys, key+": "+strictyaml.Quote(value))
+		}
+	}
+	text("date", m.Date)
+	text("device", m.Device)
+	text("driver", m.Driver)
+	if m.Devices > 0 {
+		keys = append(keys, fmt.Sprint("devices: ", m.Devices))
+	}
+	for _, p := range []struct {
+		key string
+		Precision
+	}{{"period", m.Period}, {"window", m.Window}} {
+		var parts []string
+		if p.Uncertainty > 0 {
+			parts = append(parts, fmt.Sprint("uncertainty: ", p.Uncertainty))
+		}
+		if p.N > 0 {
+			parts = append(parts, fmt.Sprint("n: ", p.N))
+		}
+		if len(parts) > 0 {
+			keys = append(keys, p.key+": {"+strings.Join(parts, ", ")+"}")
+		}
+	}
+	if len(keys) == 0 {
+		return append(b, "    measured: {}\n"...)
+	}
+	b = append(b, "    measured:\n"...)
+	for _, k := range keys {
+		b = append(b, "      "+k+"\n"...)
+	}
+	return b
 }
 
 func appendRow(b []byte, row *reduce.SensorRow) []byte {

@@ -36,6 +36,15 @@ func TestExample(t *testing.T) {
 	if s, ok := got.Lookup(reduce.FieldAverage, sample.Device{Architecture: "blackwell"}, "575.1"); !ok || s.Assumed {
 		t.Errorf("the row is not found: %+v", s)
 	}
+	rows, err := ReadRows(bytes.NewReader(text), "example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := &Measured{Date: "2026-11-27", Device: "NVIDIA B200", Driver: "575.57.08", Devices: 8,
+		Period: Precision{3 * time.Microsecond, 5990}, Window: Precision{4 * ms, 55}}
+	if d := cmp.Diff([]Row{{want[0], measured}, {want[1], nil}}, rows); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
@@ -84,6 +93,12 @@ func TestErrors(t *testing.T) {
 		row + "{" + good + ", driver: ∑{from: 535, below: 530}}\n":                       "driver: below 530 is not above from 535",
 		row + "{" + good + ", driver: {∑to: 535}}\n":                                     `unknown key "to" in driver`,
 		row + "{" + good + ", assumed: ∑maybe}\n":                                        "assumed must be true or false, not text",
+		row + "{" + good + ", measured: ∑yes}\n":                                         "measured must be a mapping, not text",
+		row + "{" + good + ", measured: {∑when: now}}\n":                                 `unknown key "when" in measured`,
+		row + "{" + good + ", measured: {date: ∑yesterday}}\n":                           "date must be one such as 2026-11-27",
+		row + "{" + good + ", measured: {devices: ∑0}}\n":                                "devices must be a whole number from 1 to 1099511627776",
+		row + "{" + good + ", measured: {window: {∑sigma: 1ms}}}\n":                      `unknown key "sigma" in window`,
+		row + "{" + good + ", measured: {period: {uncertainty: ∑1}}}\n":                  "uncertainty must be a duration such as 90s or 1h30m, not a number",
 		row + "∑{kind: instant, window: 1s, period: 1s}\n":                               "the sensor has no field",
 		row + "∑{field: draw, window: 1s, period: 1s}\n":                                 "the sensor has no kind",
 		row + "∑{field: draw, kind: instant, window: 1s}\n":                              "the sensor has no period",

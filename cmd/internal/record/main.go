@@ -27,6 +27,7 @@ while a command runs, with a margin before and after it.
   record -o power.arrows -- replay -o requests.jsonl --url http://server:8000 trace.jsonl
   record --for 30s | reduce
   record --list
+  record --characterise --load 'python3 square.py' -o sensors.yaml
 
 With --source it samples more, or other things: processors and memory (rapl),
 power meters (hwmon), AMD's GPUs (amd-smi), or what another program writes into a
@@ -51,6 +52,8 @@ type options struct {
 	scrape                           time.Duration
 	listen                           string
 	list                             bool
+	characterising                   bool
+	load, format                     string // of it
 }
 
 // Main runs the tool and returns its exit code.
@@ -76,7 +79,10 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringSliceFlag{Name: "mark", Usage: "a line of the command's output that matches begins a phase, `REGEX=PHASE`; REGEX= ends it; may be repeated"},
 			&ucli.StringFlag{Name: "control", Usage: "take orders on the Unix socket `PATH`: sample, start PHASE, end, note TEXT, status", Destination: &o.control},
 			&ucli.StringFlag{Name: "ready", Usage: "`FILE` that is there while the recording runs", Destination: &o.ready},
-			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs, what each can tell and what it tells now, and exit", Destination: &o.list},
+			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs, what each can tell and tells now, what reduce takes their power fields for, and exit", Destination: &o.list},
+			&ucli.BoolFlag{Name: "characterise", Usage: "measure what the power fields show, and write it as reduce --sensors takes it", Destination: &o.characterising},
+			&ucli.StringFlag{Name: "load", Usage: "of --characterise: shell `COMMAND` that makes GPUs switch between two powers", Destination: &o.load},
+			&ucli.StringFlag{Name: "format", Usage: "of --characterise: `yaml` or text", Value: "yaml", Destination: &o.format},
 		},
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			if o.sources = c.StringSlice("source"); len(o.sources) == 0 {
@@ -96,7 +102,10 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	if !isSet("slow-interval") {
 		o.slow = max(o.slow, o.interval)
 	}
-	if err := o.check(env); err != nil {
+	if o.characterising && !isSet("interval") {
+		o.interval = fastPoll
+	}
+	if err := o.check(env, isSet); err != nil {
 		return err
 	}
 	var cmd *exec.Cmd
@@ -116,15 +125,17 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		env.Stdin = nil // the command gets none of it
 	}
 	if o.list {
-		return list(env.Stdout, src)
+		return errors.Join(list(env.Stdout, src), listLaws(env.Stdout, src))
 	}
 	if len(src.devices()) == 0 && len(src.feeds) == 0 {
 		return errors.New("this host has no GPUs")
 	}
-	// A sampling thread that sleeps in the kernel holds a processor of Go's
-	// for up to 10 ms: with one for each, and two for the rest, none waits for
-	// another.
+	// A call of a driver holds a processor of Go's for up to 10 ms: with one for
+	// each unit, and two for the rest, none waits for another.
 	runtime.GOMAXPROCS(max(src.units()+2, runtime.GOMAXPROCS(0)))
+	if o.characterising {
+		return o.characterise(ctx, env, src, clock)
+	}
 	s := &sample.Sampler{Sources: src.pulled, Feeds: src.feeds, Clock: clock, Interval: o.interval, SlowInterval: o.slow}
 	m := &marker{clock: clock, inbox: &s.Inbox, device: markDevice(clock.Clock().Host)}
 	if len(o.rules) > 0 || o.control != "" {
@@ -182,7 +193,7 @@ func scanOnSignal(s *sample.Sampler) (stop func()) {
 }
 
 // check finds what is wrong with the command line before anything is opened.
-func (o *options) check(env *cli.Env) (err error) {
+func (o *options) check(env *cli.Env, isSet func(string) bool) (err error) {
 	const least = time.Millisecond
 	switch {
 	case len(env.Operands) > 0:
@@ -205,6 +216,16 @@ func (o *options) check(env *cli.Env) (err error) {
 		return cli.Usagef("--devices is of --source nvml, which is not recorded")
 	case o.list && env.Command != nil:
 		return cli.Usagef("--list runs no command")
+	case !o.characterising && (isSet("load") || isSet("format")):
+		return cli.Usagef("--load and --format are of --characterise")
+	case o.characterising && env.Command != nil:
+		return cli.Hint(cli.Usagef("--characterise takes no command after --"), "the load is --load 'COMMAND', since record ends it")
+	case o.characterising && o.list:
+		return cli.Usagef("--list and --characterise exclude each other")
+	case o.characterising && o.duration > 0 && o.duration < leastFor:
+		return cli.Usagef("--for %v: --characterise wants at least %v", o.duration, leastFor)
+	case o.format != "yaml" && o.format != "text":
+		return cli.Usagef("--format %q: want yaml or text", o.format)
 	}
 	if o.rotate != 0 && o.rotate < time.Second {
 		return cli.Usagef("--rotate %v: want at least 1s", o.rotate)

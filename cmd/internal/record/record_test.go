@@ -599,6 +599,10 @@ gpu         workload_profiles           -     NOT_SUPPORTED    0x5
 gpu         xid_error                   -     when it happens  when it happens
 gpu_memory  power_watts                 W     -                50.5
 gpu_memory  power_average_watts         W     -                50.5
+
+The power fields of 0, 1, as reduce takes them:
+  average: the mean of 1s, every 100ms (measured)
+  instant: the mean of 25ms, every 100ms: it sees 25 % of the time (measured)
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -685,6 +689,11 @@ func TestUsage(t *testing.T) {
 	check(2, "record: --source nvml stands twice\n", "--source", "nvml", "--source", "nvml")
 	check(2, "record: --devices is of --source nvml, which is not recorded\n", "--devices", "0", "--source", "other")
 	check(2, "record: --list runs no command\n", "--list", "--", "true")
+	check(2, "record: --load and --format are of --characterise\n", "--load", "true")
+	check(2, "record: --characterise takes no command after --\nrecord: hint: ", "--characterise", "--", "true")
+	check(2, "record: --list and --characterise exclude each other\n", "--characterise", "--list")
+	check(2, "record: --for 9s: --characterise wants at least 10s\n", "--characterise", "--for", "9s")
+	check(2, "record: --format \"json\": want yaml or text\n", "--characterise", "--format", "json")
 	check(2, "record: unknown flag --intervall\nrecord: hint: did you mean --interval?\n", "--intervall", "1s")
 	check(127, "record: no-such-command: ", "--", "no-such-command")
 }
