@@ -53,6 +53,12 @@ var powerGauges = []sample.MetricID{sample.PowerWatts, sample.PowerInstantWatts,
 // row takes row i of a batch, whose times are on the common clock.
 func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 	mid := at.Add(b.Took[i] / 2)
+	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
+		s.limitWatts = max(s.limitWatts, v)
+	}
+	if !reads(b, i) {
+		return
+	}
 	s.rows++
 	if s.hasLast {
 		if dt := mid.Sub(s.last); dt > 0 {
@@ -62,9 +68,6 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 	s.last, s.hasLast = mid, true
 	if v, ok := b.Float(sample.EnergyJoules, i); ok {
 		s.counterRow(mid, v)
-	}
-	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
-		s.limitWatts = max(s.limitWatts, v)
 	}
 	if average, ok := b.Float(sample.PowerAverageWatts, i); ok && s.plausible(average) {
 		if instant, ok := b.Float(sample.PowerInstantWatts, i); ok && s.plausible(instant) {
@@ -94,6 +97,13 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 		}
 		p.min, p.max, p.last = min(p.min, v), max(p.max, v), mid
 	}
+}
+
+// reads reports whether row i holds power or energy, so that it is a reading of them: that
+// of an event does not, nor does one of what is read more rarely.
+func reads(b *sample.Batch, i int) bool {
+	has := func(id sample.MetricID) bool { _, ok := b.Float(id, i); return ok }
+	return has(sample.EnergyJoules) || slices.ContainsFunc(powerGauges, has)
 }
 
 // refute lets a reading speak against the field's being an average.

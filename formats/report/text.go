@@ -540,7 +540,7 @@ func writeNumbers(b *printer, ph *reduce.Phase, list []string) {
 		value, plus, random := figures(m)
 		t.AppendRow(table.Row{Title(tag) + covered(ph, tag, m.Number), value, plus, m.Unit, random, m.Method})
 		if c := m.ClockRange; c != nil {
-			t.AppendRow(table.Row{"  if the clocks are off", significant(c.Low, 5), "to " + significant(c.High, 5), m.Unit, "", ""})
+			t.AppendRow(table.Row{"  if its times are off", significant(c.Low, 5), "to " + significant(c.High, 5), m.Unit, "", ""})
 		}
 		if c := m.Bounds; c != nil {
 			t.AppendRow(table.Row{"  by other models", significant(c.Low, 5), "to " + significant(c.High, 5), m.Unit, "", ""})
