@@ -61,7 +61,9 @@ func (p *markedPhase) overlaps(q *markedPhase) bool {
 }
 
 // phases pairs the marks of a recording: a start and the next end of its name, or the
-// next start of it. An end without a start is returned by its name.
+// next start of it. Two lines of a command that are seen at one moment, and both begin a
+// phase, leave one of no length, which is none. An end without a start is returned by its
+// name.
 func (r *recording) phases() (list []*markedPhase, strays []string) {
 	open := map[string]*markedPhase{}
 	for _, m := range r.marks {
@@ -78,6 +80,7 @@ func (r *recording) phases() (list []*markedPhase, strays []string) {
 			list = append(list, p)
 		}
 	}
+	list = slices.DeleteFunc(list, func(p *markedPhase) bool { return !p.open && p.end == p.start })
 	return list, strays
 }
 
