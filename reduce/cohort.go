@@ -15,6 +15,8 @@ import (
 // most often, then nvml before dcgm before others. Of two recordings of one source that
 // were read about as often it is the longer one. Of sensors that turn out to be
 // one, as the module's that every GPU on it reports, the first of a source stands for all.
+// What several sources say of a host's processors, memory or platform has no identity in
+// common: one of the sources is chosen for each scope.
 // Devices that the topology does not list are left out.
 func (r *Reducer) choose() {
 	rank := func(s *series) int {
@@ -40,14 +42,22 @@ func (r *Reducer) choose() {
 		}
 		return b.rows <= 1 && a.rows > 1 || a.poll() < b.poll() && a.rows > 1 || a.poll() == b.poll() && rank(s) > rank(old)
 	}
-	best := map[seriesKey]*series{}
+	best, leads := map[seriesKey]*series{}, map[hostScope]*series{}
 	for _, s := range r.all {
 		if old := best[key(s)]; old == nil || better(s, old) {
 			best[key(s)] = s
 		}
+		if of, ok := s.ofHost(); ok {
+			if old := leads[of]; old == nil || better(s, old) {
+				leads[of] = s
+			}
+		}
 	}
 	r.members()
 	for _, s := range r.all {
+		if of, ok := s.ofHost(); ok && leads[of].survey.device.Source != s.survey.device.Source {
+			continue
+		}
 		s.chosen = best[key(s)] == s && (len(r.opt.Topology) == 0 || s.member != nil || s.survey.device.Scope != sample.ScopeGPU)
 		switch {
 		case !s.chosen:
@@ -63,6 +73,22 @@ func (r *Reducer) choose() {
 	}
 	slices.SortStableFunc(r.gpus, inOrder)
 	slices.SortStableFunc(r.others, inOrder)
+}
+
+// hostScope is what sensors of a host may see alike.
+type hostScope struct {
+	host  string
+	scope sample.Scope
+}
+
+// ofHost returns what of its host a series is of; false where its device has an identity.
+func (s *series) ofHost() (hostScope, bool) {
+	d := s.survey.device
+	switch d.Scope {
+	case sample.ScopeCPUPackage, sample.ScopeCPURail, sample.ScopeIORail, sample.ScopeDRAM, sample.ScopePlatform:
+		return hostScope{d.Host, d.Scope}, true
+	}
+	return hostScope{}, false
 }
 
 // members finds each GPU in the topology.
