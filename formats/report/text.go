@@ -592,7 +592,8 @@ func significant(v float64, digits int) string {
 func Title(tag string) string {
 	words := strings.Split(tag, "_")
 	for i, w := range words {
-		if acronym := strings.ToUpper(w); acronym == "GPU" || acronym == "CPU" {
+		switch acronym := strings.ToUpper(w); acronym {
+		case "GPU", "CPU", "DRAM", "IO":
 			words[i] = acronym
 		}
 	}
@@ -624,7 +625,7 @@ func scopeOf(tag string) (scope string, other bool) {
 		rest, ok := strings.CutPrefix(tag, form[0])
 		rest, end := strings.CutSuffix(rest, form[1])
 		if ok && end && rest != "gpu" {
-			return strings.ReplaceAll(rest, "_", " "), true
+			return Title(rest), true
 		}
 	}
 	return "", false

@@ -244,6 +244,15 @@ func TestMarksOfSeveralHosts(t *testing.T) {
 		t.Errorf("%v J, %+v", m.Value, m.ClockRange)
 	}
 
+	// Outside are 10.9 s at 100 W before it and some 10.8 s at 300 W after it, of each.
+	var seconds, all, joules float64
+	if w := warnings(r, reduce.WarnOutsidePhases); len(w) != 1 {
+		t.Errorf("%q", w)
+	} else if _, err := fmt.Sscanf(w[0], "%f s of the recording's %f s are outside of the phases that are marked: %f J of 2 GPUs", &seconds, &all, &joules); err != nil ||
+		math.Abs(seconds-21.7) > 0.3 || math.Abs(joules-2*(1090+3240)) > 100 {
+		t.Errorf("%q", w)
+	}
+
 	b.marks = []marking{starts(15*second, "load"), ends(25*second, "load")}
 	other := b.write(t, at("other.arrows"))
 	code, _, errs := runMain(t, first, other)
@@ -366,6 +375,28 @@ func TestFilesOfOneRecording(t *testing.T) {
 		}
 		compare(want, report(paths...))
 		compare(withLog, report(append(slices.Clone(paths), log)...))
+	}
+}
+
+// TestFilesOfAnotherHost: the files of one recording are joined alike, and that is said once.
+func TestFilesOfAnotherHost(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	log := writeLog(t, filepath.Join(dir, "log.jsonl"), machine{host: "a", boot: "1"}, 3*second, nil)
+	p := tape{m: machine{host: "b", boot: "2", wallAhead: 2 * second}, gpu: "GPU-0"}
+	batches := p.batches()
+	first, rest := filepath.Join(dir, "p.00000.arrows"), filepath.Join(dir, "p.00001.arrows")
+	p.writePart(t, first, batches[:9], nil)
+	p.writePart(t, rest, batches[9:], nil)
+	r := reportOf(t, 0, log, rest, first)
+	want := []string{first + ": joined by the wall clocks of b and a, whose difference is not known: ± 10ms is assumed (--clock-offset says better)"}
+	if d := cmp.Diff(want, warnings(r, reduce.WarnClock)); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	// What is said of one file holds for the others.
+	r = reportOf(t, 0, "--clock-offset", rest+"=-2s", log, rest, first)
+	if e := energy(t, r, "a"); math.Abs(e-2000) > 15 {
+		t.Errorf("%v J", e)
 	}
 }
 
