@@ -141,11 +141,7 @@ const markSkew = time.Second
 // else is what its ends may be wrong by.
 func (s *job) mergeMarks(all [][]*markedPhase) ([]*markedPhase, error) {
 	var merged []*markedPhase
-	for i, list := range all {
-		if i == 0 {
-			merged = append(merged, list...)
-			continue
-		}
+	for _, list := range all {
 		var others, fresh []*markedPhase
 		others = append(others, merged...)
 		shared, most := map[*recording]int{}, time.Duration(0)
@@ -167,8 +163,8 @@ func (s *job) mergeMarks(all [][]*markedPhase) ([]*markedPhase, error) {
 						q.from.name(), s.when(q), p.from.name(), s.when(p)), "mark the phases in one recording only, or give the request log, whose phases count")
 				}
 			}
-			start := s.spreadOf(p.from)
-			p.spread[0], p.spread[1] = p.spread[0]+start, p.spread[1]+start
+			clock := s.spreadOf(p.from)
+			p.spread[0], p.spread[1] = p.spread[0]+clock, p.spread[1]+clock
 		}
 		for _, r := range s.recordings {
 			if n := shared[r]; n > 0 {
