@@ -100,6 +100,20 @@
 // ("disagreement") and half the difference joins the systematic part. Agreement says
 // that nothing was lost on the way, not that the sensor is right: both come from it.
 //
+// # Phases by marks
+//
+// Without a request log the phases are those that the recorder was told of
+// ([Reducer.Marked]), else the recording is one. The moment of a mark is known between two
+// instants. The range beside a figure (clock_range) has the ends drawn together and apart
+// by that, at each shift of the clocks: E is monotone, so that no other moments give less
+// or more. What the recording covers outside of the phases is measured, too, and said in a
+// warning, so that no energy is lost without a word.
+//
+// Sensors of other scopes than the GPUs' have a total each, which nothing adds to another:
+// a module contains its GPUs, a platform its processors. What several sources say of a
+// host's processors, memory or platform has no identity in common, so that of each scope
+// one source counts. Servers and recorders have no power.
+//
 // # Windows
 //
 // Besides the phases there are their parts that follow from the load (ramp, steady,
