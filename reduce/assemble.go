@@ -291,7 +291,7 @@ func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds 
 		out.Metrics[TotalGPUPower] = Metric{Unit: "W", Number: power.number()}
 	case slices.ContainsFunc(devices, func(d deviceEnergy) bool { return d.series.power != nil }):
 		r.doubt(ph, WarnNoGauge, "", "the readings of power do not reach over both ends of the phase: total_gpu_power is not stated")
-	default:
+	case len(devices) > 0:
 		r.doubt(ph, WarnNoGauge, "", "no GPU reports its power: total_gpu_power is not stated")
 	}
 	if r.opt.Truth != nil {

@@ -73,6 +73,9 @@ func (r *Reducer) uncertain(spreads ...time.Duration) (list []trace.Time) {
 
 // warnOutside says what of a recording with marks is no phase's.
 func (r *Reducer) warnOutside() {
+	if len(r.gpus) == 0 {
+		return
+	}
 	var seconds, joules, all float64
 	whole := 0
 	for _, w := range r.outside {

@@ -337,16 +337,21 @@ func (s *series) other() EnergySource {
 func (r *Reducer) recording() {
 	from, to, ok := r.covered()
 	if !ok {
-		r.Warn(WarnNotBracketed, "", "", "the recording is too short for any energy: no GPU shows two changes of its counter, or two readings of power that span its lag")
+		r.Warn(WarnNotBracketed, "", "", "the recording is too short for any energy: no device shows two changes of its counter, or two readings of power that span its lag")
 		return
 	}
 	r.phases = []*phase{{Span: Span{Name: "recording", Kind: "recording", Start: from, End: trace.Some(to)}}}
 }
 
-// covered returns the time that every GPU that has any energy covers.
+// covered returns the time that every GPU that has any energy covers; of a recording
+// without GPUs, every other sensor.
 func (r *Reducer) covered() (from, to trace.Time, ok bool) {
 	from, to = math.MinInt64, math.MaxInt64
-	for _, s := range r.gpus {
+	list := r.gpus
+	if len(list) == 0 {
+		list = r.others
+	}
+	for _, s := range list {
 		if a, b, any := s.survey.span(); any {
 			from, to, ok = max(from, a), min(to, b), true
 		}

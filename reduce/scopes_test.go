@@ -132,3 +132,21 @@ func TestErrorsOfTheDriver(t *testing.T) {
 		t.Errorf("-want +got:\n%s", d)
 	}
 }
+
+// TestWithoutGPUs: a recording of processors alone has their energy.
+func TestWithoutGPUs(t *testing.T) {
+	t.Parallel()
+	devices := []sample.Device{{ID: "rapl:node:0", Host: "node", Source: sample.RAPL, Scope: sample.ScopeCPUPackage}}
+	batches := rows(devices, 0, 30*sec, 50*ms, func(d int, at trace.Time, row sample.Row) {
+		row.Set(sample.EnergyJoules, float64(at/(100*ms))*10)
+	})
+	r := reduceAll(t, nil, false, Options{}, batches)
+	if len(r.Phases) != 1 || len(r.Warnings) != 0 {
+		t.Fatalf("%d phases, %+v", len(r.Phases), r.Warnings)
+	}
+	m := r.Phases[0].Metrics
+	near(t, "power", value(t, m, "average_cpu_package_power"), 100, 1)
+	if _, ok := m[TotalGPUEnergy]; ok {
+		t.Error("there is no GPU")
+	}
+}

@@ -102,8 +102,13 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 // reads reports whether row i holds power or energy, so that it is a reading of them: that
 // of an event does not, nor does one of what is read more rarely.
 func reads(b *sample.Batch, i int) bool {
-	has := func(id sample.MetricID) bool { _, ok := b.Float(id, i); return ok }
-	return has(sample.EnergyJoules) || slices.ContainsFunc(powerGauges, has)
+	_, ok := b.Float(sample.EnergyJoules, i)
+	for _, id := range powerGauges {
+		if !ok {
+			_, ok = b.Float(id, i)
+		}
+	}
+	return ok
 }
 
 // refute lets a reading speak against the field's being an average.
