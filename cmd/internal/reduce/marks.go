@@ -61,9 +61,9 @@ func (p *markedPhase) overlaps(q *markedPhase) bool {
 }
 
 // phases pairs the marks of a recording: a start and the next end of its name, or the
-// next start of it. Two lines of a command that are seen at one moment, and both begin a
-// phase, leave one of no length, which is none. An end without a start is returned by its
-// name.
+// next start of it. Two lines of a command that follow each other and both begin a phase
+// would leave one that may have no length at all: it goes on instead. An end without a
+// start is returned by its name.
 func (r *recording) phases() (list []*markedPhase, strays []string) {
 	open := map[string]*markedPhase{}
 	for _, m := range r.marks {
@@ -74,14 +74,29 @@ func (r *recording) phases() (list []*markedPhase, strays []string) {
 		} else if m.Event == sample.MarkEnd {
 			strays = append(strays, m.Phase)
 		}
-		if m.Event == sample.MarkStart {
+		if m.Event != sample.MarkStart {
+			continue
+		}
+		p = lastOf(list, m.Phase)
+		if p != nil && p.end == m.at && p.end.Sub(p.start) <= p.spread[0]+p.spread[1] {
+			p.open = true
+		} else {
 			p = &markedPhase{name: m.Phase, start: m.at, spread: [2]time.Duration{m.spread}, open: true, from: r}
-			open[m.Phase] = p
 			list = append(list, p)
 		}
+		open[m.Phase] = p
 	}
-	list = slices.DeleteFunc(list, func(p *markedPhase) bool { return !p.open && p.end == p.start })
 	return list, strays
+}
+
+// lastOf returns the last phase of a name; nil is none.
+func lastOf(list []*markedPhase, name string) *markedPhase {
+	for _, p := range slices.Backward(list) {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
 }
 
 // useMarks makes the phases of recordings without a request log from their marks. With
