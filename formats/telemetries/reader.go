@@ -16,14 +16,21 @@ type Head struct {
 	Info    sample.Info     // the source
 	Devices []sample.Device // those of the rows so far, at least of the first batch
 	// TimeSync is how well the host's wall clock was kept; the zero value is unknown.
-	TimeSync telemetry.TimeSync
+	TimeSync TimeSync
 }
+
+// What a recorder says is as package telemetry has it: other formats say none of it.
+type (
+	TimeSync = telemetry.TimeSync
+	Hole     = telemetry.Hole
+	UnitEnd  = telemetry.UnitEnd
+)
 
 // Account is what a recorder says of how it went, as far as the recording was read.
 type Account struct {
-	Lost  int64               // rows that were read and could not be kept
-	Holes []telemetry.Hole    // when, on Head's clock
-	Units []telemetry.UnitEnd // how devices were read; without Devices it is all of them
+	Lost  int64     // rows that were read and could not be kept
+	Holes []Hole    // when, on Head's clock
+	Units []UnitEnd // how devices were read; without Devices it is all of them
 }
 
 // AccountOf returns the account of a recording; of a format that has none it is empty.
@@ -41,7 +48,7 @@ func AccountOf(r Reader) Account {
 		}
 	}
 	if len(a.Units) == 0 && end.Ticks > 0 {
-		a.Units = []telemetry.UnitEnd{{Ticks: end.Ticks, Missed: end.Missed}}
+		a.Units = []UnitEnd{{Ticks: end.Ticks, Missed: end.Missed}}
 	}
 	return a
 }

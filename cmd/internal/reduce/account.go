@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"wattrace/formats/telemetry"
+	"wattrace/formats/telemetries"
 	"wattrace/reduce"
 	"wattrace/trace"
 )
@@ -25,12 +25,12 @@ const mostMissed = 0.01
 
 // warnTicks warns of devices that were not read as often as they should.
 func (s *job) warnTicks(r *recording) {
-	var units []telemetry.UnitEnd
+	var units []telemetries.UnitEnd
 	for _, t := range r.files {
 		for _, u := range t.account.Units {
-			i := slices.IndexFunc(units, func(v telemetry.UnitEnd) bool { return slices.Equal(u.Devices, v.Devices) })
+			i := slices.IndexFunc(units, func(v telemetries.UnitEnd) bool { return slices.Equal(u.Devices, v.Devices) })
 			if i < 0 {
-				units = append(units, telemetry.UnitEnd{Devices: u.Devices, Ticks: u.Ticks, Missed: u.Missed})
+				units = append(units, telemetries.UnitEnd{Devices: u.Devices, Ticks: u.Ticks, Missed: u.Missed})
 				continue
 			}
 			units[i].Ticks += u.Ticks
@@ -58,13 +58,13 @@ func (s *job) warnTicks(r *recording) {
 }
 
 // timeSync returns what is known of the wall clock that a file has.
-func (s *job) timeSync(c trace.Clock) telemetry.TimeSync {
+func (s *job) timeSync(c trace.Clock) telemetries.TimeSync {
 	for _, t := range s.tele {
-		if (c.Same(t.head.Clock) || c.SameBoot(t.head.Clock)) && t.head.TimeSync != (telemetry.TimeSync{}) {
+		if (c.Same(t.head.Clock) || c.SameBoot(t.head.Clock)) && t.head.TimeSync != (telemetries.TimeSync{}) {
 			return t.head.TimeSync
 		}
 	}
-	return telemetry.TimeSync{}
+	return telemetries.TimeSync{}
 }
 
 // byWalls reports whether a file was joined by the wall clocks of two hosts, whose
