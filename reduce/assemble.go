@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"wattrace/sample"
 	"wattrace/trace"
@@ -34,7 +35,9 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 	}
 	end, ok := ph.End.Get()
 	if !ok {
-		r.doubt(ph, WarnNoEnd, "", "the log does not say when the phase ended: no energy, power or throughput")
+		if r.hasLog {
+			r.doubt(ph, WarnNoEnd, "", "the log does not say when the phase ended: no energy, power or throughput")
+		}
 		return out
 	}
 	seconds := end.Sub(ph.Start).Seconds()
@@ -66,7 +69,7 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 
 // windowDoubts are what is said of a window that a user asked for; the rest was
 // said of the phases that it lies in.
-var windowDoubts = []Code{WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnUnexpected, WarnDisagree}
+var windowDoubts = []Code{WarnHole, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnUnexpected, WarnDisagree}
 
 // doubt warns of a phase. A window is asked for in full knowledge of what runs
 // across its ends, and a slice's doubts are its phase's.
@@ -146,7 +149,7 @@ func (r *Reducer) energies(ph *phase, out *Phase, seconds float64) {
 	}
 	var devices []deviceEnergy
 	for _, s := range r.gpus {
-		d := s.window(ph.Start, ph.End.V)
+		d := s.during(&ph.Span)
 		devices = append(devices, d)
 		if d.whole {
 			out.Devices.Seen++
@@ -191,6 +194,9 @@ func (r *Reducer) warnDevice(ph *phase, d deviceEnergy) {
 		r.doubt(ph, d.why, device.ID, "%s: has no energy by %s", deviceName(device), r.opt.EnergySource)
 	case d.why == WarnMissingDevice:
 		r.doubt(ph, d.why, device.ID, "%s: reports neither energy nor power", deviceName(device))
+	case d.clockCut && ph.EdgeSpread != [2]time.Duration{}:
+		r.doubt(ph, WarnClock, device.ID, "%s: the phase's ends may be off by %v and %v, and its telemetry does not reach so far beyond them: the range of its energy is that of what it covers",
+			deviceName(device), d.series.spread+ph.EdgeSpread[0], d.series.spread+ph.EdgeSpread[1])
 	case d.clockCut && ph.Kind != "recording":
 		r.doubt(ph, WarnClock, device.ID, "%s: its clock may be off by %v, and its telemetry does not reach so far beyond the phase: the range of its energy is that of what it covers", deviceName(device), d.series.spread)
 	case d.coverage < 1:
@@ -287,7 +293,7 @@ func (r *Reducer) totals(ph *phase, out *Phase, devices []deviceEnergy, seconds 
 		out.Metrics[TotalGPUPower] = Metric{Unit: "W", Number: power.number()}
 	case slices.ContainsFunc(devices, func(d deviceEnergy) bool { return d.series.power != nil }):
 		r.doubt(ph, WarnNoGauge, "", "the readings of power do not reach over both ends of the phase: total_gpu_power is not stated")
-	default:
+	case len(devices) > 0:
 		r.doubt(ph, WarnNoGauge, "", "no GPU reports its power: total_gpu_power is not stated")
 	}
 	if r.opt.Truth != nil {
@@ -370,7 +376,7 @@ func (r *Reducer) otherScopes(ph *phase, out *Phase, seconds float64) {
 	lists := map[sample.Scope][]deviceEnergy{}
 	var scopes []sample.Scope
 	for _, s := range r.others {
-		d := s.window(ph.Start, ph.End.V)
+		d := s.during(&ph.Span)
 		r.warnDevice(ph, d)
 		out.PerDevice = append(out.PerDevice, r.perDevice(d))
 		scope := s.survey.device.Scope

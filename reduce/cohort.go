@@ -12,8 +12,11 @@ import (
 )
 
 // choose picks one source of every device and scope: the one that was read
-// most often, then nvml before dcgm before others. Of sensors that turn out to be
-// one, as the module's that every GPU on it reports, the first stands for all.
+// most often, then nvml before dcgm before others. Of two recordings of one source that
+// were read about as often it is the longer one. Of sensors that turn out to be
+// one, as the module's that every GPU on it reports, the first of a source stands for all.
+// What several sources say of a host's processors, memory or platform has no identity in
+// common: one of the sources is chosen for each scope.
 // Devices that the topology does not list are left out.
 func (r *Reducer) choose() {
 	rank := func(s *series) int {
@@ -26,17 +29,35 @@ func (r *Reducer) choose() {
 		}
 		return seriesKey{id: d.ID, scope: d.Scope}
 	}
-	best := map[seriesKey]*series{}
+	better := func(s, old *series) bool {
+		a, b := &s.survey, &old.survey
+		if a.device.Source == b.device.Source {
+			switch alike := a.poll()-b.poll() <= b.poll()/10 && b.poll()-a.poll() <= a.poll()/10; {
+			case a.device.ID != b.device.ID: // of one module
+				return false
+			case a.rows <= 1 || b.rows <= 1 || alike:
+				return a.rows > b.rows
+			}
+			return a.poll() < b.poll()
+		}
+		return b.rows <= 1 && a.rows > 1 || a.poll() < b.poll() && a.rows > 1 || a.poll() == b.poll() && rank(s) > rank(old)
+	}
+	best, leads := map[seriesKey]*series{}, map[hostScope]*series{}
 	for _, s := range r.all {
-		old := best[key(s)]
-		if old == nil || old.survey.rows <= 1 && s.survey.rows > 1 && old.survey.device.ID == s.survey.device.ID ||
-			s.survey.poll() < old.survey.poll() && s.survey.rows > 1 && old.survey.device.ID == s.survey.device.ID ||
-			s.survey.poll() == old.survey.poll() && rank(s) > rank(old) {
+		if old := best[key(s)]; old == nil || better(s, old) {
 			best[key(s)] = s
+		}
+		if of, ok := s.ofHost(); ok {
+			if old := leads[of]; old == nil || better(s, old) {
+				leads[of] = s
+			}
 		}
 	}
 	r.members()
 	for _, s := range r.all {
+		if of, ok := s.ofHost(); ok && leads[of].survey.device.Source != s.survey.device.Source {
+			continue
+		}
 		s.chosen = best[key(s)] == s && (len(r.opt.Topology) == 0 || s.member != nil || s.survey.device.Scope != sample.ScopeGPU)
 		switch {
 		case !s.chosen, s.survey.device.Scope == sample.ScopeRun:
@@ -59,6 +80,22 @@ func (r *Reducer) choose() {
 	}
 	slices.SortStableFunc(r.gpus, inOrder)
 	slices.SortStableFunc(r.others, inOrder)
+}
+
+// hostScope is what sensors of a host may see alike.
+type hostScope struct {
+	host  string
+	scope sample.Scope
+}
+
+// ofHost returns what of its host a series is of; false where its device has an identity.
+func (s *series) ofHost() (hostScope, bool) {
+	d := s.survey.device
+	switch d.Scope {
+	case sample.ScopeCPUPackage, sample.ScopeCPURail, sample.ScopeIORail, sample.ScopeDRAM, sample.ScopePlatform:
+		return hostScope{d.Host, d.Scope}, true
+	}
+	return hostScope{}, false
 }
 
 // members finds each GPU in the topology.
@@ -224,7 +261,7 @@ func (r *Reducer) share() {
 			continue
 		}
 		for _, s := range r.all {
-			if d := s.survey.device; d.Scope == sample.ScopeModule && r.twins.module(o) == r.twins.module(s) && !slices.Contains(o.sharers, d.Index) {
+			if d := s.survey.device; d.Scope == sample.ScopeModule && d.Source == o.survey.device.Source && r.twins.module(o) == r.twins.module(s) && !slices.Contains(o.sharers, d.Index) {
 				o.sharers = append(o.sharers, d.Index)
 			}
 		}

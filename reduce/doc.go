@@ -109,6 +109,20 @@
 // not succeed, by what the counter grew between the two readings around each end, and by
 // 1 %; beyond that it is "tokens_disagree" (servers.go).
 //
+// # Phases by marks
+//
+// Without a request log the phases are those that the recorder was told of
+// ([Reducer.Marked]), else the recording is one. The moment of a mark is known between two
+// instants. The range beside a figure (clock_range) has the ends drawn together and apart
+// by that, at each shift of the clocks: E is monotone, so that no other moments give less
+// or more. What the recording covers outside of the phases is measured, too, and said in a
+// warning, so that no energy is lost without a word.
+//
+// Sensors of other scopes than the GPUs' have a total each, which nothing adds to another:
+// a module contains its GPUs, a platform its processors. What several sources say of a
+// host's processors, memory or platform has no identity in common, so that of each scope
+// one source counts. Servers and recorders have no power.
+//
 // # Windows
 //
 // Besides the phases there are their parts that follow from the load (ramp, steady,

@@ -3,6 +3,7 @@ package reduce
 import (
 	"math"
 	"slices"
+	"time"
 
 	"wattrace/trace"
 )
@@ -33,6 +34,12 @@ type estimate struct{ value, sigma float64 }
 
 // window evaluates one device between two instants.
 func (s *series) window(from, to trace.Time) deviceEnergy {
+	return s.during(&Span{Start: from, End: trace.Some(to)})
+}
+
+// during evaluates one device in a window, whose ends may not be known well.
+func (s *series) during(w *Span) deviceEnergy {
+	from, to := w.Start, w.End.V
 	d := deviceEnergy{series: s, seconds: to.Sub(from).Seconds(), why: WarnMissingDevice}
 	c, _ := s.curve(s.source)
 	if c == nil || d.seconds <= 0 {
@@ -63,8 +70,8 @@ func (s *series) window(from, to trace.Time) deviceEnergy {
 	if p, ok := s.estimate(SourcePower, from, to); ok {
 		d.watts = trace.Some(estimate{p.value / d.seconds, p.sigma / d.seconds})
 	}
-	if s.spread > 0 && d.whole {
-		d.clock, d.clockCut = clockRange(c, from, to, s)
+	if (s.spread > 0 || w.EdgeSpread != [2]time.Duration{}) && d.whole {
+		d.clock, d.clockCut = clockRange(c, w, s)
 	}
 	return d
 }
@@ -103,28 +110,41 @@ func edgesSigma(a, b *edge) float64 {
 }
 
 // clockRange returns the energies of a window whose place is known to the spread of
-// the clocks: the least and the most over the shifts that are tried. Of shifts that lead
+// the clocks, and its ends to their own: the least and the most over the shifts that are
+// tried, of each with the ends drawn together and apart. Of shifts that lead
 // out of what the readings cover nothing is known, which is reported: the truth may be
 // out of the range.
-func clockRange(c *curve, from, to trace.Time, s *series) (r *Enclosure, cut bool) {
+func clockRange(c *curve, w *Span, s *series) (r *Enclosure, cut bool) {
 	at := func(t trace.Time) *edge {
 		if e := c.edgeAt(t); e.at == t && e.inside {
 			return e
 		}
 		return nil
 	}
+	from, to := w.Start, w.End.V
 	a, b := at(from), at(to)
 	if a == nil || b == nil {
 		return nil, true
 	}
 	joules := float64(b.energy-a.energy) / 1e6
 	r = &Enclosure{joules, joules}
-	for _, d := range shifts(s.spread) {
-		if a, b := at(from.Add(d)), at(to.Add(d)); a != nil && b != nil {
-			joules := float64(b.energy-a.energy) / 1e6
+	try := func(from, to trace.Time) {
+		if a, b := at(from), at(to); a != nil && b != nil {
+			joules := max(0, float64(b.energy-a.energy)/1e6)
 			r.Low, r.High = min(r.Low, joules), max(r.High, joules)
 		} else {
 			cut = true
+		}
+	}
+	moves := shifts(s.spread)
+	if s.spread == 0 {
+		moves = []time.Duration{0}
+	}
+	for _, d := range moves {
+		start, end := w.EdgeSpread[0], w.EdgeSpread[1]
+		try(from.Add(d-start), to.Add(d+end))
+		if start != 0 || end != 0 {
+			try(from.Add(d+start), to.Add(d-end))
 		}
 	}
 	return r, cut

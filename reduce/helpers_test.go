@@ -208,6 +208,8 @@ var units = map[string]string{
 	RoleEnergy: "J", RolePower: "W", RoleEnergyPerInputToken: "J/token", RoleEnergyPerOutputToken: "J/token",
 	GPUEnergy: "J", GPUEnergyCovered: "J", GPUPower: "W", TrueGPUEnergy: "J", LastSampleGPUEnergy: "J",
 	"total_module_energy": "J", "average_module_power": "W", "total_cpu_package_energy": "J", "average_cpu_package_power": "W",
+	"total_dram_energy": "J", "average_dram_power": "W", "total_platform_energy": "J", "average_platform_power": "W",
+	"total_cpu_rail_energy": "J", "average_cpu_rail_power": "W", "total_io_rail_energy": "J", "average_io_rail_power": "W",
 }
 
 func unitOf(tag string) (string, bool) {

@@ -94,7 +94,7 @@ func (r *Reducer) restsIn(idle *phase, when string) (resting, bool) {
 	}
 	energy := total{seconds: seconds}
 	for _, s := range r.gpus {
-		d := s.window(idle.Start, idle.End.V)
+		d := s.during(&idle.Span)
 		if !d.whole {
 			continue
 		}

@@ -91,6 +91,7 @@ type SLO struct {
 
 // Recording says what a batch of telemetry is a part of.
 type Recording struct {
+	Number int           // of the recording: files that a recorder wrote one after the other are one
 	Offset time.Duration // moves its times to the common clock
 	Spread time.Duration // Offset may be wrong by this, either way; 0 for files of one boot
 	Driver string        // version of the driver; "" is unknown

@@ -19,6 +19,7 @@ type Span struct {
 	Kind        string // a trace.PhaseKind, "recording" or "window"
 	Start       trace.Time
 	End         trace.Opt[trace.Time] // unknown when the log broke off
+	EdgeSpread  [2]time.Duration      // by which Start and End may be wrong, each for itself and either way
 	Concurrency int                   // configured users, or of an open loop the most at once; 0 is unknown or none
 	Handover    bool                  // ends with requests in flight
 	Open        bool                  // requests were due by a schedule, whether or not earlier ones had ended
@@ -48,22 +49,28 @@ type Reducer struct {
 	idleWatts trace.Opt[float64]    // that split took off
 	targets   map[int]bool          // servers that requests of a log went to
 	series    map[seriesKey]*series
-	all       []*series // in order of appearance
-	gpus      []*series // the chosen series of scope gpu, in order of host and index
-	others    []*series // the chosen series of other scopes, likewise
-	servers   []*series // of scope server, likewise; those with energy are among the others, too
-	twins     twins     // module sensors that may be one
+	heirs     map[seriesKey][]*series // of all recordings of one sensor, in order of appearance
+	all       []*series               // in order of appearance
+	gpus      []*series               // the chosen series of scope gpu, in order of host and index
+	others    []*series               // the chosen series of other scopes, likewise
+	servers   []*series               // of scope server, likewise; those with energy are among the others, too
+	twins     twins                   // module sensors that may be one
 	tools     others
-	batch     []*series // by device of the batch at hand
+	batch     []*series // by device of the batch at hand; nil is what has no power
+	marked    []Span    // phases of a recording without a log
+	outside   []*phase  // of a recording with marks, the time outside of its phases
+	holes     []Hole
+	xids      []xid
 	warnings  []Warning
 	clients   map[int][]ClientReading // by run, in order of time
 	kept      kept                    // of the request at hand
 }
 
 type seriesKey struct {
-	id     string
-	scope  sample.Scope
-	source sample.SourceName
+	id        string
+	scope     sample.Scope
+	source    sample.SourceName
+	recording int
 }
 
 // series is one sensor of one device.
@@ -85,9 +92,10 @@ type series struct {
 
 // New returns a reducer for spans on the clock, which is the one that all times
 // are moved to. With hasLog the spans come from a request log; without one
-// they must be none, and the whole recording is one phase.
+// they must be none: the phases are those of [Reducer.Marked], else the whole
+// recording is one.
 func New(clock trace.Clock, spans []Span, hasLog bool, opt Options) *Reducer {
-	r := &Reducer{clock: clock, opt: opt, hasLog: hasLog, series: map[seriesKey]*series{}, targets: map[int]bool{}, tools: others{names: opt.Peers}}
+	r := &Reducer{clock: clock, opt: opt, hasLog: hasLog, series: map[seriesKey]*series{}, heirs: map[seriesKey][]*series{}, targets: map[int]bool{}, tools: others{names: opt.Peers}}
 	r.sensors = append(slices.Clone(opt.Sensors), Sensors()...)
 	for i, s := range spans {
 		ph := &phase{Span: s}
@@ -113,13 +121,18 @@ func (r *Reducer) Warn(code Code, phase, device, format string, args ...any) {
 
 // Survey takes a batch in the first pass over the telemetry.
 func (r *Reducer) Survey(b *sample.Batch, from Recording) {
-	r.lookup(b)
+	r.lookup(b, from)
 	for _, s := range r.batch {
-		s.survey.driver = from.Driver
-		s.spread = max(s.spread, from.Spread)
+		if s != nil {
+			s.survey.driver = from.Driver
+			s.spread = max(s.spread, from.Spread)
+		}
 	}
 	for i := range b.Len() {
 		s := r.batch[b.Device[i]]
+		if s == nil {
+			continue
+		}
 		at := b.Time[i].Add(from.Offset)
 		s.survey.row(b, i, at)
 		if _, ok := b.Uint(sample.GenerationTokens, i); ok {
@@ -132,18 +145,54 @@ func (r *Reducer) Survey(b *sample.Batch, from Recording) {
 }
 
 // lookup sets r.batch to the series of the batch's devices.
-func (r *Reducer) lookup(b *sample.Batch) {
+func (r *Reducer) lookup(b *sample.Batch, from Recording) {
 	r.batch = r.batch[:0]
-	for _, d := range b.Devices {
-		key := seriesKey{d.ID, d.Scope, d.Source}
+	for i, d := range b.Devices {
+		if d.Scope == sample.ScopeRun {
+			r.batch = append(r.batch, nil)
+			continue
+		}
+		key := seriesKey{d.ID, d.Scope, d.Source, from.Number}
 		s := r.series[key]
 		if s == nil {
-			s = &series{survey: survey{device: d, sensors: r.sensors}}
-			r.series[key] = s
-			r.all = append(r.all, s)
+			if s = r.heir(key, d, firstRow(b, i), from.Offset); s != nil {
+				r.series[key] = s
+			}
 		}
 		r.batch = append(r.batch, s)
 	}
+}
+
+// firstRow returns when the first row of a device is.
+func firstRow(b *sample.Batch, device int) trace.Opt[trace.Time] {
+	for i, d := range b.Device {
+		if int(d) == device {
+			return trace.Some(b.Time[i])
+		}
+	}
+	return trace.Opt[trace.Time]{}
+}
+
+// heir returns what a recording adds to of a sensor. One that goes on where another
+// has ended adds to the same series; two that overlap in time are two sources of the
+// device, of which one is chosen. It is nil while the recording has no row of a sensor
+// that is known.
+func (r *Reducer) heir(key seriesKey, d sample.Device, first trace.Opt[trace.Time], offset time.Duration) *series {
+	sensor := key
+	sensor.recording = 0
+	at, ok := first.Get()
+	if !ok && len(r.heirs[sensor]) > 0 {
+		return nil
+	}
+	for _, s := range r.heirs[sensor] {
+		if !s.survey.hasLast || s.survey.last < at.Add(offset) {
+			return s
+		}
+	}
+	s := &series{survey: survey{device: d, sensors: r.sensors}}
+	r.heirs[sensor] = append(r.heirs[sensor], s)
+	r.all = append(r.all, s)
+	return s
 }
 
 // SurveyRequest takes one request that ended, of the phase with that index, in
@@ -191,7 +240,11 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 func (r *Reducer) Start() error {
 	r.started = true
 	r.choose()
-	if !r.hasLog {
+	switch {
+	case r.hasLog:
+	case r.marked != nil:
+		r.markedPhases()
+	default:
 		r.recording()
 	}
 	if err := r.tooMany(); err != nil {
@@ -230,9 +283,9 @@ func (r *Reducer) Start() error {
 
 // start makes the curves of one series.
 func (r *Reducer) start(s *series) {
-	instants := slices.Concat(r.edges, r.followed)
+	instants := slices.Concat(r.edges, r.followed, r.uncertain())
 	if s.spread > 0 {
-		instants = append(instants, shifted(r.ends(true), s.spread)...)
+		instants = slices.Concat(instants, shifted(r.ends(true), s.spread), r.uncertain(s.spread))
 	}
 	instants = inOrder(instants)
 	if s.survey.hasCounter() {
@@ -293,16 +346,21 @@ func (s *series) other() EnergySource {
 func (r *Reducer) recording() {
 	from, to, ok := r.covered()
 	if !ok {
-		r.Warn(WarnNotBracketed, "", "", "the recording is too short for any energy: no GPU shows two changes of its counter, or two readings of power that span its lag")
+		r.Warn(WarnNotBracketed, "", "", "the recording is too short for any energy: no device shows two changes of its counter, or two readings of power that span its lag")
 		return
 	}
 	r.phases = []*phase{{Span: Span{Name: "recording", Kind: "recording", Start: from, End: trace.Some(to)}}}
 }
 
-// covered returns the time that every GPU that has any energy covers.
+// covered returns the time that every GPU that has any energy covers; of a recording
+// without GPUs, every other sensor.
 func (r *Reducer) covered() (from, to trace.Time, ok bool) {
 	from, to = math.MinInt64, math.MaxInt64
-	for _, s := range r.gpus {
+	list := r.gpus
+	if len(list) == 0 {
+		list = r.others
+	}
+	for _, s := range list {
 		if a, b, any := s.survey.span(); any {
 			from, to, ok = max(from, a), min(to, b), true
 		}
@@ -324,6 +382,12 @@ func (r *Reducer) cut() {
 				Name: strconv.Itoa(len(ph.slices) + 1), Kind: "window", Start: start,
 				End: trace.Some(min(end, start.Add(r.opt.Every))), Concurrency: ph.Concurrency,
 			}}
+			if start == ph.Start {
+				slice.EdgeSpread[0] = ph.EdgeSpread[0]
+			}
+			if slice.End.V == end {
+				slice.EdgeSpread[1] = ph.EdgeSpread[1]
+			}
 			ph.slices = append(ph.slices, slice)
 			r.windows = append(r.windows, slice)
 		}
@@ -359,6 +423,7 @@ func (r *Reducer) ends(asked bool) (list []trace.Time) {
 	if r.head != nil {
 		add(r.head)
 	}
+	add(r.outside...)
 	return list
 }
 
@@ -408,10 +473,16 @@ func shifts(spread time.Duration) []time.Duration {
 
 // Telemetry takes a batch in the second pass over the telemetry.
 func (r *Reducer) Telemetry(b *sample.Batch, from Recording) {
-	r.lookup(b)
+	r.lookup(b, from)
 	for i := range b.Len() {
 		s := r.batch[b.Device[i]]
+		if s == nil {
+			continue
+		}
 		at := b.Time[i].Add(from.Offset)
+		if code, ok := b.Uint(sample.XIDError, i); ok {
+			r.xids = append(r.xids, xid{at, code, s.survey.device})
+		}
 		if len(r.tools.peers) > 0 {
 			r.tools.read(s, b, i, at)
 		}
@@ -477,6 +548,8 @@ func (r *Reducer) Report() *Report {
 	}
 	r.warnOverlaps()
 	r.warnShifted()
+	r.warnOutside()
+	r.warnEvents()
 	for _, ph := range r.phases {
 		rep.Phases = append(rep.Phases, r.phaseReport(ph))
 	}

@@ -28,6 +28,8 @@ type Input struct {
 	Path   string `json:"path"`
 	Schema string `json:"schema"`
 	SHA256 string `json:"sha256"`
+	// LostRows were read and could not be kept, as its recorder says.
+	LostRows int64 `json:"lost_rows,omitempty"`
 }
 
 // Warning is a doubt that the report has about itself.
@@ -85,13 +87,25 @@ const (
 	WarnCapped         Code = "capped_open_loop"     // requests that were due waited: the load was no open loop
 )
 
+// The codes that tell of how a recording went, and of its marks.
+const (
+	WarnHole           Code = "hole"           // a recorder could not keep rows of the phase
+	WarnMissedTicks    Code = "missed_ticks"   // a recorder could not read devices as often as it should
+	WarnXID            Code = "xid"            // the driver reported a critical error of a device
+	WarnUnsynchronised Code = "unsynchronised" // a wall clock that files were joined by is not kept
+	WarnMarksDiffer    Code = "marks_differ"   // a recording's marks say something else than the request log
+	WarnMarksShared    Code = "marks_shared"   // several recordings mark the same phases
+	WarnNoStart        Code = "no_start"       // a mark ends a phase that none begins
+	WarnOutsidePhases  Code = "outside_phases" // a recording has energy that is no phase's
+)
+
 // Incomplete returns the codes of the warnings, each once, that say that
 // something is lacking that the report should have had.
 func (r *Report) Incomplete() []Code {
 	var list []Code
 	for _, w := range r.Warnings {
 		switch w.Code {
-		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnNoTruth, WarnOverlap, WarnNoPhase, WarnUnexpected, WarnMissingShard:
+		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnNoTruth, WarnOverlap, WarnNoPhase, WarnUnexpected, WarnMissingShard, WarnNoStart:
 			if !slices.Contains(list, w.Code) {
 				list = append(list, w.Code)
 			}
@@ -213,7 +227,8 @@ type Number struct {
 	// it follows from their being monotone alone.
 	Enclosure *Enclosure `json:"enclosure,omitempty"`
 	// ClockRange holds what the figure would be if the recordings' clocks were off
-	// by what is not known of them.
+	// by what is not known of them, and the phase's ends by what is not known of the
+	// marks that they come from.
 	ClockRange *Enclosure `json:"clock_range,omitempty"`
 	// Bounds hold what a figure that is modelled may be, by all models.
 	Bounds *Enclosure `json:"bounds,omitempty"`

@@ -163,10 +163,10 @@ func TestClockRangeOfACurve(t *testing.T) {
 	}
 	s := &series{spread: 2}
 	// By -2 the window has 95 J, by +1 118 J; 9 is no edge, 22 is not covered.
-	if r, cut := clockRange(c, 10, 20, s); r == nil || *r != (Enclosure{95, 118}) || !cut {
+	if r, cut := clockRange(c, &Span{Start: 10, End: trace.Some(trace.Time(20))}, s); r == nil || *r != (Enclosure{95, 118}) || !cut {
 		t.Errorf("%+v", r)
 	}
-	if r, _ := clockRange(c, 10, 22, s); r != nil {
+	if r, _ := clockRange(c, &Span{Start: 10, End: trace.Some(trace.Time(22))}, s); r != nil {
 		t.Errorf("of a window that is not covered: %+v", r)
 	}
 }

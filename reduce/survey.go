@@ -60,6 +60,12 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 		return
 	}
 	mid := at.Add(b.Took[i] / 2)
+	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
+		s.limitWatts = max(s.limitWatts, v)
+	}
+	if !reads(b, i) {
+		return
+	}
 	s.rows++
 	if s.hasLast {
 		if dt := mid.Sub(s.last); dt > 0 {
@@ -69,9 +75,6 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 	s.last, s.hasLast = mid, true
 	if v, ok := b.Float(sample.EnergyJoules, i); ok {
 		s.counterRow(mid, v)
-	}
-	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
-		s.limitWatts = max(s.limitWatts, v)
 	}
 	if average, ok := b.Float(sample.PowerAverageWatts, i); ok && s.plausible(average) {
 		if instant, ok := b.Float(sample.PowerInstantWatts, i); ok && s.plausible(instant) {
@@ -101,6 +104,18 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 		}
 		p.min, p.max, p.last = min(p.min, v), max(p.max, v), mid
 	}
+}
+
+// reads reports whether row i holds power or energy, so that it is a reading of them: that
+// of an event does not, nor does one of what is read more rarely.
+func reads(b *sample.Batch, i int) bool {
+	_, ok := b.Float(sample.EnergyJoules, i)
+	for _, id := range powerGauges {
+		if !ok {
+			_, ok = b.Float(id, i)
+		}
+	}
+	return ok
 }
 
 // refute lets a reading speak against the field's being an average.

@@ -14,6 +14,18 @@
 //
 //	record --for 60s | reduce
 //
+// or, where the recorder was told of phases (record --mark, --control), those:
+//
+//	record --mark 'BEGIN=load' --mark 'DONE=' -- sh -c 'echo BEGIN; sleep 1; echo DONE' | reduce
+//
+// A phase named idle, warmup or cooldown is of that kind, any other is measured; a name
+// that comes again is a phase of its own, "load (2)". The moment of a mark is known to
+// the time that it took to see it: what the figures would be within that stands below
+// them. Energy outside of the phases is named (outside_phases). Recordings of several
+// hosts that mark the same phases have them once; those that contradict each other are an
+// error. With a request log its phases count, and a line says where marks differ
+// (marks_differ). Tokens are the log's alone.
+//
 // A phase is cut into slices by --every, whose energies add up to the phase's; a
 // window of one's own, which may overlap the phases, is named by --window:
 //
@@ -34,6 +46,17 @@
 // uncertainty, and is warned of; --clock-offset FILE=TIME±TIME says better: TIME is
 // added to all times of the file. Where a wall clock was set, or a host slept, while
 // a file was written, a warning says when (clock_step).
+//
+// Files that one recorder wrote one after the other (record --rotate) are one recording:
+//
+//	record --rotate 20s --for 60s -o long.arrows
+//	reduce long.*.arrows
+//
+// Of recordings of one device that overlap in time, and of several sources of it, one is
+// chosen. What its recorder could not keep or read in time, and what the driver reported,
+// is warned of (hole, missed_ticks, xid). Hosts say how well their wall clocks are kept:
+// the uncertainty of joining two is at least the sum of their largest errors, and one
+// that nothing keeps is named (unsynchronised).
 //
 // The request logs of the clients that shared a run out among them (its shards)
 // are one run: a phase lasts from its earliest start to its latest end, or to where the

@@ -47,8 +47,8 @@
 //     1.96*sqrt(random^2+systematic^2), an interval of about 95 %. A count
 //     has none.
 //   - enclosure holds an energy for certain as far as the counter is right;
-//     clock_range is what a figure would be if the clocks of the files were off by
-//     what is not known of them; bounds are what other models say of a figure
+//     clock_range is what a figure would be if the clocks of the files, and the marks that
+//     a phase's ends come from, were off by what is not known of them; bounds are what other models say of a figure
 //     that is modelled.
 //   - load is absent for a closed loop, where a request is due when an earlier one has
 //     ended; open is a schedule, and open_gated one with a ceiling, at which requests
@@ -58,7 +58,10 @@
 //   - A metric that cannot be had is absent, and a warning says why. Nothing
 //     is null, NaN or infinite, and nothing unknown is 0.
 //   - Phases with kinds other than "window" partition the run. A recording
-//     without a request log is one phase "recording" of kind "recording".
+//     without a request log has the phases of its marks, without requests and tokens; one
+//     without marks is one phase "recording" of kind "recording".
+//   - lost_rows of an input are rows that its recorder could not keep; hole warnings say
+//     in which phases.
 //
 // # Metrics
 //

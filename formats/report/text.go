@@ -540,7 +540,7 @@ func writeNumbers(b *printer, ph *reduce.Phase, list []string) {
 		value, plus, random := figures(m)
 		t.AppendRow(table.Row{Title(tag) + covered(ph, tag, m.Number), value, plus, m.Unit, random, m.Method})
 		if c := m.ClockRange; c != nil {
-			t.AppendRow(table.Row{"  if the clocks are off", significant(c.Low, 5), "to " + significant(c.High, 5), m.Unit, "", ""})
+			t.AppendRow(table.Row{"  if its times are off", significant(c.Low, 5), "to " + significant(c.High, 5), m.Unit, "", ""})
 		}
 		if c := m.Bounds; c != nil {
 			t.AppendRow(table.Row{"  by other models", significant(c.Low, 5), "to " + significant(c.High, 5), m.Unit, "", ""})
@@ -592,7 +592,8 @@ func significant(v float64, digits int) string {
 func Title(tag string) string {
 	words := strings.Split(tag, "_")
 	for i, w := range words {
-		if acronym := strings.ToUpper(w); acronym == "GPU" || acronym == "CPU" {
+		switch acronym := strings.ToUpper(w); acronym {
+		case "GPU", "CPU", "DRAM", "IO":
 			words[i] = acronym
 		}
 	}
@@ -624,7 +625,7 @@ func scopeOf(tag string) (scope string, other bool) {
 		rest, ok := strings.CutPrefix(tag, form[0])
 		rest, end := strings.CutSuffix(rest, form[1])
 		if ok && end && rest != "gpu" {
-			return strings.ReplaceAll(rest, "_", " "), true
+			return Title(rest), true
 		}
 	}
 	return "", false

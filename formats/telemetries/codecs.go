@@ -76,7 +76,7 @@ func openTelemetry(r io.Reader, name string, _ Options) (Reader, error) {
 
 func (r telemetryReader) Head() Head {
 	h := r.Reader.Head()
-	return Head{Clock: h.Clock, Info: h.Info, Devices: h.Devices}
+	return Head{Clock: h.Clock, Info: h.Info, Devices: h.Devices, TimeSync: h.TimeSync}
 }
 
 func (r telemetryReader) Clean() bool {

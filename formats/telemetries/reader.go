@@ -15,6 +15,42 @@ type Head struct {
 	Clock   trace.Clock     // the steady clock that its times are on
 	Info    sample.Info     // the source
 	Devices []sample.Device // those of the rows so far, at least of the first batch
+	// TimeSync is how well the host's wall clock was kept; the zero value is unknown.
+	TimeSync TimeSync
+}
+
+// What a recorder says is as package telemetry has it: other formats say none of it.
+type (
+	TimeSync = telemetry.TimeSync
+	Hole     = telemetry.Hole
+	UnitEnd  = telemetry.UnitEnd
+)
+
+// Account is what a recorder says of how it went, as far as the recording was read.
+type Account struct {
+	Lost  int64     // rows that were read and could not be kept
+	Holes []Hole    // when, on Head's clock
+	Units []UnitEnd // how devices were read; without Devices it is all of them
+}
+
+// AccountOf returns the account of a recording; of a format that has none it is empty.
+func AccountOf(r Reader) Account {
+	t, ok := r.(telemetryReader)
+	if !ok {
+		return Account{}
+	}
+	end, ended := t.End()
+	a := Account{Lost: end.Lost, Holes: t.Holes(), Units: end.Units}
+	if !ended { // the holes that were read may be more than those of the ends
+		a.Lost = 0
+		for _, h := range a.Holes {
+			a.Lost += h.Rows
+		}
+	}
+	if len(a.Units) == 0 && end.Ticks > 0 {
+		a.Units = []UnitEnd{{Ticks: end.Ticks, Missed: end.Missed}}
+	}
+	return a
 }
 
 // Reader reads a recording. It is not safe for concurrent use.

@@ -64,8 +64,16 @@ func (s *job) warnClocks() {
 		}
 	}
 	for _, t := range s.tele {
-		s.warnJoint(t.in.Name(), t.head.Clock, t.joint)
+		if t == t.of.files[0] {
+			s.warnJoint(t.in.Name(), t.head.Clock, t.joint)
+		}
 		for i, c := range t.clocks {
+			if i == 0 && t != t.of.files[0] {
+				continue
+			}
+			if i == 0 {
+				c = t.of.clocks()
+			}
 			if innerSpread(t.clocks[:i+1]) > 0 {
 				s.r.Warn(reduce.WarnClock, "", "", "%s: its recordings of %s and %s are joined by their wall clocks, whose difference is not known: ± %v is assumed",
 					t.in.Name(), hostName(t.head.Clock), hostName(c.Clock), trace.HostSpread)
@@ -73,6 +81,7 @@ func (s *job) warnClocks() {
 			s.warnSteps(t.in.Name(), c)
 		}
 	}
+	s.warnUnsynchronised()
 }
 
 func (s *job) warnJoint(file string, clock trace.Clock, j joint) {

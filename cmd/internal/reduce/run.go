@@ -19,12 +19,13 @@ import (
 
 // job is the files of one report and what has been learnt of them.
 type job struct {
-	opt    options
-	inputs []*formats.Input
-	logs   []*logFile
-	tele   []*teleFile
-	common trace.Clocks // the clock that all times are moved to
-	r      *reduce.Reducer
+	opt        options
+	inputs     []*formats.Input
+	logs       []*logFile
+	tele       []*teleFile
+	recordings []*recording
+	common     trace.Clocks // the clock that all times are moved to
+	r          *reduce.Reducer
 
 	energies *energies.Writer          // of the requests; nil is not asked for
 	runs     []*run                    // of all logs, in the order of time
@@ -85,9 +86,15 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 		}
 	}
 	for _, t := range s.tele {
-		if err := s.readTelemetry(t, s.r.Survey); err != nil {
+		if err := s.readTelemetry(t, func(b *batch, from reduce.Recording) {
+			t.of.takeMarks(b, from.Offset)
+			s.r.Survey(b, from)
+		}); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.useMarks(spans); err != nil {
+		return nil, err
 	}
 	for _, l := range s.logs {
 		if err := s.surveyRequests(l); err != nil {
@@ -202,7 +209,13 @@ func (s *job) describeInputs(rep *reduce.Report) error {
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) { // a layer that is cut: the warnings say so
 			return err
 		}
-		rep.Inputs = append(rep.Inputs, reduce.Input{Path: in.Name(), Schema: s.schema(in), SHA256: sum})
+		input := reduce.Input{Path: in.Name(), Schema: s.schema(in), SHA256: sum}
+		for _, t := range s.tele {
+			if t.in == in {
+				input.LostRows = t.account.Lost
+			}
+		}
+		rep.Inputs = append(rep.Inputs, input)
 	}
 	slices.SortFunc(rep.Inputs, func(a, b reduce.Input) int { return cmp.Compare(a.Path, b.Path) })
 	return nil
@@ -236,6 +249,10 @@ func (s *job) warnInputs() {
 	}
 	for _, t := range s.tele {
 		s.warnRecording(t)
+		s.holes(t)
+	}
+	for _, r := range s.recordings {
+		s.warnTicks(r)
 	}
 	s.warnShards()
 	s.warnClocks()

@@ -17,7 +17,7 @@ import (
 	"wattrace/trace"
 )
 
-// teleFile is one recording.
+// teleFile is one recording, or a part of one.
 type teleFile struct {
 	in     *formats.Input
 	codec  telemetries.Codec
@@ -26,13 +26,62 @@ type teleFile struct {
 	rows   bool       // it has one
 	clocks []trace.Clocks
 	joint  joint // moves its times to the common clock
+	number int   // in the order of time
+	of     *recording
 
+	account telemetries.Account
 	fault   error // where it ends before its end
 	skipped int   // rows that were left out
 	why     error // the fault of the first of them
 	clean   bool
 
 	devices []sample.Device // the latest batch's, with what the user says of them
+}
+
+// recording is what one recorder wrote, into one file or into one after the other.
+type recording struct {
+	files []*teleFile // in the order of time
+	marks []mark      // in the order of time
+}
+
+// clocks returns the clock of a recording, with the readings of all its files.
+func (r *recording) clocks() trace.Clocks {
+	c := r.files[0].clocks[0]
+	if len(r.files) == 1 {
+		return c
+	}
+	c.Snapshots = nil
+	for _, t := range r.files {
+		c.Snapshots = append(c.Snapshots, t.clocks[0].Snapshots...)
+	}
+	slices.SortStableFunc(c.Snapshots, func(a, b trace.ClockSnapshot) int { return cmp.Compare(a.At, b.At) })
+	return c
+}
+
+// marked reports whether the recorder could be told of phases.
+func (r *recording) marked() bool {
+	return slices.ContainsFunc(r.files, func(t *teleFile) bool {
+		return slices.ContainsFunc(t.head.Devices, func(d sample.Device) bool { return d.Scope == sample.ScopeRun })
+	})
+}
+
+// name is the path of its first file.
+func (r *recording) name() string { return r.files[0].in.Name() }
+
+// gather puts the files of each recording together.
+func (s *job) gather() {
+	for _, t := range s.tele {
+		i := slices.IndexFunc(s.recordings, func(r *recording) bool { return r.files[0].head.Clock.Same(t.head.Clock) })
+		if i < 0 {
+			i = len(s.recordings)
+			s.recordings = append(s.recordings, &recording{})
+		}
+		t.of = s.recordings[i]
+		t.of.files = append(t.of.files, t)
+	}
+	for _, r := range s.recordings {
+		slices.SortStableFunc(r.files, func(a, b *teleFile) int { return cmp.Compare(a.first, b.first) })
+	}
 }
 
 // headTelemetry reads the heads, sets the common clock where there is no log,
@@ -49,12 +98,15 @@ func (s *job) headTelemetry(spans []reduce.Span) error {
 		}
 		t.head, t.clocks = r.Head(), r.Clocks()
 	}
+	s.gather()
 	if err := s.joinTelemetry(spans); err != nil {
 		return err
 	}
+	s.joinSynchronised()
 	start := func(t *teleFile) trace.Time { return t.first.Add(t.joint.Offset) }
 	slices.SortStableFunc(s.tele, func(a, b *teleFile) int { return cmp.Compare(start(a), start(b)) })
 	for i, b := range s.tele {
+		b.number = i
 		for _, a := range s.tele[:i] {
 			if a.rows && b.rows && a.head.Clock.Same(b.head.Clock) && a.first == b.first {
 				return fmt.Errorf("%s: is the same recording as %s", b.in.Name(), a.in.Name())
@@ -65,13 +117,21 @@ func (s *job) headTelemetry(spans []reduce.Span) error {
 }
 
 // joinTelemetry joins the recordings to the common clock, which without a log is
-// that of the earliest. Where wall clocks do it all readings of them are wanted,
+// that of the earliest, before others of one with marks, whose phases are on it. Where wall clocks do it all readings of them are wanted,
 // for which such a recording is read once more.
 func (s *job) joinTelemetry(spans []reduce.Span) error {
-	var reference *teleFile
+	var reference *recording
 	if len(s.logs) == 0 && len(s.tele) > 0 {
-		reference = slices.MinFunc(s.tele, func(a, b *teleFile) int { return compareClocks(a.head.Clock, b.head.Clock) })
-		s.common = reference.clocks[0]
+		rank := func(r *recording) int {
+			if r.marked() {
+				return 0
+			}
+			return 1
+		}
+		reference = slices.MinFunc(s.recordings, func(a, b *recording) int {
+			return cmp.Or(cmp.Compare(rank(a), rank(b)), compareClocks(a.files[0].head.Clock, b.files[0].head.Clock))
+		})
+		s.common = reference.clocks()
 	}
 	byWall := func(t *teleFile) bool {
 		return !t.head.Clock.Same(s.common.Clock) && !t.head.Clock.SameBoot(s.common.Clock)
@@ -80,32 +140,49 @@ func (s *job) joinTelemetry(spans []reduce.Span) error {
 		if err := s.scan(reference); err != nil {
 			return err
 		}
-		s.common = reference.clocks[0]
+		s.common = reference.clocks()
 	}
-	for _, t := range s.tele {
-		if byWall(t) && t != reference {
-			if err := s.scan(t); err != nil {
+	for _, r := range s.recordings {
+		if byWall(r.files[0]) && r != reference {
+			if err := s.scan(r); err != nil {
 				return err
 			}
 		}
-		from, to := s.matters(t, spans)
-		t.joint = s.join(t.in.Name(), t.clocks[0], from, to)
+		from, to := s.matters(r.clocks(), spans)
+		for _, t := range r.files {
+			t.joint = s.join(s.offsetOf(t), r.clocks(), from, to)
+		}
 	}
 	return nil
 }
 
-// scan reads a recording for its clocks.
-func (s *job) scan(t *teleFile) error {
-	if !t.codec.Clocks {
-		return nil
+// offsetOf returns the file whose --clock-offset holds for a file: itself, or another
+// of the recording, whose clock is the same.
+func (s *job) offsetOf(t *teleFile) string {
+	for _, f := range append([]*teleFile{t}, t.of.files...) {
+		if _, ok := s.opt.inputs.offsets[f.in.Name()]; ok {
+			return f.in.Name()
+		}
 	}
-	return s.readTelemetry(t, func(*batch, reduce.Recording) {})
+	return t.in.Name()
+}
+
+// scan reads a recording for its clocks.
+func (s *job) scan(r *recording) error {
+	for _, t := range r.files {
+		if !t.codec.Clocks {
+			continue
+		}
+		if err := s.readTelemetry(t, func(*batch, reduce.Recording) {}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // matters returns what of a recording matters, on its own clock: from the first
 // to the last end of a span, or all.
-func (s *job) matters(t *teleFile, spans []reduce.Span) (from, to trace.Time) {
-	c := t.clocks[0]
+func (s *job) matters(c trace.Clocks, spans []reduce.Span) (from, to trace.Time) {
 	if len(spans) == 0 {
 		if n := len(c.Snapshots); n > 0 {
 			to = c.Snapshots[n-1].At
@@ -176,7 +253,7 @@ func (s *job) readTelemetry(t *teleFile, use func(*batch, reduce.Recording)) err
 	ahead := readAhead(r)
 	defer func() {
 		ahead.stop()
-		t.clocks = r.Clocks()
+		t.clocks, t.account = r.Clocks(), telemetries.AccountOf(r)
 	}()
 	for got := range ahead.batches {
 		if got.err == io.EOF {
@@ -190,7 +267,7 @@ func (s *job) readTelemetry(t *teleFile, use func(*batch, reduce.Recording)) err
 		} else {
 			got.b.Devices = s.describe(t, got.b.Devices)
 			use(got.b, reduce.Recording{
-				Offset: t.joint.Offset, Spread: t.joint.Spread + s.logSpread() + got.spread, Driver: cmp.Or(got.driver, s.opt.inputs.driver),
+				Number: t.number, Offset: t.joint.Offset, Spread: t.joint.Spread + s.logSpread() + got.spread, Driver: cmp.Or(got.driver, s.opt.inputs.driver),
 			})
 		}
 		ahead.free <- got.b
@@ -304,6 +381,8 @@ func (s *job) warnRecording(t *teleFile) {
 	switch {
 	case t.fault != nil:
 		s.r.Warn(reduce.WarnIncompleteTele, "", "", "%v", t.fault)
+	case !t.clean && t.account.Lost > 0:
+		s.r.Warn(reduce.WarnIncompleteTele, "", "", "%s: the recorder says that %d rows are missing", name, t.account.Lost)
 	case !t.clean:
 		s.r.Warn(reduce.WarnIncompleteTele, "", "", "%s: the recorder says that rows are missing", name)
 	}
