@@ -64,6 +64,8 @@ func busyDevices(t *testing.T, state string, call time.Duration) {
 	}()
 	for i := range devices {
 		s.SetDelay(i, sim.CallFields, call)
+		s.SetDelay(i, sim.CallPower, call/2) // of those that ask for each alone
+		s.SetDelay(i, sim.CallEnergy, call/2)
 	}
 	t.Cleanup(func() {
 		close(done)

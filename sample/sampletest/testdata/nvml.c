@@ -286,6 +286,13 @@ result nvmlInit_v2(void)
 	return SUCCESS;
 }
 
+/* What nvidia-ml-py calls; there are no flags that matter here. */
+result nvmlInitWithFlags(unsigned flags)
+{
+	(void)flags;
+	return nvmlInit_v2();
+}
+
 result nvmlShutdown(void)
 {
 	if (!state)
