@@ -22,6 +22,9 @@ const (
 // maxPending is the default of MaxPending.
 const maxPending = 128 << 10
 
+// cpuEvery is of how many readings of a unit the CPU time of one is measured.
+const cpuEvery = 8
+
 // endPatience is how long the end of a run waits for a call that does not
 // return, as one to a driver that hangs.
 const endPatience = 5 * time.Second
@@ -192,7 +195,9 @@ type worker struct {
 	since trace.Time // if it is
 	tick  trace.Time // of its latest reading
 
-	lastRead time.Duration // how long that took; of the lane's thread
+	// Of whoever has claimed the unit:
+	lastRead time.Duration // how long its latest reading took
+	reads    int
 
 	mu      sync.Mutex // guards what follows
 	full    *Batch     // what the sink has not had
@@ -336,7 +341,11 @@ func (w *worker) readTick(late time.Duration) {
 func (w *worker) read(slow bool) {
 	r := w.run
 	var cpu time.Duration
-	if r.threadCPU != nil {
+	// The thread's CPU time costs two system calls: one reading in cpuEvery stands
+	// for all.
+	measured := r.threadCPU != nil && w.reads%cpuEvery == 0
+	w.reads++
+	if measured {
 		runtime.LockOSThread() // whose CPU time is read
 		defer runtime.UnlockOSThread()
 		cpu = r.threadCPU()
@@ -349,8 +358,8 @@ func (w *worker) read(slow bool) {
 	}
 	w.source.Read(w.unit, slow, w.rows)
 	took := r.now().Sub(at)
-	if r.threadCPU != nil {
-		cpu = r.threadCPU() - cpu
+	if measured {
+		cpu = cpuEvery * (r.threadCPU() - cpu)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

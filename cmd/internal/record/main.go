@@ -133,6 +133,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	// A call of a driver holds a processor of Go's for up to 10 ms: with one for
 	// each unit, and two for the rest, none waits for another.
 	runtime.GOMAXPROCS(max(src.units()+2, runtime.GOMAXPROCS(0)))
+	quietMonitor()
 	if o.characterising {
 		return o.characterise(ctx, env, src, clock)
 	}

@@ -825,7 +825,7 @@ result nvmlEventSetWait_v2(struct set *s, struct event *out, unsigned timeout_mi
 			*out = (struct event){d, XID_CRITICAL_ERROR, xid, 0xffffffffu, 0xffffffffu};
 			return SUCCESS;
 		}
-		wait_nanos(1000000);
+		wait_nanos(20000000); /* rare enough not to be the cost of who waits */
 	} while (nanos(CLOCK_MONOTONIC) < until);
 	return TIMEOUT;
 }
