@@ -130,7 +130,7 @@ func TestFeeds(t *testing.T) {
 			return nil
 		})
 		s := &Sampler{
-			Sources: []Source{&fakeSource{n: 1}}, Interval: 100 * ms, FlushInterval: 220 * ms, hooks: hooks,
+			Sources: []Source{&fakeSource{n: 1}}, Interval: 100 * ms, FlushInterval: 190 * ms, hooks: hooks,
 			Feeds:  []Feed{feed, feedFunc(func(context.Context, *Inbox) error { return broken })},
 			Failed: func(_ Feed, err error) { failed = err },
 		}

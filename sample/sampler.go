@@ -126,9 +126,12 @@ func (s *Sampler) Run(ctx context.Context, sink func(*Batch) error) (Stats, erro
 	s.run.Store(r)
 	ended := r.begin(ctx)
 	flush := orDefault(s.FlushInterval, time.Second)
-	timer := time.NewTimer(flush)
+	// Between ticks, when no unit is likely to be read: those that change lanes
+	// then miss none.
+	due := r.start.Add(flush + min(flush, orDefault(s.Interval, DefaultInterval))/4)
+	timer := time.NewTimer(due.Sub(r.now()))
 	defer timer.Stop()
-	for first, due := r.first, r.start.Add(flush); ; {
+	for first := r.first; ; {
 		over := false
 		select {
 		case <-ctx.Done():
