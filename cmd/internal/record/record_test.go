@@ -173,6 +173,20 @@ func read(t *testing.T, r io.Reader) contents {
 	return c
 }
 
+// layer takes off the zstd layer of a file of that name.
+func layer(t testing.TB, r io.Reader, name string) io.Reader {
+	if !strings.HasSuffix(name, ".zst") {
+		return r
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		t.Error(err)
+		return r
+	}
+	t.Cleanup(z.Close)
+	return z
+}
+
 func (n *node) read(name string) contents {
 	n.t.Helper()
 	f, err := os.Open(filepath.Join(n.dir, name))

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
@@ -584,20 +583,6 @@ func checkKilled(t *testing.T, name string, b []byte, killed time.Time) {
 			t.Errorf("%s: the last row is %v before the kill", name, lost)
 		}
 	}
-}
-
-// layer takes off the zstd layer of a file of that name.
-func layer(t testing.TB, r io.Reader, name string) io.Reader {
-	if !strings.HasSuffix(name, ".zst") {
-		return r
-	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		t.Error(err)
-		return r
-	}
-	t.Cleanup(z.Close)
-	return z
 }
 
 // syncBuffer is a buffer that may be read while a process writes to it.
