@@ -258,6 +258,44 @@ func TestControl(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.want(n.run("--for", "1s", "--control", "s", "-o", "other.arrows", "--force"), 1, "record: --control s: exists already and is no socket\n")
+	n.want(n.run("--for", "1s", "--control", "none/s", "-o", "unborn.arrows"), 1, "record: --control none/s: .*no such file or directory\n")
+	n.want(n.run("--for", "1s", "--control", strings.Repeat("s", 200), "-o", "unborn.arrows"), 1, "the path has 200 bytes, and that of a socket at most 107\nrecord: hint: ")
+	if _, err := os.Stat(filepath.Join(n.dir, "unborn.arrows")); err == nil {
+		t.Error("a recording without its socket was begun: it is in the way of the next")
+	}
+}
+
+// TestReadyFile has the file of --ready cost no other file, and none that a killed
+// record left be taken for a recording that runs.
+func TestReadyFile(t *testing.T) {
+	n := newNode(t)
+	path := func(name string) string { return filepath.Join(n.dir, name) }
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(path(name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range []string{"precious", "", "1 file", strings.Repeat("1", 100) + "\n"} {
+		write("up", text)
+		n.want(n.run("--for", "100ms", "--ready", "up", "-o", "p.arrows"), 1, "record: --ready up: exists already and is none of record's\nrecord: hint: .*\n")
+		if b, _ := os.ReadFile(path("up")); string(b) != text {
+			t.Errorf("%q became %q", text, b)
+		}
+	}
+	n.want(n.run("--for", "100ms", "--ready", ".", "-o", "p.arrows"), 1, "record: --ready .: exists already and is none of record's\nrecord: hint: .*\n")
+	n.want(n.run("--for", "100ms", "--ready", "none/up", "-o", "p.arrows"), 1, "record: --ready none/up: .*no such file or directory\n")
+	n.want(n.run("--for", "100ms", "--ready", "./p.arrows", "-o", "p.arrows"), 2, "record: --ready ./p.arrows is what -o names, too\n.*\n")
+	n.want(n.run("--for", "100ms", "--ready", "s", "--control", "s", "-o", "p.arrows"), 2, "record: --ready s is what --control names, too\n.*\n")
+	if _, err := os.Stat(path("p.arrows")); err == nil {
+		t.Error("a recording was begun")
+	}
+	write("up", "4194304\n")
+	p := n.start("--margin", "1s", "--ready", "up", "-o", "p.arrows", "--", "cat", "up")
+	n.want(p, 0, summary)
+	if got := p.stdout.String(); got != fmt.Sprintln(p.Process.Pid) {
+		t.Errorf("the ready file says %q", got)
+	}
 }
 
 // slowRows counts the rows that have slow metrics.

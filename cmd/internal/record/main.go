@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -108,6 +109,11 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	if err := o.check(env, isSet); err != nil {
 		return err
 	}
+	if !o.list && !o.characterising {
+		if err := o.checkReady(); err != nil {
+			return err
+		}
+	}
 	var cmd *exec.Cmd
 	if env.Command != nil {
 		var err error
@@ -149,7 +155,13 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		defer v.close()
 		env.Summaryf("the latest readings are at %s", v.url)
 	}
-	var c *control
+	var socket net.Listener
+	if o.control != "" {
+		if socket, err = openSocket(o.control); err != nil {
+			return err
+		}
+		defer socket.Close()
+	}
 	r, err := newRecording(env, s, src, o.names, o.rotate)
 	if err != nil {
 		return err
@@ -157,12 +169,8 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	if v != nil {
 		r.latest = append(r.latest, v.take)
 	}
-	if o.control != "" {
-		if c, err = listenControl(o.control, r, m); err != nil {
-			r.parts.out.Abort()
-			return err
-		}
-		defer c.close()
+	if socket != nil {
+		defer serveControl(socket, r, m).close()
 	}
 	defer o.announce(ctx, r)()
 	defer scanOnSignal(s)()
