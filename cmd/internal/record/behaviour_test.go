@@ -265,6 +265,44 @@ func TestControl(t *testing.T) {
 	}
 }
 
+// lateListener has its only connection when it is closed.
+type lateListener struct {
+	net.Listener
+	conn   net.Conn
+	closed chan struct{}
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	<-l.closed
+	if l.conn == nil {
+		return nil, net.ErrClosed
+	}
+	conn := l.conn
+	l.conn = nil
+	time.Sleep(10 * time.Millisecond) // close has been through
+	return conn, nil
+}
+
+func (l *lateListener) Close() error {
+	close(l.closed)
+	return nil
+}
+
+// TestControlLateSession has a session begin as the recording ends: nobody waits for it.
+func TestControlLateSession(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := serveControl(&lateListener{conn: ours, closed: make(chan struct{})}, nil, nil)
+	done := make(chan struct{})
+	go func() { c.close(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("record waits for a session")
+	}
+}
+
 // TestReadyFile has the file of --ready cost no other file, and none that a killed
 // record left be taken for a recording that runs.
 func TestReadyFile(t *testing.T) {

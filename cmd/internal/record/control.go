@@ -35,8 +35,9 @@ type control struct {
 	marker   *marker
 	sessions sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	closed bool
 }
 
 // maxSessions is how many may talk at once.
@@ -93,6 +94,9 @@ func (c *control) serve() {
 		}
 		c.mu.Lock()
 		full := len(c.conns) == maxSessions
+		if c.closed {
+			conn.SetReadDeadline(time.Now())
+		}
 		if !full {
 			c.conns[conn] = true
 		}
@@ -197,6 +201,7 @@ func (c *control) status() string {
 func (c *control) close() {
 	c.listener.Close()
 	c.mu.Lock()
+	c.closed = true
 	for conn := range c.conns {
 		conn.SetReadDeadline(time.Now())
 	}
