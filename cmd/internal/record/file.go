@@ -3,6 +3,7 @@ package record
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -34,6 +35,9 @@ func newNames(path, host string, rotates bool) (names, error) {
 			return names{}, cli.Usagef("--rotate needs -o FILE: standard output cannot be closed and opened anew")
 		}
 		return names{pattern: "-"}, nil
+	}
+	if os.IsPathSeparator(path[len(path)-1]) {
+		return names{}, cli.Usagef("-o %s: names a directory, no file", path)
 	}
 	var b strings.Builder
 	for rest := path; rest != ""; {

@@ -131,7 +131,15 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		env.Stdin = nil // the command gets none of it
 	}
 	if o.list {
-		return errors.Join(list(env.Stdout, src), listLaws(env.Stdout, src))
+		out, err := env.Output(cli.OutputOptions{Atomic: true})
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(list(out, src), listLaws(out, src)); err != nil {
+			out.Abort()
+			return err
+		}
+		return out.Close()
 	}
 	if len(src.devices()) == 0 && len(src.feeds) == 0 {
 		return errors.New("this host has no GPUs")

@@ -607,6 +607,11 @@ The power fields of 0, 1, as reduce takes them:
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	p = n.run("--list", "-o", "list.txt")
+	n.want(p, 0, "^$")
+	if b, err := os.ReadFile(filepath.Join(n.dir, "list.txt")); err != nil || !strings.HasPrefix(string(b), "INDEX") || p.stdout.Len() > 0 {
+		t.Errorf("-o: %v, %q in the file, %q on standard output", err, b, &p.stdout)
+	}
 }
 
 // TestEvents has an error of a GPU in the middle of a recording.
@@ -694,6 +699,8 @@ func TestUsage(t *testing.T) {
 	check(2, "record: --list and --characterise exclude each other\n", "--characterise", "--list")
 	check(2, "record: --for 9s: --characterise wants at least 10s\n", "--characterise", "--for", "9s")
 	check(2, "record: --format \"json\": want yaml or text\n", "--characterise", "--format", "json")
+	check(2, "record: --mark \"p=\\xff\": is not UTF-8\n", "--mark", "p=\xff", "--", "true")
+	check(2, "record: -o there/: names a directory, no file\n", "--rotate", "1s", "-o", "there/")
 	check(2, "record: unknown flag --intervall\nrecord: hint: did you mean --interval?\n", "--intervall", "1s")
 	check(127, "record: no-such-command: ", "--", "no-such-command")
 }
