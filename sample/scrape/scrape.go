@@ -146,6 +146,9 @@ type Sample struct {
 // refuses, and what they say is in the mapping of each source anyhow. Values that
 // are no finite number are left out, too.
 func Parse(body []byte) (Page, error) {
+	if !whole(body) {
+		return nil, fmt.Errorf("%w: its last line has no end", ErrBadPage)
+	}
 	var plain bytes.Buffer
 	for line := range bytes.Lines(body) {
 		if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 && line[0] != '#' {
@@ -173,6 +176,13 @@ func Parse(body []byte) (Page, error) {
 		}
 	}
 	return page, nil
+}
+
+// whole reports whether a page has its end: the format wants a line feed there, but
+// for OpenMetrics' mark. Of a page of unknown length nothing else tells that it was
+// cut off, and half a number is a number.
+func whole(body []byte) bool {
+	return len(body) == 0 || bytes.HasSuffix(body, []byte("\n")) || bytes.HasSuffix(body, []byte("\n# EOF"))
 }
 
 // value returns the value of a sample whose type is not known.

@@ -43,7 +43,12 @@ func TestParse(t *testing.T) {
 	if diff := gocmp.Diff(want, page); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if _, err := Parse([]byte("<html>\n")); Status(err) != "BAD_PAGE" {
+	for _, bad := range []string{"<html>\n", "a 1\nb 123", "a 1\n# TYP"} { // of the last two nobody knows what was to come
+		if page, err := Parse([]byte(bad)); Status(err) != "BAD_PAGE" {
+			t.Errorf("%q: %v, %v", bad, page, err)
+		}
+	}
+	if _, err := Parse(nil); err != nil {
 		t.Error(err)
 	}
 }
