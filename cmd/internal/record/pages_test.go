@@ -122,6 +122,11 @@ func TestFeedFails(t *testing.T) {
 		t.Errorf("%s", p.stderr.String())
 	}
 	n.wantComplete(n.read("power.arrows"))
+	// A page that is never had is not recorded, however well the rest is.
+	for source, want := range map[string]string{"dcgm:" + s.URL: "dcgm:.*: there was no page: HTTP 404 Not Found", "vllm:" + s.URL: "vllm:.*: there was no page: HTTP 404 Not Found"} {
+		n.want(n.run("--for", "300ms", "--source", "nvml", "--source", source, "-o", "power.arrows", "--force"), 3, "own CPU .*\nrecord: "+want+"\n$")
+	}
+	n.want(n.run("--for", "300ms", "--source", "dmon:-", "-o", "power.arrows", "--force"), 3, "record: nothing was recorded: no source told of a device\n$")
 }
 
 // TestServers records simulated servers beside the GPUs.

@@ -164,6 +164,8 @@ func (r *recording) progress() string {
 	return line
 }
 
+const noDevice = "no device"
+
 // what says of how many devices the recording is. r.mu is held.
 func (r *recording) what() string {
 	gpus, others := 0, 0
@@ -188,7 +190,7 @@ func (r *recording) what() string {
 	count(gpus, "GPU", "GPUs")
 	count(others, "other sensor", "other sensors")
 	if parts == nil {
-		return "no device"
+		return noDevice
 	}
 	return strings.Join(parts, " and ")
 }
@@ -223,6 +225,9 @@ func (r *recording) incomplete() error {
 		}
 	}
 	lines = append(lines, r.failed...)
+	if lines == nil && r.what() == noDevice {
+		lines = append(lines, "nothing was recorded: no source told of a device")
+	}
 	if len(lines) == 0 {
 		return nil
 	}
