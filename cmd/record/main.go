@@ -175,7 +175,7 @@
 //	-q                    no progress, no last line
 //
 // The command runs in the terminal's process group. Ctrl-C reaches it as always;
-// record goes on until it has ended. SIGTERM is passed on to it, once; at a second
+// record goes on until it has ended, and so with the SIGHUP of a terminal that goes. SIGTERM is passed on to it, once; at a second
 // one record closes its file and leaves the command to itself. While the recording
 // goes to standard output, the command's standard output goes to standard error. If
 // the recording cannot be written, record says so at once and the command goes on.

@@ -391,6 +391,44 @@ func TestSIGINTIsNotPassedOn(t *testing.T) {
 	n.wantComplete(n.read("two.arrows"))
 }
 
+// TestTerminalIsGone: what the terminal's end leaves of the command is recorded.
+func TestTerminalIsGone(t *testing.T) {
+	n := newNode(t)
+	p := n.start("--margin", "50ms", "-o", "power.arrows", "--control", "s", "--ready", "up", "--", "sh", "-c", "trap '' HUP; echo > ready; sleep 0.3; exit 4")
+	n.waitForFile("ready")
+	syscall.Kill(-p.Process.Pid, syscall.SIGHUP)
+	n.want(p, 4, summary)
+	n.wantComplete(n.read("power.arrows"))
+	for _, name := range []string{"s", "up"} {
+		if _, err := os.Lstat(filepath.Join(n.dir, name)); err == nil {
+			t.Errorf("%s was left", name)
+		}
+	}
+}
+
+// TestNobodyReadsTheCommand has what the command wrote wait for a reader that does not
+// read: once the command has ended, a signal ends the waiting.
+func TestNobodyReadsTheCommand(t *testing.T) {
+	n := newNode(t)
+	p, r := n.startPiped("--margin", "50ms", "-o", "power.arrows", "--mark", "x=y", "--", "sh", "-c", "echo > ready; exec yes")
+	defer r.Close()
+	n.waitForFile("ready")
+	ended := make(chan error, 1)
+	go func() { ended <- p.Wait() }()
+	for range 50 {
+		time.Sleep(200 * time.Millisecond)
+		p.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+			n.want(p, 128+15, summary)
+			n.wantComplete(n.read("power.arrows"))
+			return
+		default:
+		}
+	}
+	t.Fatal("record waits for the reader")
+}
+
 func TestSignalBeforeTheCommand(t *testing.T) {
 	n := newNode(t)
 	p := n.start("--margin", "20s", "-o", "power.arrows", "--", "sh", "-c", "echo > ran")
