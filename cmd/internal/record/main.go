@@ -16,6 +16,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/formats/telemetry"
 	"wattrace/sample"
 	"wattrace/sample/scrape"
 	"wattrace/trace"
@@ -151,6 +152,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		return o.characterise(ctx, env, src, clock)
 	}
 	s := &sample.Sampler{Sources: src.pulled, Feeds: src.feeds, Clock: clock, Interval: o.interval, SlowInterval: o.slow}
+	s.Inbox.Most = max(1, telemetry.MaxDevices-len(s.Devices()))
 	m := &marker{clock: clock, inbox: &s.Inbox, device: markDevice(clock.Clock().Host)}
 	if len(o.rules) > 0 || o.control != "" {
 		s.Inbox.Announce(m.device)

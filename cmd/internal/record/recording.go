@@ -219,6 +219,9 @@ func (r *recording) incomplete() error {
 	if r.parts.lost > 0 {
 		lines = append(lines, fmt.Sprintf("%d rows were lost while the disk was full: the recording says when", r.parts.lost))
 	}
+	if n := r.sampler.Inbox.LeftOut(); n > 0 {
+		lines = append(lines, fmt.Sprintf("%d readings were left out: a recording has room for %d devices, and the sources told of more", n, telemetry.MaxDevices))
+	}
 	for _, u := range r.stats.Units {
 		if u.Stuck {
 			lines = append(lines, fmt.Sprintf("%s: the last call of its driver has not returned", u.Devices[0].ID))
