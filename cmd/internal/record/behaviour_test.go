@@ -418,8 +418,13 @@ func TestSystemd(t *testing.T) {
 // tinyDisk mounts a disk of so many bytes, where that is allowed.
 func tinyDisk(t *testing.T, size int) string {
 	t.Helper()
+	return mountDisk(t, fmt.Sprintf("size=%d", size))
+}
+
+func mountDisk(t *testing.T, options string) string {
+	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
 		t.Skip("no disk of its own for this test: ", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
@@ -486,6 +491,31 @@ func TestDiskStaysFull(t *testing.T) {
 	defer f.Close()
 	if c := read(t, f); c.complete || !errors.Is(c.err, telemetry.ErrTruncated) || c.rows == 0 {
 		t.Errorf("%d rows, complete %v, %v", c.rows, c.complete, c.err)
+	}
+}
+
+// TestNoRoomForAnotherFile has a disk that takes two files, and a recording of more.
+func TestNoRoomForAnotherFile(t *testing.T) {
+	n := newNode(t)
+	dir := mountDisk(t, "size=4m,nr_inodes=3") // one is the directory's
+	p := n.run("--rotate", "1s", "--for", "5s", "-o", filepath.Join(dir, "power.arrows"))
+	n.want(p, 0, summary)
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	rows := 0
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := read(t, f)
+		f.Close()
+		if !c.complete {
+			t.Errorf("%s: %v", name, c.err)
+		}
+		rows += c.rows
+	}
+	if len(files) != 2 || !strings.Contains(p.stderr.String(), fmt.Sprintf("record: %d rows", rows)) {
+		t.Errorf("%d rows in %v\n%s", rows, files, &p.stderr)
 	}
 }
 
