@@ -114,7 +114,7 @@ func (c *Client) Fetch(ctx context.Context, u *url.URL, accept string) ([]byte, 
 		if errors.As(err, &outer) {
 			err = outer.Err
 		}
-		return nil, err
+		return nil, c.late(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage+1))
@@ -122,12 +122,27 @@ func (c *Client) Fetch(ctx context.Context, u *url.URL, accept string) ([]byte, 
 	case resp.StatusCode != http.StatusOK:
 		return nil, StatusError(resp.StatusCode)
 	case err != nil:
-		return nil, err
+		return nil, c.late(err)
 	case len(body) > maxPage:
 		return nil, fmt.Errorf("%w: it is longer than %d MiB", ErrBadPage, maxPage>>20)
 	}
 	return body, nil
 }
+
+// late says of a timeout how long was waited.
+func (c *Client) late(err error) error {
+	var timeout interface{ Timeout() bool }
+	var lookup *net.DNSError
+	if errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &lookup) {
+		return &lateError{c.http.Timeout}
+	}
+	return err
+}
+
+type lateError struct{ after time.Duration }
+
+func (e *lateError) Error() string { return fmt.Sprintf("no whole page within %v", e.after) }
+func (*lateError) Timeout() bool   { return true }
 
 // Text is what Fetch accepts where the page is Prometheus's.
 const Text = "text/plain;version=0.0.4,text/plain;q=0.9,*/*;q=0.1"

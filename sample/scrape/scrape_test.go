@@ -85,6 +85,9 @@ func TestStatus(t *testing.T) {
 		if got := Status(err); got != want {
 			t.Errorf("%s: %s: %v", in, got, err)
 		}
+		if want == "TIMEOUT" && err.Error() != "no whole page within 200ms" {
+			t.Error(err)
+		}
 		if err != nil && strings.Contains(err.Error(), u.Host) && !strings.Contains(err.Error(), "dial") {
 			t.Errorf("the URL is in %v", err)
 		}

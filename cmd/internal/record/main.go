@@ -32,8 +32,9 @@ while a command runs, with a margin before and after it.
   record --characterise --load 'python3 square.py' -o sensors.yaml
 
 With --source it samples more, or other things: processors and memory (rapl),
-power meters (hwmon), AMD's GPUs (amd-smi), or what another program writes into a
-pipe (nvidia-smi:-, dmon:-, dcgmi:-).
+power meters (hwmon), AMD's GPUs (amd-smi), what another program writes into a
+pipe (nvidia-smi:-, dmon:-, dcgmi:-), or the page of a dcgm-exporter (dcgm:URL) or of
+a server (vllm:URL, sglang:URL, trtllm:URL).
 
   record --source nvml --source rapl --source hwmon -o power.arrows
   nvidia-smi dmon -s puc | record --source dmon:- -o power.arrows
