@@ -10,9 +10,14 @@ import (
 // Inbox takes the readings of feeds. It may be used by several goroutines at
 // once. The zero Inbox is ready.
 type Inbox struct {
+	// Most is how many devices it takes, set before its first use; what comes of others
+	// is left out. 0 is any number.
+	Most int
+
 	mu      sync.Mutex
 	batch   *Batch         // what has come and was not collected
 	devices map[Device]int // place of each device in batch.Devices
+	left    int64          // readings of devices that are too many
 }
 
 // Add appends a reading of a device, which need not have been known before,
@@ -24,7 +29,12 @@ func (in *Inbox) Add(d Device, at trace.Time, took time.Duration, fill func(Row)
 	if in.batch == nil {
 		in.batch = &Batch{}
 	}
-	fill(in.batch.Append(in.place(d), at, took))
+	i, ok := in.place(d)
+	if !ok {
+		in.left++
+		return
+	}
+	fill(in.batch.Append(i, at, took))
 }
 
 // Announce makes a device known that has no reading yet, so that it is in the
@@ -38,9 +48,19 @@ func (in *Inbox) Announce(d Device) {
 	in.place(d)
 }
 
-func (in *Inbox) place(d Device) int {
+// LeftOut returns how many readings were of devices that are too many.
+func (in *Inbox) LeftOut() int64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.left
+}
+
+func (in *Inbox) place(d Device) (i int, ok bool) {
 	i, known := in.devices[d]
 	if !known {
+		if in.Most > 0 && len(in.devices) >= in.Most {
+			return 0, false
+		}
 		if in.devices == nil {
 			in.devices = map[Device]int{}
 		}
@@ -48,7 +68,7 @@ func (in *Inbox) place(d Device) int {
 		in.devices[d] = i
 		in.batch.Devices = append(in.batch.Devices, d)
 	}
-	return i
+	return i, true
 }
 
 // take exchanges the readings for an empty batch.

@@ -58,7 +58,8 @@
 // # As a service
 //
 // --ready FILE makes the file when the first readings are written, with record's
-// process number in it, and removes it at the end. Under systemd with Type=notify
+// process number in it, and removes it at the end. One that a killed record left is
+// removed at the start; any other file of that name is refused. Under systemd with Type=notify
 // record says when it is ready and when it stops, and feeds the watchdog as long as
 // it writes: cmd/record/record.service is a unit.
 //
@@ -116,7 +117,8 @@
 // default every 30 s (its --collect-interval), so that a page that repeats the one
 // before is no reading; reduce warns if readings are too rare for a phase. A GPU that is
 // recorded by nvml and by dcgm is counted once. A page that cannot be fetched is a row
-// with the reason, and is said once.
+// with the reason, and is said once; if none ever could, the recording is incomplete.
+// A recording has room for 256 devices; what sources tell of more is left out, and said.
 //
 //	$ record --source dcgm:node1:9400 --source dcgm:node2:9400 --for 600s -o power.arrows
 //	$ record --source nvml --source vllm:http://server:8000 -o served.arrows -- replay -o requests.jsonl --url http://server:8000 trace.jsonl
@@ -175,8 +177,9 @@
 //	-q                    no progress, no last line
 //
 // The command runs in the terminal's process group. Ctrl-C reaches it as always;
-// record goes on until it has ended. SIGTERM is passed on to it, once; at a second
-// one record closes its file and leaves the command to itself. While the recording
+// record goes on until it has ended, and so with the SIGHUP of a terminal that goes.
+// SIGTERM is passed on to it, once; at a second one record closes its file and leaves
+// the command to itself. While the recording
 // goes to standard output, the command's standard output goes to standard error. If
 // the recording cannot be written, record says so at once and the command goes on.
 //

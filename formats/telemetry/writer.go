@@ -23,6 +23,9 @@ import (
 // maxIdentities is how many values a dictionary<uint8> column can have.
 const maxIdentities = 256
 
+// MaxDevices is how many devices a recording has room for.
+const MaxDevices = maxIdentities
+
 // Writer writes a recording. Each batch reaches the underlying writer in one
 // Write, so that a killed recorder leaves whole batches. After an error a
 // Writer is of no more use. It must not be used by two goroutines at once.

@@ -36,6 +36,7 @@ type Feed struct {
 	groups  map[string]*group
 	pages   int // that were read
 	failing bool
+	last    error // of the fetches so far that failed, the latest
 
 	mu      sync.Mutex // guards what follows
 	between []time.Duration
@@ -102,7 +103,8 @@ func (f *Feed) Refresh() (time.Duration, bool) {
 	return sorted[len(sorted)/2], true
 }
 
-// Run implements sample.Feed. It fails if there is a page and it is none of DCGM's.
+// Run implements sample.Feed. It fails if there is a page and it is none of DCGM's, or
+// if all fetches failed.
 func (f *Feed) Run(ctx context.Context, in *sample.Inbox) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -111,6 +113,9 @@ func (f *Feed) Run(ctx context.Context, in *sample.Inbox) (err error) {
 			cancel()
 		}
 	})
+	if err == nil && f.pages == 0 && f.last != nil {
+		err = fmt.Errorf("dcgm:%s: there was no page: %w", f.url.Redacted(), f.last)
+	}
 	return err
 }
 
@@ -144,7 +149,7 @@ func (f *Feed) fail(in *sample.Inbox, at trace.Time, took time.Duration, err err
 	if !f.failing && f.opt.Failed != nil {
 		f.opt.Failed(fmt.Errorf("dcgm:%s: %w", f.url.Redacted(), err))
 	}
-	f.failing = true
+	f.failing, f.last = true, err
 	for _, k := range f.known {
 		in.Add(k.device, at, took, func(row sample.Row) { row.Fail(sample.PowerWatts, scrape.Status(err)) })
 	}

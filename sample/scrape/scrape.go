@@ -114,7 +114,7 @@ func (c *Client) Fetch(ctx context.Context, u *url.URL, accept string) ([]byte, 
 		if errors.As(err, &outer) {
 			err = outer.Err
 		}
-		return nil, err
+		return nil, c.late(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage+1))
@@ -122,12 +122,27 @@ func (c *Client) Fetch(ctx context.Context, u *url.URL, accept string) ([]byte, 
 	case resp.StatusCode != http.StatusOK:
 		return nil, StatusError(resp.StatusCode)
 	case err != nil:
-		return nil, err
+		return nil, c.late(err)
 	case len(body) > maxPage:
 		return nil, fmt.Errorf("%w: it is longer than %d MiB", ErrBadPage, maxPage>>20)
 	}
 	return body, nil
 }
+
+// late says of a timeout how long was waited.
+func (c *Client) late(err error) error {
+	var timeout interface{ Timeout() bool }
+	var lookup *net.DNSError
+	if errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &lookup) {
+		return &lateError{c.http.Timeout}
+	}
+	return err
+}
+
+type lateError struct{ after time.Duration }
+
+func (e *lateError) Error() string { return fmt.Sprintf("no whole page within %v", e.after) }
+func (*lateError) Timeout() bool   { return true }
 
 // Text is what Fetch accepts where the page is Prometheus's.
 const Text = "text/plain;version=0.0.4,text/plain;q=0.9,*/*;q=0.1"
@@ -146,6 +161,9 @@ type Sample struct {
 // refuses, and what they say is in the mapping of each source anyhow. Values that
 // are no finite number are left out, too.
 func Parse(body []byte) (Page, error) {
+	if !whole(body) {
+		return nil, fmt.Errorf("%w: its last line has no end", ErrBadPage)
+	}
 	var plain bytes.Buffer
 	for line := range bytes.Lines(body) {
 		if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 && line[0] != '#' {
@@ -173,6 +191,13 @@ func Parse(body []byte) (Page, error) {
 		}
 	}
 	return page, nil
+}
+
+// whole reports whether a page has its end: the format wants a line feed there, but
+// for OpenMetrics' mark. Of a page of unknown length nothing else tells that it was
+// cut off, and half a number is a number.
+func whole(body []byte) bool {
+	return len(body) == 0 || bytes.HasSuffix(body, []byte("\n")) || bytes.HasSuffix(body, []byte("\n# EOF"))
 }
 
 // value returns the value of a sample whose type is not known.

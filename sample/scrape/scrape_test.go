@@ -43,7 +43,12 @@ func TestParse(t *testing.T) {
 	if diff := gocmp.Diff(want, page); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if _, err := Parse([]byte("<html>\n")); Status(err) != "BAD_PAGE" {
+	for _, bad := range []string{"<html>\n", "a 1\nb 123", "a 1\n# TYP"} { // of the last two nobody knows what was to come
+		if page, err := Parse([]byte(bad)); Status(err) != "BAD_PAGE" {
+			t.Errorf("%q: %v, %v", bad, page, err)
+		}
+	}
+	if _, err := Parse(nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -79,6 +84,9 @@ func TestStatus(t *testing.T) {
 		_, err = c.Fetch(t.Context(), u, Text)
 		if got := Status(err); got != want {
 			t.Errorf("%s: %s: %v", in, got, err)
+		}
+		if want == "TIMEOUT" && err.Error() != "no whole page within 200ms" {
+			t.Error(err)
 		}
 		if err != nil && strings.Contains(err.Error(), u.Host) && !strings.Contains(err.Error(), "dial") {
 			t.Errorf("the URL is in %v", err)

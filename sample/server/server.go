@@ -73,6 +73,7 @@ type Feed struct {
 	device  sample.Device
 	known   bool // the server has answered
 	failing bool
+	last    error // of the fetches so far that failed, the latest
 }
 
 var _ sample.Feed = (*Feed)(nil)
@@ -124,7 +125,7 @@ func (f *Feed) Close() error {
 }
 
 // Run implements sample.Feed. It fails if there is a page, and it is of no such
-// server.
+// server, or if all fetches failed.
 func (f *Feed) Run(ctx context.Context, in *sample.Inbox) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -133,6 +134,9 @@ func (f *Feed) Run(ctx context.Context, in *sample.Inbox) (err error) {
 			cancel()
 		}
 	})
+	if err == nil && !f.known && f.last != nil {
+		err = fmt.Errorf("%s:%s: there was no page: %w", f.opt.Kind, f.page.Redacted(), f.last)
+	}
 	return err
 }
 
@@ -160,7 +164,7 @@ func (f *Feed) fetchPage(ctx context.Context, in *sample.Inbox) error {
 		if !f.failing && f.opt.Failed != nil {
 			f.opt.Failed(fmt.Errorf("%s:%s: %w", f.opt.Kind, f.page.Redacted(), err))
 		}
-		f.failing = true
+		f.failing, f.last = true, err
 		if f.known {
 			in.Add(f.device, at, took, func(row sample.Row) { row.Fail(sample.GenerationTokens, scrape.Status(err)) })
 		}

@@ -61,6 +61,7 @@ func (env *Env) Force() bool { return env.force }
 
 // OutputTo opens an output by path, with the tool's --force.
 func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
+	written := env.written
 	o := &Output{Path: path, opt: opt, force: env.force, inputs: append(env.reads, env.Operands...)}
 	if path == "" || path == "-" {
 		o.Path, o.Stdout, o.w = "-", true, env.Stdout
@@ -88,7 +89,11 @@ func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
 		}
 	}
 	if opt.Log {
-		return o, o.create()
+		err := o.create()
+		if err != nil {
+			env.written = written // it may be tried again
+		}
+		return o, err
 	}
 	return o, nil
 }

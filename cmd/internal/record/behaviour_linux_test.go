@@ -257,6 +257,82 @@ func TestControl(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.want(n.run("--for", "1s", "--control", "s", "-o", "other.arrows", "--force"), 1, "record: --control s: exists already and is no socket\n")
+	n.want(n.run("--for", "1s", "--control", "none/s", "-o", "unborn.arrows"), 1, "record: --control none/s: .*no such file or directory\n")
+	n.want(n.run("--for", "1s", "--control", strings.Repeat("s", 200), "-o", "unborn.arrows"), 1, "the path has 200 bytes, and that of a socket at most 107\nrecord: hint: ")
+	if _, err := os.Stat(filepath.Join(n.dir, "unborn.arrows")); err == nil {
+		t.Error("a recording without its socket was begun: it is in the way of the next")
+	}
+}
+
+// lateListener has its only connection when it is closed.
+type lateListener struct {
+	net.Listener
+	conn   net.Conn
+	closed chan struct{}
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	<-l.closed
+	if l.conn == nil {
+		return nil, net.ErrClosed
+	}
+	conn := l.conn
+	l.conn = nil
+	time.Sleep(10 * time.Millisecond) // close has been through
+	return conn, nil
+}
+
+func (l *lateListener) Close() error {
+	close(l.closed)
+	return nil
+}
+
+// TestControlLateSession has a session begin as the recording ends: nobody waits for it.
+func TestControlLateSession(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := serveControl(&lateListener{conn: ours, closed: make(chan struct{})}, nil, nil)
+	done := make(chan struct{})
+	go func() { c.close(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("record waits for a session")
+	}
+}
+
+// TestReadyFile has the file of --ready cost no other file, and none that a killed
+// record left be taken for a recording that runs.
+func TestReadyFile(t *testing.T) {
+	n := newNode(t)
+	path := func(name string) string { return filepath.Join(n.dir, name) }
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(path(name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range []string{"precious", "", "1 file", strings.Repeat("1", 100) + "\n"} {
+		write("up", text)
+		n.want(n.run("--for", "100ms", "--ready", "up", "-o", "p.arrows"), 1, "record: --ready up: exists already and is none of record's\nrecord: hint: .*\n")
+		if b, _ := os.ReadFile(path("up")); string(b) != text {
+			t.Errorf("%q became %q", text, b)
+		}
+	}
+	n.want(n.run("--for", "100ms", "--ready", ".", "-o", "p.arrows"), 1, "record: --ready .: exists already and is none of record's\nrecord: hint: .*\n")
+	n.want(n.run("--for", "100ms", "--ready", "none/up", "-o", "p.arrows"), 1, "record: --ready none/up: .*no such file or directory\n")
+	n.want(n.run("--for", "100ms", "--ready", "./p.arrows", "-o", "p.arrows"), 2, "record: --ready ./p.arrows is what -o names, too\n.*\n")
+	n.want(n.run("--for", "100ms", "--ready", "s", "--control", "s", "-o", "p.arrows"), 2, "record: --ready s is what --control names, too\n.*\n")
+	if _, err := os.Stat(path("p.arrows")); err == nil {
+		t.Error("a recording was begun")
+	}
+	write("up", "4194304\n")
+	p := n.start("--margin", "1s", "--ready", "up", "-o", "p.arrows", "--", "cat", "up")
+	n.want(p, 0, summary)
+	if got := p.stdout.String(); got != fmt.Sprintln(p.Process.Pid) {
+		t.Errorf("the ready file says %q", got)
+	}
 }
 
 // slowRows counts the rows that have slow metrics.
@@ -341,8 +417,13 @@ func TestSystemd(t *testing.T) {
 // tinyDisk mounts a disk of so many bytes, where that is allowed.
 func tinyDisk(t *testing.T, size int) string {
 	t.Helper()
+	return mountDisk(t, fmt.Sprintf("size=%d", size))
+}
+
+func mountDisk(t *testing.T, options string) string {
+	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
 		t.Skip("no disk of its own for this test: ", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
@@ -409,6 +490,31 @@ func TestDiskStaysFull(t *testing.T) {
 	defer f.Close()
 	if c := read(t, f); c.complete || !errors.Is(c.err, telemetry.ErrTruncated) || c.rows == 0 {
 		t.Errorf("%d rows, complete %v, %v", c.rows, c.complete, c.err)
+	}
+}
+
+// TestNoRoomForAnotherFile has a disk that takes two files, and a recording of more.
+func TestNoRoomForAnotherFile(t *testing.T) {
+	n := newNode(t)
+	dir := mountDisk(t, "size=4m,nr_inodes=3") // one is the directory's
+	p := n.run("--rotate", "1s", "--for", "5s", "-o", filepath.Join(dir, "power.arrows"))
+	n.want(p, 0, summary)
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	rows := 0
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := read(t, f)
+		f.Close()
+		if !c.complete {
+			t.Errorf("%s: %v", name, c.err)
+		}
+		rows += c.rows
+	}
+	if len(files) != 2 || !strings.Contains(p.stderr.String(), fmt.Sprintf("record: %d rows", rows)) {
+		t.Errorf("%d rows in %v\n%s", rows, files, &p.stderr)
 	}
 }
 

@@ -47,7 +47,7 @@ func (o *options) around(ctx context.Context, env *cli.Env, r *recording, m *mar
 		env.Printf("%v", err)
 		env.Printf("%s goes on without being recorded", cmd.Path)
 	})
-	seen()
+	awaitSeen(seen, signals, left)
 	if now := m.clock.Now(); len(o.rules) > 0 {
 		m.end(now, now) // with the command ends its last phase
 	}
@@ -76,6 +76,22 @@ func (o *options) around(ctx context.Context, env *cli.Env, r *recording, m *mar
 	return err
 }
 
+// awaitSeen waits until all that the command wrote has been passed on. Whoever should
+// read it may not: then a signal ends the waiting, and a moment if the command is left
+// to itself.
+func awaitSeen(seen func(), signals <-chan os.Signal, left bool) {
+	all := begin(func() error { seen(); return nil })
+	var enough <-chan time.Time
+	if left {
+		enough = time.After(time.Second)
+	}
+	select {
+	case <-all.done:
+	case <-signals:
+	case <-enough:
+	}
+}
+
 // task is something that runs beside.
 type task struct {
 	done chan struct{} // closed at its end
@@ -96,6 +112,9 @@ func begin(f func() error) *task {
 func catch(ctx context.Context) (signals <-chan os.Signal, stop func()) {
 	caught, pipes := make(chan os.Signal, 4), make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // the terminal is gone, for the command as well
+		signal.Notify(caught, syscall.SIGHUP)
+	}
 	signal.Notify(pipes, syscall.SIGPIPE) // a write fails instead: the command must not be left alone
 	done := context.AfterFunc(ctx, func() { caught <- syscall.SIGTERM })
 	return caught, func() {
@@ -170,8 +189,8 @@ func after(d time.Duration) <-chan struct{} {
 }
 
 // wait waits until the command ends and returns its status as a shell gives
-// it. SIGINT is not passed on, since the terminal sends it to the whole group;
-// SIGTERM is, once: at a second one the command is left to itself. lost is
+// it. SIGINT and SIGHUP are not passed on, since the terminal sends them to the whole
+// group; SIGTERM is, once: at a second one the command is left to itself. lost is
 // told if the recording ends before the command.
 func wait(cmd *exec.Cmd, signals <-chan os.Signal, rec *task, lost func(error)) (status int, left bool) {
 	ended := begin(cmd.Wait)

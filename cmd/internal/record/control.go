@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"wattrace/cmd/internal/cli"
 	"wattrace/sample"
 )
 
@@ -34,15 +35,22 @@ type control struct {
 	marker   *marker
 	sessions sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	closed bool
 }
 
 // maxSessions is how many may talk at once.
 const maxSessions = 64
 
-// listenControl opens the socket. One that a killed record left is replaced.
-func listenControl(path string, r *recording, m *marker) (*control, error) {
+// longestSocket is how many bytes the name of a socket can have.
+const longestSocket = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// openSocket opens the socket. One that a killed record left is replaced.
+func openSocket(path string) (net.Listener, error) {
+	if len(path) > longestSocket {
+		return nil, cli.Hint(fmt.Errorf("--control %s: the path has %d bytes, and that of a socket at most %d", path, len(path), longestSocket), "a relative path may be shorter")
+	}
 	l, err := net.Listen("unix", path)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		if info, statErr := os.Lstat(path); statErr != nil || info.Mode().Type() != os.ModeSocket {
@@ -59,9 +67,14 @@ func listenControl(path string, r *recording, m *marker) (*control, error) {
 		return nil, fmt.Errorf("--control %s: %w", path, reason(err))
 	}
 	os.Chmod(path, 0o600)
+	return l, nil
+}
+
+// serveControl answers on the socket from then on.
+func serveControl(l net.Listener, r *recording, m *marker) *control {
 	c := &control{listener: l, r: r, marker: m, conns: map[net.Conn]bool{}}
 	c.sessions.Go(c.serve)
-	return c, nil
+	return c
 }
 
 // reason takes off what the net package puts around an error.
@@ -81,6 +94,9 @@ func (c *control) serve() {
 		}
 		c.mu.Lock()
 		full := len(c.conns) == maxSessions
+		if c.closed {
+			conn.SetReadDeadline(time.Now())
+		}
 		if !full {
 			c.conns[conn] = true
 		}
@@ -185,6 +201,7 @@ func (c *control) status() string {
 func (c *control) close() {
 	c.listener.Close()
 	c.mu.Lock()
+	c.closed = true
 	for conn := range c.conns {
 		conn.SetReadDeadline(time.Now())
 	}

@@ -2,9 +2,12 @@ package record
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"wattrace/cmd/internal/cli"
@@ -34,6 +37,9 @@ func newNames(path, host string, rotates bool) (names, error) {
 			return names{}, cli.Usagef("--rotate needs -o FILE: standard output cannot be closed and opened anew")
 		}
 		return names{pattern: "-"}, nil
+	}
+	if os.IsPathSeparator(path[len(path)-1]) {
+		return names{}, cli.Usagef("-o %s: names a directory, no file", path)
 	}
 	var b strings.Builder
 	for rest := path; rest != ""; {
@@ -123,14 +129,43 @@ type parts struct {
 	before sample.Stats // at the end of the file before
 }
 
-// open begins the next file.
+// open begins the first file.
 func (p *parts) open() error {
-	out, err := p.env.OutputTo(p.names.path(p.n), cli.OutputOptions{
-		Binary: true, Log: true, Compress: true, FrameEvery: frameEvery, Patient: cmp.Or(p.patience, maxWaiting), Full: p.full,
-	})
+	out, err := p.create(p.n)
 	if err != nil {
 		return err
 	}
+	return p.begin(out)
+}
+
+// create makes file n.
+func (p *parts) create(n int) (*cli.Output, error) {
+	return p.env.OutputTo(p.names.path(n), cli.OutputOptions{
+		Binary: true, Log: true, Compress: true, FrameEvery: frameEvery, Patient: cmp.Or(p.patience, maxWaiting), Full: p.full,
+	})
+}
+
+// next ends the file and begins another. While a full disk has no room for that, the
+// recording goes on in the one that there is.
+func (p *parts) next(devices []sample.Device) error {
+	out, err := p.create(p.n + 1)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil // the next batch tries again
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.end(true); err != nil {
+		out.Abort()
+		return err
+	}
+	p.head.Devices = devices
+	p.n++
+	return p.begin(out)
+}
+
+// begin writes the head of a file.
+func (p *parts) begin(out *cli.Output) (err error) {
 	p.out, p.opened = out, p.clock.Now()
 	p.told = p.clocks()
 	p.head.Snapshot = p.told
@@ -143,12 +178,7 @@ func (p *parts) open() error {
 // write writes a batch, or notes that there is no room for it.
 func (p *parts) write(b *sample.Batch) error {
 	if p.rotate > 0 && p.clock.Now().Sub(p.opened) >= p.rotate && p.hole.Rows == 0 && p.out.Waiting() == 0 {
-		if err := p.end(true); err != nil {
-			return err
-		}
-		p.head.Devices = b.Devices
-		p.n++
-		if err := p.open(); err != nil {
+		if err := p.next(b.Devices); err != nil {
 			return err
 		}
 	}

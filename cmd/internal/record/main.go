@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -15,6 +16,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/formats/telemetry"
 	"wattrace/sample"
 	"wattrace/sample/scrape"
 	"wattrace/trace"
@@ -30,8 +32,9 @@ while a command runs, with a margin before and after it.
   record --characterise --load 'python3 square.py' -o sensors.yaml
 
 With --source it samples more, or other things: processors and memory (rapl),
-power meters (hwmon), AMD's GPUs (amd-smi), or what another program writes into a
-pipe (nvidia-smi:-, dmon:-, dcgmi:-).
+power meters (hwmon), AMD's GPUs (amd-smi), what another program writes into a
+pipe (nvidia-smi:-, dmon:-, dcgmi:-), or the page of a dcgm-exporter (dcgm:URL) or of
+a server (vllm:URL, sglang:URL, trtllm:URL).
 
   record --source nvml --source rapl --source hwmon -o power.arrows
   nvidia-smi dmon -s puc | record --source dmon:- -o power.arrows
@@ -108,6 +111,11 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	if err := o.check(env, isSet); err != nil {
 		return err
 	}
+	if !o.list && !o.characterising {
+		if err := o.checkReady(); err != nil {
+			return err
+		}
+	}
 	var cmd *exec.Cmd
 	if env.Command != nil {
 		var err error
@@ -125,7 +133,15 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		env.Stdin = nil // the command gets none of it
 	}
 	if o.list {
-		return errors.Join(list(env.Stdout, src), listLaws(env.Stdout, src))
+		out, err := env.Output(cli.OutputOptions{Atomic: true})
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(list(out, src), listLaws(out, src)); err != nil {
+			out.Abort()
+			return err
+		}
+		return out.Close()
 	}
 	if len(src.devices()) == 0 && len(src.feeds) == 0 {
 		return errors.New("this host has no GPUs")
@@ -138,6 +154,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		return o.characterise(ctx, env, src, clock)
 	}
 	s := &sample.Sampler{Sources: src.pulled, Feeds: src.feeds, Clock: clock, Interval: o.interval, SlowInterval: o.slow}
+	s.Inbox.Most = max(1, telemetry.MaxDevices-len(s.Devices()))
 	m := &marker{clock: clock, inbox: &s.Inbox, device: markDevice(clock.Clock().Host)}
 	if len(o.rules) > 0 || o.control != "" {
 		s.Inbox.Announce(m.device)
@@ -150,7 +167,13 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		defer v.close()
 		env.Summaryf("the latest readings are at %s", v.url)
 	}
-	var c *control
+	var socket net.Listener
+	if o.control != "" {
+		if socket, err = openSocket(o.control); err != nil {
+			return err
+		}
+		defer socket.Close()
+	}
 	r, err := newRecording(env, s, src, o.names, o.rotate)
 	if err != nil {
 		return err
@@ -158,12 +181,8 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 	if v != nil {
 		r.latest = append(r.latest, v.take)
 	}
-	if o.control != "" {
-		if c, err = listenControl(o.control, r, m); err != nil {
-			r.parts.out.Abort()
-			return err
-		}
-		defer c.close()
+	if socket != nil {
+		defer serveControl(socket, r, m).close()
 	}
 	defer o.announce(ctx, r)()
 	defer scanOnSignal(s)()

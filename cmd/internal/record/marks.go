@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/sample"
@@ -81,6 +82,9 @@ func newRules(specs []string) ([]rule, error) {
 		i := strings.LastIndexByte(spec, '=')
 		if i <= 0 {
 			return nil, cli.Hint(cli.Usagef("--mark %q: want REGEX=PHASE", spec), "a line that matches REGEX begins PHASE; with nothing after the = it ends the phase that has begun")
+		}
+		if !utf8.ValidString(spec) {
+			return nil, cli.Usagef("--mark %q: is not UTF-8", spec)
 		}
 		pattern, err := regexp.Compile(spec[:i])
 		if err != nil {

@@ -122,6 +122,30 @@ func TestFeedFails(t *testing.T) {
 		t.Errorf("%s", p.stderr.String())
 	}
 	n.wantComplete(n.read("power.arrows"))
+	// A page that is never had is not recorded, however well the rest is.
+	for source, want := range map[string]string{"dcgm:" + s.URL: "dcgm:.*: there was no page: HTTP 404 Not Found", "vllm:" + s.URL: "vllm:.*: there was no page: HTTP 404 Not Found"} {
+		n.want(n.run("--for", "300ms", "--source", "nvml", "--source", source, "-o", "power.arrows", "--force"), 3, "own CPU .*\nrecord: "+want+"\n$")
+	}
+	n.want(n.run("--for", "300ms", "--source", "dmon:-", "-o", "power.arrows", "--force"), 3, "record: nothing was recorded: no source told of a device\n$")
+}
+
+// TestTooManyDevices has an exporter of more than a recording has room for: the rest is
+// recorded, and the driver's GPUs with it.
+func TestTooManyDevices(t *testing.T) {
+	n := newNode(t)
+	begin := time.Now()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for i := range 300 {
+			fmt.Fprintf(w, "DCGM_FI_DEV_POWER_USAGE{gpu=\"%d\",UUID=\"GPU-x%d\"} %v\n", i, i, time.Since(begin).Seconds())
+		}
+	}))
+	defer s.Close()
+	p := n.run("--for", "1s", "--scrape-interval", "100ms", "--source", "nvml", "--source", "dcgm:"+s.URL, "-o", "power.arrows")
+	n.want(p, 3, `rows of 256 GPUs in .*\nrecord: \d+ readings were left out: a recording has room for 256 devices, and the sources told of more\n$`)
+	c := n.read("power.arrows")
+	if !c.complete || c.perDevice["GPU-0"] == 0 || c.perDevice["GPU-x253"] == 0 || len(c.perDevice) != 256 {
+		t.Errorf("complete %v, %d devices", c.complete, len(c.perDevice))
+	}
 }
 
 // TestServers records simulated servers beside the GPUs.

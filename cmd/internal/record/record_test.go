@@ -405,6 +405,44 @@ func TestSIGINTIsNotPassedOn(t *testing.T) {
 	n.wantComplete(n.read("two.arrows"))
 }
 
+// TestTerminalIsGone: what the terminal's end leaves of the command is recorded.
+func TestTerminalIsGone(t *testing.T) {
+	n := newNode(t)
+	p := n.start("--margin", "50ms", "-o", "power.arrows", "--control", "s", "--ready", "up", "--", "sh", "-c", "trap '' HUP; echo > ready; sleep 0.3; exit 4")
+	n.waitForFile("ready")
+	syscall.Kill(-p.Process.Pid, syscall.SIGHUP)
+	n.want(p, 4, summary)
+	n.wantComplete(n.read("power.arrows"))
+	for _, name := range []string{"s", "up"} {
+		if _, err := os.Lstat(filepath.Join(n.dir, name)); err == nil {
+			t.Errorf("%s was left", name)
+		}
+	}
+}
+
+// TestNobodyReadsTheCommand has what the command wrote wait for a reader that does not
+// read: once the command has ended, a signal ends the waiting.
+func TestNobodyReadsTheCommand(t *testing.T) {
+	n := newNode(t)
+	p, r := n.startPiped("--margin", "50ms", "-o", "power.arrows", "--mark", "x=y", "--", "sh", "-c", "echo > ready; exec yes")
+	defer r.Close()
+	n.waitForFile("ready")
+	ended := make(chan error, 1)
+	go func() { ended <- p.Wait() }()
+	for range 50 {
+		time.Sleep(200 * time.Millisecond)
+		p.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+			n.want(p, 128+15, summary)
+			n.wantComplete(n.read("power.arrows"))
+			return
+		default:
+		}
+	}
+	t.Fatal("record waits for the reader")
+}
+
 func TestSignalBeforeTheCommand(t *testing.T) {
 	n := newNode(t)
 	p := n.start("--margin", "20s", "-o", "power.arrows", "--", "sh", "-c", "echo > ran")
@@ -621,6 +659,11 @@ The power fields of 0, 1, as reduce takes them:
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	p = n.run("--list", "-o", "list.txt")
+	n.want(p, 0, "^$")
+	if b, err := os.ReadFile(filepath.Join(n.dir, "list.txt")); err != nil || !strings.HasPrefix(string(b), "INDEX") || p.stdout.Len() > 0 {
+		t.Errorf("-o: %v, %q in the file, %q on standard output", err, b, &p.stdout)
+	}
 }
 
 // TestEvents has an error of a GPU in the middle of a recording.
@@ -708,6 +751,8 @@ func TestUsage(t *testing.T) {
 	check(2, "record: --list and --characterise exclude each other\n", "--characterise", "--list")
 	check(2, "record: --for 9s: --characterise wants at least 10s\n", "--characterise", "--for", "9s")
 	check(2, "record: --format \"json\": want yaml or text\n", "--characterise", "--format", "json")
+	check(2, "record: --mark \"p=\\xff\": is not UTF-8\n", "--mark", "p=\xff", "--", "true")
+	check(2, "record: -o there/: names a directory, no file\n", "--rotate", "1s", "-o", "there/")
 	check(2, "record: unknown flag --intervall\nrecord: hint: did you mean --interval?\n", "--intervall", "1s")
 	check(127, "record: no-such-command: ", "--", "no-such-command")
 }

@@ -164,6 +164,8 @@ func (r *recording) progress() string {
 	return line
 }
 
+const noDevice = "no device"
+
 // what says of how many devices the recording is. r.mu is held.
 func (r *recording) what() string {
 	gpus, others := 0, 0
@@ -188,7 +190,7 @@ func (r *recording) what() string {
 	count(gpus, "GPU", "GPUs")
 	count(others, "other sensor", "other sensors")
 	if parts == nil {
-		return "no device"
+		return noDevice
 	}
 	return strings.Join(parts, " and ")
 }
@@ -217,12 +219,18 @@ func (r *recording) incomplete() error {
 	if r.parts.lost > 0 {
 		lines = append(lines, fmt.Sprintf("%d rows were lost while the disk was full: the recording says when", r.parts.lost))
 	}
+	if n := r.sampler.Inbox.LeftOut(); n > 0 {
+		lines = append(lines, fmt.Sprintf("%d readings were left out: a recording has room for %d devices, and the sources told of more", n, telemetry.MaxDevices))
+	}
 	for _, u := range r.stats.Units {
 		if u.Stuck {
 			lines = append(lines, fmt.Sprintf("%s: the last call of its driver has not returned", u.Devices[0].ID))
 		}
 	}
 	lines = append(lines, r.failed...)
+	if lines == nil && r.what() == noDevice {
+		lines = append(lines, "nothing was recorded: no source told of a device")
+	}
 	if len(lines) == 0 {
 		return nil
 	}

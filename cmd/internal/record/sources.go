@@ -12,6 +12,7 @@ import (
 	"wattrace/sample"
 	"wattrace/sample/dcgm"
 	"wattrace/sample/nvml"
+	"wattrace/sample/scrape"
 	"wattrace/sample/server"
 	"wattrace/trace"
 )
@@ -235,4 +236,11 @@ func serverOpener(kind sample.SourceName) func(*options, *cli.Env, *sources, str
 }
 
 // tell returns what is told of failures that a feed goes on after.
-func tell(env *cli.Env) func(error) { return func(err error) { env.Printf("%v", err) } }
+func tell(env *cli.Env) func(error) {
+	return func(err error) {
+		env.Printf("%v", err)
+		if scrape.Status(err) == "TIMEOUT" {
+			env.Printf("hint: a page may take as long as --scrape-interval, from 1s to 10s")
+		}
+	}
+}
