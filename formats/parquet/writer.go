@@ -116,10 +116,11 @@ func pairsOf(s *arrow.Schema) (metadata.KeyValueMetadata, error) {
 			return nil, err
 		}
 	}
-	// The message of a schema is a stream without its end marker.
+	// The message of a schema is a stream without its end marker. pyarrow takes
+	// the metadata from there alone.
 	const endMarker = 8
 	var stream bytes.Buffer
-	if err := ipc.NewWriter(&stream, ipc.WithSchema(arrow.NewSchema(s.Fields(), nil))).Close(); err != nil {
+	if err := ipc.NewWriter(&stream, ipc.WithSchema(s)).Close(); err != nil {
 		return nil, err
 	}
 	message := stream.Bytes()[:stream.Len()-endMarker]
