@@ -263,8 +263,9 @@ func (s *sealing) survey(p *part) error {
 	if r == nil {
 		return nil
 	}
-	if n := len(r.Clocks()); n > 1 {
-		return fmt.Errorf("%s: holds %d recordings one after the other; one schema has one clock", p.in.Name(), n)
+	first := r.Head().Clock
+	if slices.ContainsFunc(r.Clocks(), func(c trace.Clocks) bool { return !c.Clock.Same(first) }) {
+		return fmt.Errorf("%s: holds several recordings one after the other; one schema has one clock", p.in.Name())
 	}
 	p.head, p.snapshots, p.holes = r.Head(), r.Snapshots(), r.Holes()
 	p.clock = p.head.Clock
