@@ -363,6 +363,7 @@ func (s *sealing) write(out io.Writer, f form, compress bool) error {
 		if err != nil {
 			return err
 		}
+		// A file that grows meanwhile is sealed as it was.
 		for left := p.rows; left > 0; left -= int64(b.Len()) {
 			if s.ctx.Err() != nil {
 				return cli.ErrInterrupted
@@ -373,9 +374,8 @@ func (s *sealing) write(out io.Writer, f form, compress bool) error {
 			for i, d := range b.Device {
 				b.Device[i] = p.places[d]
 			}
-			// A file that grows meanwhile is sealed as it was.
-			for from, n := 0, min(b.Len(), int(left)); from < n; {
-				to := min(n, from+batchRows-full.Len())
+			for from := 0; from < b.Len(); {
+				to := min(b.Len(), from+batchRows-full.Len())
 				full.AppendRows(b, from, to)
 				from = to
 				if full.Len() == batchRows {
