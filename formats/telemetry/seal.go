@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
@@ -22,6 +23,14 @@ type Summary struct {
 	End       *End // nil: the recording is incomplete
 }
 
+// marked reports whether there is a column of marks.
+func (s *Summary) marked() bool {
+	return s.Marks || slices.ContainsFunc(s.Head.Devices, isRun)
+}
+
+// isRun tells the device whose rows are marks.
+func isRun(d sample.Device) bool { return d.Scope == sample.ScopeRun }
+
 // Table makes Arrow records of batches, all of one schema and with the same
 // dictionaries: what writers of other formats begin with.
 type Table struct{ encoder }
@@ -30,7 +39,7 @@ type Table struct{ encoder }
 // metrics or marks that the summary does not have.
 func NewTable(s Summary) (*Table, error) {
 	t := new(Table)
-	t.marks = s.Marks
+	t.marks = s.marked()
 	if s.Head.Metrics == nil { // no stream had one
 		s.Head.Metrics = []sample.MetricID{}
 	}

@@ -132,6 +132,38 @@ func TestSealedCounts(t *testing.T) {
 	}
 }
 
+// Marks have a column though no device is the run.
+func TestSealedMarks(t *testing.T) {
+	t.Parallel()
+	h := testHead()
+	rows := &sample.Batch{Devices: h.Devices}
+	rows.Append(0, 0, 0).Mark(sample.Mark{Event: sample.MarkStart, Phase: "x"})
+	s := Summary{Head: h, Marks: true, Snapshots: []trace.ClockSnapshot{h.Snapshot}, End: &End{Rows: 1, Snapshot: h.Snapshot}}
+	_, got := summaryOf(t, sealed(t, s, rows, 1, false))
+	if diff := cmp.Diff(*rows, *got, byRow); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEndJoin(t *testing.T) {
+	t.Parallel()
+	a := End{
+		Rows: 1, Ticks: 2, Missed: 3, LatenessP50: 9, LatenessP99: 5, LatenessMax: 9, Read: 7, CPU: 8, Lost: 9,
+		Units: []UnitEnd{{Ticks: 1}}, Clean: true, Snapshot: trace.ClockSnapshot{At: 1},
+	}
+	b := End{
+		Rows: 10, Ticks: 20, Missed: 30, LatenessP50: 4, LatenessP99: 50, LatenessMax: 6, Read: 70, CPU: 80, Lost: 90,
+		Units: []UnitEnd{{Ticks: 2}}, Snapshot: trace.ClockSnapshot{At: 2},
+	}
+	want := End{
+		Rows: 11, Ticks: 22, Missed: 33, LatenessP50: 9, LatenessP99: 50, LatenessMax: 9, Read: 77, CPU: 88, Lost: 99,
+		Units: []UnitEnd{{Ticks: 1}, {Ticks: 2}}, Snapshot: trace.ClockSnapshot{At: 2},
+	}
+	if diff := cmp.Diff(want, a.Join(b)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestText(t *testing.T) {
 	t.Parallel()
 	h := testHead()
@@ -142,7 +174,7 @@ func TestText(t *testing.T) {
 	row.Set(sample.PowerWatts, 1e-7)
 	row.SetUint(sample.MemoryUsedBytes, 1<<53)
 	row.SetUint(sample.ClockEventReasons, 1<<53+1)
-	row.Mark(sample.Mark{Event: sample.MarkNote, Phase: "a, \"b\"\nc"})
+	row.Mark(sample.Mark{Event: sample.MarkNote, Phase: "a\nc"})
 	row = b.Append(1, trace.Time(time.Second), 0)
 	row.Set(sample.PowerWatts, 0)
 	row.Set(sample.EnergyJoules, 123456789.125)
@@ -161,14 +193,14 @@ func TestText(t *testing.T) {
 	id := h.Devices[0].ID
 	id1 := h.Devices[1].ID
 	want := `time,took_nanos,host,device,device_index,source,scope,power_watts,energy_joules,memory_used_bytes,clock_event_reasons,mark,status
-2026-05-28T20:26:40.000000001Z,31000,node1,` + id + `,0,nvml,gpu,1e-07,,9007199254740992,9007199254740993,"note a, ""b""
+2026-05-28T20:26:40.000000001Z,31000,node1,` + id + `,0,nvml,gpu,1e-07,,9007199254740992,9007199254740993,"note a
 c",
 2026-05-28T20:26:41.000000000Z,0,"rack ""3"", left",` + id1 + `,1,nvml,gpu,0,123456789.125,,,,"memory_used_bytes=LOST,clock_event_reasons=LOST"
 `
 	if diff := cmp.Diff(want, csv.String()); diff != "" {
 		t.Error(diff)
 	}
-	want = `{"time":"2026-05-28T20:26:40.000000001Z","took_nanos":31000,"host":"node1","device":"` + id + `","device_index":0,"source":"nvml","scope":"gpu","power_watts":1e-07,"memory_used_bytes":9007199254740992,"clock_event_reasons":"9007199254740993","mark":"note a, \"b\"\nc"}
+	want = `{"time":"2026-05-28T20:26:40.000000001Z","took_nanos":31000,"host":"node1","device":"` + id + `","device_index":0,"source":"nvml","scope":"gpu","power_watts":1e-07,"memory_used_bytes":9007199254740992,"clock_event_reasons":"9007199254740993","mark":"note a\nc"}
 {"time":"2026-05-28T20:26:41.000000000Z","took_nanos":0,"host":"rack \"3\", left","device":"` + id1 + `","device_index":1,"source":"nvml","scope":"gpu","power_watts":0,"energy_joules":123456789.125,"status":"memory_used_bytes=LOST,clock_event_reasons=LOST"}
 `
 	if diff := cmp.Diff(want, jsonl.String()); diff != "" {

@@ -51,10 +51,10 @@ func NewJSONLWriter(w io.Writer, s Summary) *TextWriter { return newTextWriter(w
 
 func newTextWriter(w io.Writer, s Summary, isJSON bool) *TextWriter {
 	t := &TextWriter{
-		w: bufio.NewWriterSize(w, 256<<10), anchor: s.Head.Clock.Anchor.UnixNanos, head: s.Head, marks: s.Marks, json: isJSON,
+		w: bufio.NewWriterSize(w, 256<<10), anchor: s.Head.Clock.Anchor.UnixNanos, head: s.Head, marks: s.marked(), json: isJSON,
 		quoted: map[string][]byte{},
 	}
-	for _, f := range arrowFields(s.Head.Metrics, s.Marks) {
+	for _, f := range arrowFields(s.Head.Metrics, s.marked()) {
 		t.names = append(t.names, f.Name)
 		t.opening = append(t.opening, []byte(`,"`+f.Name+`":`))
 	}

@@ -83,7 +83,7 @@ func (w *encoder) begin(h Head) error {
 // identify makes the dictionaries of the devices.
 func (w *encoder) identify() error {
 	w.ids = w.ids[:0]
-	w.marks = w.marks || slices.ContainsFunc(w.head.Devices, func(d sample.Device) bool { return d.Scope == sample.ScopeRun })
+	w.marks = w.marks || slices.ContainsFunc(w.head.Devices, isRun)
 	for _, of := range []struct {
 		column string
 		value  func(d *sample.Device) string

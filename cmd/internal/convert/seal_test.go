@@ -73,6 +73,13 @@ func TestSealedReport(t *testing.T) {
 			if diff := cmp.Diff(want, reduced(t, []byte(got.Stdout), "--format", "json", "--every", "300ms")); diff != "" {
 				t.Errorf("%s %v: %s", path, args, diff)
 			}
+			was, _, _ := readSealed(string(original))
+			is, _, _ := readSealed(got.Stdout)
+			wasEnd, _ := was.End()
+			isEnd, _ := is.End()
+			if diff := cmp.Diff([]any{was.Head(), was.Holes(), was.Snapshots(), wasEnd}, []any{is.Head(), is.Holes(), is.Snapshots(), isEnd}); diff != "" {
+				t.Errorf("%s %v: %s", path, args, diff)
+			}
 			// Sealed again it is the same.
 			if again := convert(got.Stdout, append(args, "--to", "arrow", "-")...); again.Stdout != got.Stdout {
 				t.Errorf("%s %v: sealed again it differs", path, args)
@@ -119,6 +126,23 @@ func TestSealedText(t *testing.T) {
 		if n != rows || sum != power {
 			t.Errorf("%s: %d rows of %v W, want %d of %v W", path, n, sum, rows, power)
 		}
+	}
+}
+
+// Marks are kept though no device is the run.
+func TestSealedMarks(t *testing.T) {
+	device := sample.Device{ID: "GPU-0", Host: "n", Source: sample.NVML, Scope: sample.ScopeGPU}
+	h := telemetry.Head{Clock: trace.Clock{Anchor: trace.ClockSnapshot{UnixNanos: 1}}, Devices: []sample.Device{device}, Metrics: []sample.MetricID{}}
+	b := &sample.Batch{Devices: h.Devices}
+	b.Append(0, 0, 0).Mark(sample.Mark{Event: sample.MarkStart, Phase: "x"})
+	var file bytes.Buffer
+	w, err := telemetry.NewWriter(&file, h)
+	if err := errors.Join(err, w.Write(b), w.Close(telemetry.End{})); err != nil {
+		t.Fatal(err)
+	}
+	want := "time,took_nanos,host,device,device_index,source,scope,mark,status\n1970-01-01T00:00:00.000000001Z,0,n,GPU-0,0,nvml,gpu,start x,\n"
+	if got := convert(file.String(), "-q", "--to", "csv"); got.Stdout != want {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -200,6 +224,13 @@ func TestSealedRotated(t *testing.T) {
 	}
 	if !strings.Contains(got.Stderr, p[1]+": ") {
 		t.Error(got.Stderr)
+	}
+	// So does one that has no more than a part of its head.
+	files = split(t, plain(t, recorded[0]), 3)
+	files[2] = files[2][:100]
+	got = convert("", append(save(t, files), "--to", "arrow")...)
+	if _, rows, err := readSealed(got.Stdout); got.Code != 3 || rows == 0 || !errors.Is(err, telemetry.ErrTruncated) {
+		t.Errorf("%d %s: %d rows, %v", got.Code, got.Stderr, rows, err)
 	}
 }
 
