@@ -117,6 +117,7 @@ type sealing struct {
 // part is one file of the recording.
 type part struct {
 	in      *formats.Input
+	headed  bool // its head could be read
 	clock   trace.Clock
 	first   trace.Time // of its first row, or of its head where it has none
 	rows    int64      // that can be read, and are sealed
@@ -209,7 +210,7 @@ func (s *sealing) read(paths []string) error {
 	}
 	whole := s.parts[:0:0]
 	for _, p := range s.parts {
-		if p.head.Clock != (trace.Clock{}) { // one that breaks off in its head adds nothing
+		if p.headed { // one that breaks off in its head adds nothing
 			whole = append(whole, p)
 		} else {
 			p.in.Close()
@@ -268,7 +269,7 @@ func (s *sealing) survey(p *part) error {
 		return fmt.Errorf("%s: holds several recordings one after the other; one schema has one clock", p.in.Name())
 	}
 	p.head, p.snapshots, p.holes = r.Head(), r.Snapshots(), r.Holes()
-	p.clock = p.head.Clock
+	p.clock, p.headed = p.head.Clock, true
 	if p.rows == 0 {
 		p.first = p.snapshots[0].At
 	}

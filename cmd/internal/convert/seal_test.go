@@ -234,6 +234,34 @@ func TestSealedRotated(t *testing.T) {
 	}
 }
 
+// Files may list their devices in another order, and others.
+func TestSealedDevices(t *testing.T) {
+	a := sample.Device{ID: "GPU-a", Host: "n", Source: sample.NVML, Scope: sample.ScopeGPU}
+	b := sample.Device{ID: "GPU-b", Host: "n", Index: 1, Source: sample.NVML, Scope: sample.ScopeGPU}
+	var files [][]byte
+	for i, devices := range [][]sample.Device{{a}, {b, a}} {
+		rows := &sample.Batch{Devices: devices}
+		for d := range devices {
+			rows.Append(d, trace.Time(i), 0).Set(sample.PowerWatts, float64(10*i+d))
+		}
+		var file bytes.Buffer
+		w, err := telemetry.NewWriter(&file, telemetry.Head{Devices: devices, Metrics: []sample.MetricID{}})
+		if err := errors.Join(err, w.Write(rows), w.Close(telemetry.End{})); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file.Bytes())
+	}
+	want := `time,took_nanos,host,device,device_index,source,scope,power_watts,status
+1970-01-01T00:00:00.000000000Z,0,n,GPU-a,0,nvml,gpu,0,
+1970-01-01T00:00:00.000000001Z,0,n,GPU-b,1,nvml,gpu,10,
+1970-01-01T00:00:00.000000001Z,0,n,GPU-a,0,nvml,gpu,11,
+`
+	got := convert("", append(save(t, files), "-q", "--to", "csv")...)
+	if diff := cmp.Diff(outcome{0, want, ""}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func readSealed(file string) (rd *telemetry.Reader, rows int, err error) {
 	if rd, err = telemetry.NewReader(strings.NewReader(file), "x"); err != nil {
 		return nil, 0, err
