@@ -116,15 +116,13 @@ type sealing struct {
 
 // part is one file of the recording.
 type part struct {
-	in      *formats.Input
-	headed  bool // its head could be read
-	clock   trace.Clock
-	first   trace.Time // of its first row, or of its head where it has none
-	rows    int64      // that can be read, and are sealed
-	devices []sample.Device
-	places  []int32 // of its devices in the summary
+	in     *formats.Input
+	headed bool // its head could be read
+	clock  trace.Clock
+	first  trace.Time // of its first row, or of its head where it has none
+	rows   int64      // that can be read, and are sealed
+	places []int32    // of its devices in the summary
 
-	metrics   []sample.MetricID
 	head      telemetry.Head
 	snapshots []trace.ClockSnapshot
 	holes     []telemetry.Hole
