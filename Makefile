@@ -14,7 +14,7 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench bench-sql bench-replay bench-record flips kills meter attribution fidelity demo fuzz golden golden-arch schema setup ci clean
+.PHONY: help build test race lint layers bench bench-sql bench-replay bench-record flips kills meter attribution fidelity demo fuzz golden golden-arch schema setup interop ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -102,8 +102,13 @@ schema: ## write the JSON Schema of the report anew; fails where the committed o
 	$(GO) test -count=1 ./formats/report -run 'TestSchema$$' -update
 	git diff --exit-code formats/report/report.schema.json
 
+# A package that cannot be had leaves its tests out.
 setup: ## what the interop tests read recordings with, where it can be had
-	-python3 -m venv dist/venv && dist/venv/bin/pip install -q 'pyarrow==21.*'
+	@test -x dist/interop/bin/python3 || python3 -m venv dist/interop || echo "left out: Python's venv"
+	@for p in 'pyarrow==21.*' polars duckdb; do dist/interop/bin/pip install -q --retries 1 --timeout 20 "$$p" || echo "left out: $$p"; done
+
+interop: setup ## pyarrow, Polars and DuckDB beside reduce, on what record wrote and convert sealed
+	PATH="$$PWD/dist/interop/bin:$$PATH" $(GO) test -count=1 -v -run 'Interop|Other|CounterBesideReduce' ./formats/telemetry ./cmd/internal/convert
 
 ci: setup ## what a change must pass; ends with go test's own lines
 	$(MAKE) lint
@@ -111,7 +116,7 @@ ci: setup ## what a change must pass; ends with go test's own lines
 	CGO_ENABLED=0 $(GO) build ./...
 	CGO_ENABLED=0 $(GO) test ./...
 	$(MAKE) build
-	PATH="$$PWD/dist/venv/bin:$$PATH" $(MAKE) test RACE=-race
+	PATH="$$PWD/dist/interop/bin:$$PATH" $(MAKE) test RACE=-race
 
 clean: ## remove what was built
 	rm -rf bin demo dist

@@ -89,6 +89,40 @@ func (b *Batch) AppendFrom(from *Batch, i, device int) {
 	}
 }
 
+// AppendRows adds rows [a, z) of another batch, which has the same devices.
+func (b *Batch) AppendRows(from *Batch, a, z int) {
+	n := b.Len()
+	b.Time = append(b.Time, from.Time[a:z]...)
+	b.Took = append(b.Took, from.Took[a:z]...)
+	b.Device = append(b.Device, from.Device[a:z]...)
+	b.Status = append(b.Status, from.Status[a:z]...)
+	b.Mark = appendRows(b.Mark, n, from.Mark, a, z)
+	for id := range b.Columns {
+		dst, src := &b.Columns[id], &from.Columns[id]
+		if len(src.Valid) <= a {
+			continue
+		}
+		if Metrics[id].Type == Uint64 {
+			dst.Uint = appendRows(dst.Uint, n, src.Uint, a, z)
+		} else {
+			dst.Float = appendRows(dst.Float, n, src.Float, a, z)
+		}
+		dst.Valid = appendRows(dst.Valid, n, src.Valid, a, z)
+	}
+}
+
+// appendRows adds [a, z) of a column to one that is to have n rows before; both
+// may be shorter.
+func appendRows[T any](dst []T, n int, src []T, a, z int) []T {
+	if z = min(z, len(src)); a >= z {
+		return dst
+	}
+	if short := n - len(dst); short > 0 {
+		dst = append(dst, make([]T, short)...)
+	}
+	return append(dst, src[a:z]...)
+}
+
 // Float returns the value of a float64 metric in row i; one of another type
 // has none.
 func (b *Batch) Float(id MetricID, i int) (float64, bool) {

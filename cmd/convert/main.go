@@ -1,7 +1,11 @@
 // Convert turns traces of other tools into raw_payload traces, which replay
-// sends: JSON Lines, each line one complete request body.
+// sends: JSON Lines, each line one complete request body. With --to it seals
+// recordings of record for other programs.
 //
 //	$ convert --model llama-8b -o trace.jsonl dataset.jsonl
+//	$ convert --to parquet -o power.parquet power.arrows
+//
+// # Traces
 //
 // It reads the dataset of trtllm-bench (JSON Lines with prompt, input_ids or
 // logits, and output_tokens), a file or "-", standard input, which no operand
@@ -20,14 +24,43 @@
 // dataset's own id) goes into a side file, FILE.timing beside -o FILE. To
 // standard output it is written only with --timing FILE.
 //
-// Flags:
+// # Recordings
+//
+// --to FORMAT takes one recording: a file, or the files of record --rotate in any
+// order, or standard input. A recording is several Arrow streams wherever a device came
+// later or a clock was set, of which other readers see the first; sealed it is one
+// file of one schema:
+//
+//	parquet  zstd, row groups of 1,048,576 rows; what the recording says of itself is
+//	         the key-value metadata
+//	arrow    Arrow file (Feather V2), batches of 65,536 rows; reduce reads it, with the
+//	         same report. --compress makes its buffers zstd
+//	csv      the rows alone, a column for each metric, null is empty
+//	jsonl    the rows alone, an object each, without what is null
+//
+// Names of columns have their units; the field metadata of Arrow and Parquet has
+// them too. Package formats/telemetry specifies it all. So any of these gives the joules
+// that a device's counter counted:
+//
+//	duckdb -c "select device, max(energy_joules) - min(energy_joules) from 'power.parquet' group by all"
+//	polars.read_parquet("power.parquet").group_by("device").agg(polars.col("energy_joules").max() - polars.col("energy_joules").min())
+//
+// A recording that breaks off is sealed as far as it goes, with exit status 3; the sealed
+// file then has no wattrace.end, and reduce says of it what it says of the recording. A
+// damaged one needs --keep-going. A recording of any length is sealed in constant
+// memory; it is read twice.
+//
+// # Flags
 //
 //	--model NAME       the model that the bodies name; needed
 //	--target SERVER    whose keys to use: trtllm (default), vllm, sglang, openai
 //	--no-stream        ask for whole answers instead of streams
 //	--from FORMAT      do not guess what the input is: trtllm
 //	--timing FILE      write the side file to FILE
-//	--keep-going       skip rows that cannot be converted, count them, exit 3
+//	--to FORMAT        seal a recording: parquet, arrow, csv, jsonl
+//	--compress         with --to arrow: compress its buffers (zstd)
+//	--keep-going       skip rows that cannot be converted, count them, exit 3; of
+//	                   a damaged recording seal what precedes it
 //	-o FILE, --force   write to FILE; replace it if it exists
 //
 // Keys of the bodies, N being output_tokens:
@@ -43,8 +76,10 @@
 // The first bad row ends the conversion, and nothing is left of the output
 // files. A dataset of any size is converted in constant memory.
 //
-// Exit status: 0 ok, 1 failed, 2 usage, 3 finished but incomplete (rows were
-// skipped), 130 interrupted. Reading a pipe, convert ignores the first interrupt
+// # Exit status
+//
+// 0 ok, 1 failed, 2 usage, 3 finished but incomplete (rows were skipped, a recording
+// breaks off), 130 interrupted. Reading a pipe, convert ignores the first interrupt
 // and reads to the end.
 package main
 

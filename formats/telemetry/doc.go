@@ -72,6 +72,25 @@
 // without it is incomplete: it can be read, and every reader says so. Batches are
 // written once a second, so that a killed recorder loses no more than that.
 //
+// # Sealed recordings
+//
+// convert --to arrow makes of a recording one Arrow file of one schema: all devices
+// and columns of all streams, dictionaries that are whole in the first batch, batches
+// of 65,536 rows, in the order of the recording. Its metadata has the keys above, with
+// wattrace.end beside the rows where the recording is complete, and without it where it is
+// not; wattrace.snapshot is the first, and wattrace.hole is there if there is one hole.
+// What a stream says once, and several streams several times, are arrays:
+//
+//	wattrace.snapshots JSON: array of the snapshots after the first, the end's the last
+//	wattrace.holes     JSON: array of the holes, where there are several
+//
+// A device whose description changes has its latest. --to parquet has the same columns
+// and keys, as package parquet says. --to csv and jsonl have the rows alone: the columns
+// by their names, time as RFC 3339 with nine digits, numbers as the shortest decimals
+// that give the value back. In CSV null is empty (and an empty text is ""); lines end in
+// \n. In JSON what is null is left out, and integers above 2^53, which readers would
+// round, are strings.
+//
 // # Reading
 //
 // The reader takes the stream format and the file format, one or many streams,
@@ -96,7 +115,7 @@
 // .txt beside them what they hold.
 //
 // History: 1 is the first. Since then came, all optional, columns of metrics,
-// mark, the keys wattrace.sources, time_sync and hole, and of a device driver
-// and mps; and ticks, which were those of all devices together, became sums
+// mark, the keys wattrace.sources, time_sync, hole, snapshots and holes, and of a device
+// driver and mps; and ticks, which were those of all devices together, became sums
 // over the units.
 package telemetry

@@ -29,6 +29,10 @@ const (
 	keySnapshot = "wattrace.snapshot"
 	keyHole     = "wattrace.hole"
 	keyEnd      = "wattrace.end"
+
+	// Of a sealed recording.
+	keySnapshots = "wattrace.snapshots"
+	keyHoles     = "wattrace.holes"
 )
 
 // Head is what a recording says of itself before the first row.
@@ -174,9 +178,16 @@ type unitJSON struct {
 	ReadMaxNanos     int64    `json:"read_max_nanos"`
 }
 
-// encodeHead returns the schema metadata of a stream, as keys and values. hole
-// is what was lost before it, or nil; end is nil in all but the last stream.
-func encodeHead(h *Head, snapshot trace.ClockSnapshot, hole *Hole, end *End) (keys, values []string, err error) {
+// streamHead is what the schema metadata of a stream says.
+type streamHead struct {
+	Head
+	later []trace.ClockSnapshot // those after Head.Snapshot; only of a sealed recording
+	holes []Hole                // what was lost before the stream; of a sealed recording all
+	end   *End                  // nil in all but the last stream of a recording
+}
+
+// encodeHead returns the schema metadata of a stream, as keys and values.
+func encodeHead(h *streamHead) (keys, values []string, err error) {
 	devices := make([]deviceJSON, len(h.Devices))
 	for i, d := range h.Devices {
 		devices[i] = deviceJSON{
@@ -208,13 +219,25 @@ func encodeHead(h *Head, snapshot trace.ClockSnapshot, hole *Hole, end *End) (ke
 		add(keyTimeSync, timeSyncJSON{s.Source, s.Synchronised, int64(s.Offset), int64(s.MaxError), s.Stratum})
 	}
 	add(keyDevices, devices)
-	add(keySnapshot, snapshotJSON{
-		int64(snapshot.At), snapshot.BootNanos, snapshot.MonotonicNanos, snapshot.UnixNanos, int64(snapshot.Spread),
-	})
-	if hole != nil {
-		add(keyHole, holeJSON{int64(hole.From), int64(hole.To), hole.Rows, hole.Reason})
+	add(keySnapshot, encodeSnapshot(h.Snapshot))
+	if len(h.later) > 0 {
+		later := make([]snapshotJSON, len(h.later))
+		for i, s := range h.later {
+			later[i] = encodeSnapshot(s)
+		}
+		add(keySnapshots, later)
 	}
-	if end != nil {
+	holes := make([]holeJSON, len(h.holes))
+	for i, hole := range h.holes {
+		holes[i] = holeJSON{int64(hole.From), int64(hole.To), hole.Rows, hole.Reason}
+	}
+	switch {
+	case len(holes) == 1:
+		add(keyHole, holes[0])
+	case len(holes) > 1:
+		add(keyHoles, holes)
+	}
+	if end := h.end; end != nil {
 		e := endJSON{
 			Rows: end.Rows, Ticks: end.Ticks, Missed: end.Missed, LatenessP50Nanos: int64(end.LatenessP50),
 			LatenessP99Nanos: int64(end.LatenessP99), LatenessMaxNanos: int64(end.LatenessMax),
@@ -230,6 +253,17 @@ func encodeHead(h *Head, snapshot trace.ClockSnapshot, hole *Hole, end *End) (ke
 	return keys, values, err
 }
 
+func encodeSnapshot(s trace.ClockSnapshot) snapshotJSON {
+	return snapshotJSON{int64(s.At), s.BootNanos, s.MonotonicNanos, s.UnixNanos, int64(s.Spread)}
+}
+
+func (s snapshotJSON) decode() trace.ClockSnapshot {
+	return trace.ClockSnapshot{
+		At: trace.Time(s.AtNanos), BootNanos: s.BootNanos, MonotonicNanos: s.MonotonicNanos,
+		UnixNanos: s.UnixNanos, Spread: time.Duration(s.SpreadNanos),
+	}
+}
+
 func encodeInfo(i sample.Info) infoJSON {
 	return infoJSON{string(i.Source), i.Driver, i.API, int64(i.Interval), int64(i.SlowInterval)}
 }
@@ -241,11 +275,10 @@ func (i infoJSON) decode() sample.Info {
 	}
 }
 
-// decodeHead reads the schema metadata of a stream; hole is nil when nothing
-// was lost before the stream, and end when it is not the last of a recording.
-func decodeHead(value func(key string) (string, bool)) (h Head, hole *Hole, end *End, err error) {
+// decodeHead reads the schema metadata of a stream.
+func decodeHead(value func(key string) (string, bool)) (h streamHead, err error) {
 	if err := checkSchema(value); err != nil {
-		return h, nil, nil, err
+		return h, err
 	}
 	h.Producer, _ = value(keyProducer)
 	var clock clockJSON
@@ -254,23 +287,27 @@ func decodeHead(value func(key string) (string, bool)) (h Head, hole *Hole, end 
 	var sync timeSyncJSON
 	var devices []deviceJSON
 	var snapshot snapshotJSON
+	var later []snapshotJSON
+	var hole *holeJSON
+	var holes []holeJSON
 	for _, part := range []struct {
 		key      string
 		dst      any
 		required bool
 	}{
 		{keyClock, &clock, true}, {keyInfo, &info, true}, {keySources, &sources, false}, {keyTimeSync, &sync, false},
-		{keyDevices, &devices, true}, {keySnapshot, &snapshot, true},
+		{keyDevices, &devices, true}, {keySnapshot, &snapshot, true}, {keySnapshots, &later, false},
+		{keyHole, &hole, false}, {keyHoles, &holes, false},
 	} {
 		text, ok := value(part.key)
 		if !ok && part.required {
-			return h, nil, nil, fmt.Errorf("the schema metadata has no %s", part.key)
+			return h, fmt.Errorf("the schema metadata has no %s", part.key)
 		}
 		if !ok {
 			continue
 		}
 		if err := json.Unmarshal([]byte(text), part.dst); err != nil {
-			return h, nil, nil, fmt.Errorf("%s: %w", part.key, err)
+			return h, fmt.Errorf("%s: %w", part.key, err)
 		}
 	}
 	h.Clock = trace.Clock{Host: clock.Host, BootID: clock.BootID, Anchor: trace.ClockSnapshot{
@@ -288,19 +325,22 @@ func decodeHead(value func(key string) (string, bool)) (h Head, hole *Hole, end 
 			Module: d.Module, MIG: d.MIG, MPS: d.MPS, Simulated: d.Simulated,
 		})
 	}
-	h.Snapshot = trace.ClockSnapshot{
-		At: trace.Time(snapshot.AtNanos), BootNanos: snapshot.BootNanos, MonotonicNanos: snapshot.MonotonicNanos,
-		UnixNanos: snapshot.UnixNanos, Spread: time.Duration(snapshot.SpreadNanos),
+	h.Snapshot = snapshot.decode()
+	for _, s := range later {
+		h.later = append(h.later, s.decode())
 	}
-	if text, ok := value(keyHole); ok {
-		var j holeJSON
-		if err := json.Unmarshal([]byte(text), &j); err != nil {
-			return h, nil, nil, fmt.Errorf("%s: %w", keyHole, err)
-		}
-		hole = &Hole{trace.Time(j.FromNanos), trace.Time(j.ToNanos), j.Rows, j.Reason}
+	if hole != nil {
+		holes = append([]holeJSON{*hole}, holes...)
 	}
-	end, err = decodeEnd(value, h.Snapshot)
-	return h, hole, end, err
+	for _, j := range holes {
+		h.holes = append(h.holes, Hole{trace.Time(j.FromNanos), trace.Time(j.ToNanos), j.Rows, j.Reason})
+	}
+	latest := h.Snapshot
+	if n := len(h.later); n > 0 {
+		latest = h.later[n-1]
+	}
+	h.end, err = decodeEnd(value, latest)
+	return h, err
 }
 
 func decodeEnd(value func(string) (string, bool), snapshot trace.ClockSnapshot) (*End, error) {

@@ -51,8 +51,8 @@ func summarise(t *testing.T, file []byte) summary {
 	}
 	end, _ := rd.End()
 	s := summary{Streams: len(rd.Snapshots()), End: int(end.Rows), Units: map[string]string{"took_nanos": "ns"}}
-	for _, m := range sample.Metrics {
-		s.Units[m.Name] = m.Unit
+	for _, id := range rd.Head().Metrics {
+		s.Units[sample.Metrics[id].Name] = sample.Metrics[id].Unit
 	}
 	for _, b := range batches {
 		if s.Rows == 0 {

@@ -180,7 +180,7 @@ func (r *Reader) begin() (err error) {
 	}
 	schema := r.stream.Schema()
 	metadata := schema.Metadata()
-	head, hole, end, err := decodeHead(metadata.GetValue)
+	head, err := decodeHead(metadata.GetValue)
 	if err == nil {
 		r.columns, err = findColumns(schema)
 	}
@@ -190,10 +190,10 @@ func (r *Reader) begin() (err error) {
 	if err != nil {
 		return r.corrupt(r.streamBatch(), err)
 	}
-	r.last = end
-	if hole != nil {
+	r.last = head.end
+	for _, hole := range head.holes {
 		hole.From, hole.To = hole.From.Add(r.shift), hole.To.Add(r.shift)
-		r.holes = append(r.holes, *hole)
+		r.holes = append(r.holes, hole)
 	}
 	return nil
 }
@@ -208,9 +208,9 @@ func (r *Reader) streamBatch() int64 {
 }
 
 // join puts a stream's head to those before it.
-func (r *Reader) join(h Head) error {
+func (r *Reader) join(h streamHead) error {
 	if len(r.snapshots) == 0 {
-		r.head = h
+		r.head = h.Head
 		r.head.Devices, r.head.Metrics = nil, nil
 	}
 	for id, place := range r.columns.metric {
@@ -226,9 +226,11 @@ func (r *Reader) join(h Head) error {
 		r.clocks = append(r.clocks, trace.Clocks{Clock: h.Clock})
 	}
 	last := &r.clocks[len(r.clocks)-1]
-	last.Snapshots = append(last.Snapshots, h.Snapshot)
-	h.Snapshot.At = h.Snapshot.At.Add(r.shift)
-	r.snapshots = append(r.snapshots, h.Snapshot)
+	for _, s := range append([]trace.ClockSnapshot{h.Snapshot}, h.later...) {
+		last.Snapshots = append(last.Snapshots, s)
+		s.At = s.At.Add(r.shift)
+		r.snapshots = append(r.snapshots, s)
+	}
 	return r.joinDevices(h.Devices)
 }
 
@@ -263,15 +265,24 @@ func (r *Reader) endStream() error {
 		return r.corrupt(r.batch+1, fmt.Errorf("the recording holds %d rows, its end says %d", r.rows, e.Rows))
 	}
 	e.Snapshot.At = e.Snapshot.At.Add(r.shift)
-	e.Clean = e.Clean && (!r.ended || r.end.Clean)
-	e.Rows, e.Ticks, e.Missed = e.Rows+r.end.Rows, e.Ticks+r.end.Ticks, e.Missed+r.end.Missed
-	e.LatenessP50 = max(e.LatenessP50, r.end.LatenessP50)
-	e.LatenessP99 = max(e.LatenessP99, r.end.LatenessP99)
-	e.LatenessMax = max(e.LatenessMax, r.end.LatenessMax)
-	e.Read, e.CPU = e.Read+r.end.Read, e.CPU+r.end.CPU
-	e.Lost, e.Units = e.Lost+r.end.Lost, append(r.end.Units, e.Units...)
+	if r.ended {
+		e = r.end.Join(e)
+	}
 	r.end, r.ended, r.open, r.last = e, true, false, nil
 	return nil
+}
+
+// Join returns the end of two recordings, or of two parts of one, of which next
+// is the later: sums, and the worst lateness.
+func (e End) Join(next End) End {
+	next.Clean = next.Clean && e.Clean
+	next.Rows, next.Ticks, next.Missed = next.Rows+e.Rows, next.Ticks+e.Ticks, next.Missed+e.Missed
+	next.LatenessP50 = max(next.LatenessP50, e.LatenessP50)
+	next.LatenessP99 = max(next.LatenessP99, e.LatenessP99)
+	next.LatenessMax = max(next.LatenessMax, e.LatenessMax)
+	next.Read, next.CPU = next.Read+e.Read, next.CPU+e.CPU
+	next.Lost, next.Units = next.Lost+e.Lost, append(slices.Clone(e.Units), next.Units...)
+	return next
 }
 
 func (r *Reader) endFile() error {

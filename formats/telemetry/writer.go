@@ -30,17 +30,21 @@ const MaxDevices = maxIdentities
 // Write, so that a killed recorder leaves whole batches. After an error a
 // Writer is of no more use. It must not be used by two goroutines at once.
 type Writer struct {
+	encoder
 	w      io.Writer
-	head   Head
-	fields []arrow.Field
-	marks  bool         // there is a column of marks
-	ids    []identities // of the dictionary columns
-	schema *arrow.Schema
 	lost   int64 // rows of all holes
 	stream *ipc.Writer
 	out    bytes.Buffer
 	rows   int64
 	err    error
+}
+
+// encoder makes Arrow records of batches, by one schema at a time.
+type encoder struct {
+	head   Head
+	marks  bool         // there is a column of marks
+	ids    []identities // of the dictionary columns
+	schema *arrow.Schema
 }
 
 // identities is one dictionary column: its values, and which of them each
@@ -55,16 +59,8 @@ type identities struct {
 // more: then, as with a metric that Head.Metrics does not have, a new stream
 // begins.
 func NewWriter(w io.Writer, h Head) (*Writer, error) {
-	wr := &Writer{w: w, head: h}
-	if h.Metrics == nil {
-		for id := range sample.NumMetrics {
-			wr.head.Metrics = append(wr.head.Metrics, id)
-		}
-	} else {
-		wr.head.Metrics = slices.Compact(slices.Sorted(slices.Values(h.Metrics)))
-	}
-	wr.head.Devices = slices.Clone(h.Devices)
-	if err := wr.identify(); err != nil {
+	wr := &Writer{w: w}
+	if err := wr.begin(h); err != nil {
 		return nil, err
 	}
 	if err := wr.open(h.Snapshot, nil, nil); err != nil {
@@ -73,10 +69,24 @@ func NewWriter(w io.Writer, h Head) (*Writer, error) {
 	return wr, nil
 }
 
+// begin takes what the recording says of itself.
+func (w *encoder) begin(h Head) error {
+	w.head = h
+	if h.Metrics == nil {
+		for id := range sample.NumMetrics {
+			w.head.Metrics = append(w.head.Metrics, id)
+		}
+	} else {
+		w.head.Metrics = slices.Compact(slices.Sorted(slices.Values(h.Metrics)))
+	}
+	w.head.Devices = slices.Clone(h.Devices)
+	return w.identify()
+}
+
 // identify makes the dictionaries of the devices.
-func (w *Writer) identify() error {
+func (w *encoder) identify() error {
 	w.ids = w.ids[:0]
-	w.marks = w.marks || slices.ContainsFunc(w.head.Devices, func(d sample.Device) bool { return d.Scope == sample.ScopeRun })
+	w.marks = w.marks || slices.ContainsFunc(w.head.Devices, isRun)
 	for _, of := range []struct {
 		column string
 		value  func(d *sample.Device) string
@@ -141,15 +151,26 @@ func newIdentities(devices []sample.Device, value func(*sample.Device) string) (
 
 // open begins an Arrow stream in the output buffer.
 func (w *Writer) open(snapshot trace.ClockSnapshot, hole *Hole, end *End) error {
-	w.fields = arrowFields(w.head.Metrics, w.marks)
 	w.head.Snapshot = snapshot
-	keys, values, err := encodeHead(&w.head, snapshot, hole, end)
-	if err != nil {
+	h := streamHead{Head: w.head, end: end}
+	if hole != nil {
+		h.holes = []Hole{*hole}
+	}
+	if err := w.describe(&h); err != nil {
 		return w.fail(err)
 	}
-	metadata := arrow.NewMetadata(keys, values)
-	w.schema = arrow.NewSchema(w.fields, &metadata)
 	w.stream = ipc.NewWriter(&w.out, ipc.WithSchema(w.schema))
+	return nil
+}
+
+// describe makes the schema.
+func (w *encoder) describe(h *streamHead) error {
+	keys, values, err := encodeHead(h)
+	if err != nil {
+		return err
+	}
+	metadata := arrow.NewMetadata(keys, values)
+	w.schema = arrow.NewSchema(arrowFields(w.head.Metrics, w.marks), &metadata)
 	return nil
 }
 
@@ -186,11 +207,7 @@ func (w *Writer) Write(b *sample.Batch) error {
 	if err := w.check(b); err != nil {
 		return w.fail(err)
 	}
-	columns := w.columns(b)
-	record := array.NewRecord(w.schema, columns, int64(b.Len()))
-	for _, c := range columns {
-		c.Release()
-	}
+	record := w.record(b)
 	defer record.Release()
 	if err := w.stream.Write(record); err != nil {
 		return w.fail(err)
@@ -226,7 +243,7 @@ func (w *Writer) grow(b *sample.Batch) error {
 	return w.newStream(w.head.Snapshot, nil)
 }
 
-func (w *Writer) check(b *sample.Batch) error {
+func (w *encoder) check(b *sample.Batch) error {
 	for i, d := range b.Device {
 		if d < 0 || int(d) >= len(w.head.Devices) {
 			return fmt.Errorf("row %d: device %d of %d", i+1, d, len(w.head.Devices))
@@ -251,8 +268,19 @@ func (w *Writer) check(b *sample.Batch) error {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
+// record makes the Arrow record of a batch that has been checked.
+func (w *encoder) record(b *sample.Batch) arrow.Record {
+	columns := w.columns(b)
+	defer func() {
+		for _, c := range columns {
+			c.Release()
+		}
+	}()
+	return array.NewRecord(w.schema, columns, int64(b.Len()))
+}
+
 // columns builds the Arrow columns of a batch, in the order of the schema.
-func (w *Writer) columns(b *sample.Batch) []arrow.Array {
+func (w *encoder) columns(b *sample.Batch) []arrow.Array {
 	n := b.Len()
 	times, took, index := make([]int64, n), make([]int64, n), make([]int32, n)
 	anchor := w.head.Clock.Anchor.UnixNanos
@@ -311,7 +339,7 @@ func decodeMark(s string) (sample.Mark, error) {
 	return m, fmt.Errorf("mark %.40q begins with neither start, end nor note", s)
 }
 
-func (w *Writer) identityColumn(k int, b *sample.Batch) arrow.Array {
+func (w *encoder) identityColumn(k int, b *sample.Batch) arrow.Array {
 	codes := make([]byte, b.Len())
 	for i, d := range b.Device {
 		codes[i] = w.ids[k].ofDevice[d]

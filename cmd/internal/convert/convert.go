@@ -21,6 +21,12 @@ file with the lengths and ids that must not go into a request body.
 
   convert --model llama-8b -o trace.jsonl dataset.jsonl
   convert --model llama-8b dataset.jsonl.gz | replay --url http://server:8000 -
+
+With --to it seals a recording for other programs: one file of one schema, in large
+batches.
+
+  convert --to parquet -o power.parquet power.arrows
+  convert --to csv power.*.arrows.zst | head
 `
 
 // options are the flags.
@@ -28,6 +34,9 @@ type options struct {
 	from, model, target string
 	noStream, keepGoing bool
 	timing              string
+
+	to       string
+	compress bool
 }
 
 // Main runs the tool and returns its exit code.
@@ -35,8 +44,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	var o options
 	return cli.Main(ctx, cli.Tool{
 		Name:   "convert",
-		Usage:  "turn another tool's trace into a raw_payload trace",
-		Args:   "[FILE|-]",
+		Usage:  "turn another tool's trace into a raw_payload trace, or seal a recording",
+		Args:   "[FILE|-]...",
 		Manual: manual,
 		Output: true,
 		Flags: []ucli.Flag{
@@ -45,13 +54,23 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.BoolFlag{Name: "no-stream", Usage: "ask for whole answers instead of streams", Destination: &o.noStream},
 			&ucli.StringFlag{Name: "from", Usage: "`FORMAT` of the input: trtllm; found out when not given", Destination: &o.from},
 			&ucli.StringFlag{Name: "timing", Usage: "write the side file to `FILE`; beside -o FILE it is FILE" + trace.TimingSuffix, Destination: &o.timing},
-			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3", Destination: &o.keepGoing},
+			&ucli.StringFlag{Name: "to", Usage: "seal a recording as `FORMAT`: " + formNames(), Destination: &o.to},
+			&ucli.BoolFlag{Name: "compress", Usage: "with --to arrow: compress its buffers (zstd)", Destination: &o.compress},
+			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3; of a damaged recording seal what precedes it", Destination: &o.keepGoing},
 		},
-		Action: func(ctx context.Context, env *cli.Env, _ *ucli.Context) error { return run(ctx, env, &o) },
+		Action: func(ctx context.Context, env *cli.Env, flags *ucli.Context) error {
+			if flags.IsSet("to") {
+				return seal(ctx, env, flags, &o)
+			}
+			return run(ctx, env, &o)
+		},
 	}, args, stdin, stdout, stderr)
 }
 
 func run(ctx context.Context, env *cli.Env, o *options) error {
+	if o.compress {
+		return cli.Usagef("--compress is for --to arrow")
+	}
 	path, err := operand(env)
 	if err != nil {
 		return err
@@ -133,6 +152,8 @@ func (o *options) checkKind(in *formats.Input) error {
 		return nil
 	case formats.RawPayload:
 		return cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is")
+	case formats.TelemetryStream, formats.TelemetryFile:
+		return cli.Hint(fmt.Errorf("%s: is a %s, not a trace", in.Name(), kind), "--to parquet seals it, or --to arrow, csv, jsonl")
 	case formats.Unknown:
 		return unknown(in)
 	default:

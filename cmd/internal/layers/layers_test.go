@@ -56,6 +56,7 @@ var rules = []rule{
 
 	{packages: "formats", wattrace: []string{"trace"}, others: []string{"github.com/klauspost/compress/...", "golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/telemetry", wattrace: []string{"trace", "sample", "formats"}, others: []string{"github.com/apache/arrow/go/v17/arrow/...", "github.com/google/flatbuffers/go"}, forbidden: noIO},
+	{packages: "formats/parquet", others: []string{"github.com/apache/arrow/go/v17/arrow/...", "github.com/apache/arrow/go/v17/parquet/..."}, forbidden: noIO},
 	{packages: "formats/requests", wattrace: []string{"trace", "formats", "formats/plan"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/strictyaml", wattrace: []string{"trace"}, others: []string{"github.com/goccy/go-yaml/..."}, forbidden: noIO},
 	{packages: "formats/plan", wattrace: []string{"trace", "formats/strictyaml"}, forbidden: noIO},
@@ -73,7 +74,7 @@ var rules = []rule{
 	{packages: "cmd/internal/layers"},
 	{packages: "cmd/internal/script", wattrace: []string{"cmd/internal/...", "sample/sampletest", "replay/replaytest"}},
 	{packages: "cmd/internal/cli", others: []string{"github.com/urfave/cli/v2", "github.com/klauspost/compress/zstd", "golang.org/x/term", "golang.org/x/sys/unix"}},
-	{packages: "cmd/internal/convert", wattrace: []string{"trace", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/convert", wattrace: []string{"trace", "sample", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "replay/dialect", "replay/selftest", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "sample/rapl", "sample/hwmon", "sample/smi", "sample/amdsmi", "sample/scrape", "sample/dcgm", "sample/server", "reduce", "reduce/characterise", "formats/telemetry", "formats/sensors", "formats/nvidiasmi", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "github.com/prometheus/common/expfmt", "github.com/prometheus/client_model/go"}},
 	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/requests", "formats/telemetries", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
@@ -172,11 +173,12 @@ func TestLinked(t *testing.T) {
 	}{
 		{"github.com/NVIDIA/go-nvml", []string{"record"}},
 		{"github.com/apache/arrow/go/v17/parquet", []string{"convert"}},
-		{"net/http", []string{"record", "replay", "simulate"}},
+		{"google.golang.org/grpc", nil},                                   // of pqarrow
+		{"net/http", []string{"convert", "record", "replay", "simulate"}}, // convert by thrift, which Parquet's footers are
 		{"github.com/prometheus/common", []string{"record"}},
 		{"wattrace/sample/sampletest", nil},
 		{"wattrace/replay/replaytest", nil},
-		{"testing", nil},
+		{"testing", []string{"convert"}}, // by thrift
 	} {
 		for _, p := range list(t) {
 			tool, ok := strings.CutPrefix(p.ImportPath, "wattrace/cmd/")

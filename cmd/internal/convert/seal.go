@@ -1,0 +1,406 @@
+package convert
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"wattrace/cmd/internal/cli"
+	"wattrace/formats"
+	"wattrace/formats/parquet"
+	"wattrace/formats/telemetries"
+	"wattrace/formats/telemetry"
+	"wattrace/sample"
+	"wattrace/trace"
+)
+
+// batchRows is the rows of a batch of a sealed recording.
+const batchRows = 64 << 10
+
+// A form is what a recording can be sealed as.
+type form struct {
+	name   string
+	binary bool
+	open   func(w io.Writer, s telemetry.Summary, compress bool) (rowWriter, error)
+}
+
+// rowWriter takes the rows of a recording, in large batches.
+type rowWriter interface {
+	Write(b *sample.Batch) error
+	Close() error
+}
+
+var forms = []form{
+	{"parquet", true, newParquet},
+	{"arrow", true, func(w io.Writer, s telemetry.Summary, compress bool) (rowWriter, error) {
+		return telemetry.NewFileWriter(w, s, compress)
+	}},
+	{"csv", false, func(w io.Writer, s telemetry.Summary, _ bool) (rowWriter, error) { return telemetry.NewCSVWriter(w, s) }},
+	{"jsonl", false, func(w io.Writer, s telemetry.Summary, _ bool) (rowWriter, error) {
+		return telemetry.NewJSONLWriter(w, s), nil
+	}},
+}
+
+func formNames() string {
+	var names []string
+	for _, f := range forms {
+		names = append(names, f.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// form returns the form that --to names.
+func (o *options) form(flags *ucli.Context, path string) (form, error) {
+	i := slices.IndexFunc(forms, func(f form) bool { return f.name == o.to })
+	if i < 0 {
+		return form{}, cli.Usagef("--to %q: want %s", o.to, formNames())
+	}
+	for _, name := range []string{"model", "target", "no-stream", "from", "timing"} {
+		if flags.IsSet(name) {
+			return form{}, cli.Usagef("--%s is for traces, --to for recordings", name)
+		}
+	}
+	f := forms[i]
+	switch {
+	case o.compress && f.name != "arrow":
+		return form{}, cli.Usagef("--compress is for --to arrow; parquet is compressed anyway, a FILE.zst of csv and jsonl too")
+	case f.binary && strings.HasSuffix(path, ".zst"):
+		return form{}, cli.Usagef("-o %s: other programs do not open %s inside zstd; parquet is compressed already, arrow with --compress", path, f.name)
+	}
+	return f, nil
+}
+
+// parquetWriter is the Arrow table of a recording, as Parquet.
+type parquetWriter struct {
+	*parquet.Writer
+	table *telemetry.Table
+}
+
+func newParquet(w io.Writer, s telemetry.Summary, _ bool) (rowWriter, error) {
+	table, err := telemetry.NewTable(s)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parquet.NewWriter(w, table.Schema())
+	return parquetWriter{p, table}, err
+}
+
+func (w parquetWriter) Write(b *sample.Batch) error {
+	record, err := w.table.Record(b)
+	if err != nil {
+		return err
+	}
+	defer record.Release()
+	return w.Writer.Write(record)
+}
+
+// sealing is one run of the tool on a recording.
+type sealing struct {
+	ctx       context.Context
+	env       *cli.Env
+	keepGoing bool
+
+	parts   []*part // in the order of time
+	summary telemetry.Summary
+	faults  []error // why it is incomplete
+
+	seen, rows atomic.Int64 // read so far by the first pass; written
+}
+
+// part is one file of the recording.
+type part struct {
+	in     *formats.Input
+	headed bool // its head could be read
+	clock  trace.Clock
+	first  trace.Time // of its first row, or of its head where it has none
+	rows   int64      // that can be read, and are sealed
+	places []int32    // of its devices in the summary
+
+	head      telemetry.Head
+	snapshots []trace.ClockSnapshot
+	holes     []telemetry.Hole
+	end       *telemetry.End
+	marks     bool
+}
+
+func seal(ctx context.Context, env *cli.Env, flags *ucli.Context, o *options) error {
+	f, err := o.form(flags, env.OutputPath())
+	if err != nil {
+		return err
+	}
+	paths, err := recordings(env)
+	if err != nil {
+		return err
+	}
+	out, err := env.Output(cli.OutputOptions{Atomic: true, Binary: f.binary, Compress: !f.binary})
+	if err != nil {
+		return err
+	}
+	_, hard, stop := cli.Signals(ctx)
+	defer stop()
+	s := &sealing{ctx: hard, env: env, keepGoing: o.keepGoing}
+	defer s.close()
+	stopProgress := env.Progress(s.status)
+	err = s.read(paths)
+	if err == nil {
+		err = s.write(out, f, o.compress)
+	}
+	stopProgress()
+	if err != nil {
+		out.Abort()
+		return err
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	return s.report()
+}
+
+// recordings returns the operands.
+func recordings(env *cli.Env) ([]string, error) {
+	if len(env.Operands) < 2 {
+		path, err := operand(env)
+		return []string{path}, err
+	}
+	if env.Command != nil {
+		return nil, cli.Usagef("nothing may follow --")
+	}
+	for i, path := range env.Operands {
+		if slices.Contains(env.Operands[:i], path) {
+			return nil, cli.Usagef("%s is named twice", path)
+		}
+	}
+	return env.Operands, nil
+}
+
+func (s *sealing) close() {
+	for _, p := range s.parts {
+		p.in.Close()
+	}
+}
+
+func (s *sealing) status() string {
+	if rows := s.rows.Load(); rows > 0 {
+		return fmt.Sprintf("%d of %d rows written", rows, s.seen.Load())
+	}
+	return fmt.Sprintf("%d rows read", s.seen.Load())
+}
+
+// read reads all files once, for what the whole says of itself.
+func (s *sealing) read(paths []string) error {
+	for _, path := range paths {
+		in, err := formats.Open(path, &interruptible{ctx: s.ctx, r: s.env.Stdin})
+		if err != nil {
+			return err
+		}
+		p := &part{in: in}
+		s.parts = append(s.parts, p)
+		if err := s.survey(p); err != nil {
+			return err
+		}
+	}
+	whole := s.parts[:0:0]
+	for _, p := range s.parts {
+		if p.headed { // one that breaks off in its head adds nothing
+			whole = append(whole, p)
+		} else {
+			p.in.Close()
+		}
+	}
+	if s.parts = whole; len(whole) == 0 {
+		return s.faults[0]
+	}
+	slices.SortStableFunc(whole, func(a, b *part) int { return cmp.Compare(a.first, b.first) })
+	for i, p := range whole[1:] {
+		before := whole[i]
+		switch {
+		case !p.clock.Same(before.clock):
+			return cli.Hint(fmt.Errorf("%s: is of another recording than %s", p.in.Name(), before.in.Name()), "seal each on its own; files of one are those of record --rotate")
+		case p.first == before.first && p.rows > 0 && before.rows > 0:
+			return fmt.Errorf("%s: is the same recording as %s", p.in.Name(), before.in.Name())
+		}
+	}
+	s.sumUp()
+	return nil
+}
+
+// survey reads a file to its end.
+func (s *sealing) survey(p *part) error {
+	r, err := p.open()
+	for b := new(sample.Batch); err == nil; {
+		if s.ctx.Err() != nil {
+			return cli.ErrInterrupted
+		}
+		if err = r.Read(b); err != nil {
+			break
+		}
+		if p.rows == 0 && b.Len() > 0 {
+			p.first = b.Time[0]
+		}
+		p.rows += int64(b.Len())
+		s.seen.Add(int64(b.Len()))
+		p.marks = p.marks || slices.ContainsFunc(b.Mark, func(m sample.Mark) bool { return m.Event != "" })
+	}
+	if err != io.EOF {
+		switch fault := telemetries.Judge(err); {
+		case s.ctx.Err() != nil:
+			return cli.ErrInterrupted
+		case fault == telemetries.Damaged && !s.keepGoing && r != nil:
+			return cli.Hint(err, "--keep-going seals what precedes it")
+		case fault == telemetries.Damaged && r == nil, fault != telemetries.Damaged && fault != telemetries.Truncated:
+			return err
+		}
+		s.faults = append(s.faults, err)
+	}
+	if r == nil {
+		return nil
+	}
+	first := r.Head().Clock
+	if slices.ContainsFunc(r.Clocks(), func(c trace.Clocks) bool { return !c.Clock.Same(first) }) {
+		return fmt.Errorf("%s: holds several recordings one after the other; one schema has one clock", p.in.Name())
+	}
+	p.head, p.snapshots, p.holes = r.Head(), r.Snapshots(), r.Holes()
+	p.clock, p.headed = p.head.Clock, true
+	if p.rows == 0 {
+		p.first = p.snapshots[0].At
+	}
+	if end, ok := r.End(); ok {
+		p.end = &end
+	}
+	return nil
+}
+
+// open begins to read a file from its start; the reader is nil where there is
+// nothing that can be read.
+func (p *part) open() (*telemetry.Reader, error) {
+	switch kind := p.in.Kind(); kind {
+	case formats.TelemetryStream, formats.TelemetryFile:
+	case formats.Unknown:
+		if _, err := io.Copy(io.Discard, io.LimitReader(p.in.Stream(), 1)); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: is no recording", p.in.Name())
+	default:
+		return nil, fmt.Errorf("%s: is a %s; --to takes the recordings of record", p.in.Name(), kind)
+	}
+	content, err := p.in.Reader()
+	if err != nil {
+		return nil, err
+	}
+	return telemetry.NewReader(content, p.in.Name())
+}
+
+// sumUp joins what the files say.
+func (s *sealing) sumUp() {
+	sum := telemetry.Summary{Head: s.parts[0].head}
+	sum.Head.Devices, sum.Head.Metrics = nil, nil
+	sum.End = s.parts[0].end
+	for i, p := range s.parts {
+		sum.Marks = sum.Marks || p.marks
+		sum.Snapshots = append(sum.Snapshots, p.snapshots...)
+		sum.Holes = append(sum.Holes, p.holes...)
+		sum.Head.Metrics = append(sum.Head.Metrics, p.head.Metrics...)
+		for _, d := range p.head.Devices {
+			p.places = append(p.places, s.place(&sum.Head, d))
+		}
+		switch {
+		case p.end == nil || sum.End == nil || len(s.faults) > 0:
+			sum.End = nil
+		case i > 0:
+			end := sum.End.Join(*p.end)
+			sum.End = &end
+		}
+	}
+	slices.Sort(sum.Head.Metrics)
+	sum.Head.Metrics = slices.Compact(sum.Head.Metrics)
+	s.summary = sum
+}
+
+// place finds a device in the summary, or adds it. One schema has one description
+// of each: the latest.
+func (s *sealing) place(h *telemetry.Head, d sample.Device) int32 {
+	i := slices.IndexFunc(h.Devices, func(e sample.Device) bool {
+		return e.Host == d.Host && e.ID == d.ID && e.Source == d.Source && e.Scope == d.Scope
+	})
+	if i < 0 {
+		h.Devices = append(h.Devices, d)
+		return int32(len(h.Devices) - 1)
+	}
+	if h.Devices[i] != d {
+		s.env.Printf("device %s: what is said of it changes; the latest is kept", d.ID)
+		h.Devices[i] = d
+	}
+	return int32(i)
+}
+
+// write reads all files again, and writes their rows.
+func (s *sealing) write(out io.Writer, f form, compress bool) error {
+	w, err := f.open(out, s.summary, compress)
+	if err != nil {
+		return err
+	}
+	full := &sample.Batch{Devices: s.summary.Head.Devices}
+	flush := func() error {
+		if full.Len() == 0 {
+			return nil
+		}
+		err := w.Write(full)
+		s.rows.Add(int64(full.Len()))
+		full.Reset()
+		return err
+	}
+	b := new(sample.Batch)
+	for _, p := range s.parts {
+		r, err := p.open()
+		if err != nil {
+			return err
+		}
+		// A file that grows meanwhile is sealed as it was.
+		for left := p.rows; left > 0; left -= int64(b.Len()) {
+			if s.ctx.Err() != nil {
+				return cli.ErrInterrupted
+			}
+			if err := r.Read(b); err != nil {
+				return fmt.Errorf("reading it again: %w", err)
+			}
+			for i, d := range b.Device {
+				b.Device[i] = p.places[d]
+			}
+			for from := 0; from < b.Len(); {
+				to := min(b.Len(), from+batchRows-full.Len())
+				full.AppendRows(b, from, to)
+				from = to
+				if full.Len() == batchRows {
+					if err := flush(); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// report says what was done, and whether all of it was.
+func (s *sealing) report() error {
+	devices := "1 device"
+	if n := len(s.summary.Head.Devices); n != 1 {
+		devices = fmt.Sprintf("%d devices", n)
+	}
+	what := fmt.Sprintf("%d rows of %s", s.rows.Load(), devices)
+	if len(s.faults) > 0 {
+		return cli.Incompletef("%w; %s", errors.Join(s.faults...), what)
+	}
+	s.env.Summaryf("%s", what)
+	return nil
+}
