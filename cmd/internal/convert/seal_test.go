@@ -405,7 +405,8 @@ func TestSealConstantMemory(t *testing.T) {
 		rows = 600_000
 	}
 	// A row group of Parquet is held until it is whole.
-	for to, limit := range map[string]uint64{"arrow": 80 << 20, "parquet": 240 << 20, "csv": 80 << 20} {
+	for to, limit := range map[string]uint64{"arrow": 128 << 20, "parquet": 240 << 20, "csv": 128 << 20} {
+		runtime.GC()
 		r, w := io.Pipe()
 		go func() { w.CloseWithError(errors.Join(long(w, rows), io.EOF)) }()
 		done, top := make(chan struct{}), make(chan uint64)
