@@ -13,8 +13,8 @@ import (
 	"wattrace/reduce"
 )
 
-const manual = `Joins request logs (replay) and recordings (record, or CSV of nvidia-smi), in any
-order and number, and reports for every phase of the run its power, energy, tokens
+const manual = `Joins request logs (replay, or aiperf's profile_export.jsonl) and recordings (record,
+or CSV of nvidia-smi), in any order and number, and reports for every phase of the run its power, energy, tokens
 per joule and joules per user, each with its method and uncertainty. "-", or no operand, is standard
 input; it is read to its end before the named files are opened. Without a request
 log the whole recording is one phase.
