@@ -22,6 +22,7 @@ const (
 	Requests        Kind = "request log"
 	AIPerf          Kind = "request log of aiperf"
 	AIPerfRaw       Kind = "raw export of aiperf"
+	AIPerfTelemetry Kind = "telemetry of aiperf" // gpu_telemetry_export.jsonl
 	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
 	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
 	Report          Kind = "report"
@@ -67,6 +68,7 @@ var shapes = []struct {
 	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, kind: Timing},
 	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, kind: TRTLLM},
 	{any: []string{"prompt", "input"}, kind: RawPayload},
+	{all: []string{"telemetry_data"}, any: []string{"timestamp_ns"}, kind: AIPerfTelemetry},
 	{all: []string{"metadata"}, any: []string{"start_perf_ns", "responses", "payload"}, kind: AIPerfRaw},
 	{all: []string{"metadata"}, any: []string{"metrics", "error"}, kind: AIPerf},
 }

@@ -25,6 +25,7 @@ func TestSniff(t *testing.T) {
 		`{"metadata":{},"metrics":{"a":[` + long: AIPerf, // cut
 		`{"metadata":{},"start_perf_ns":1,"error":null}`:              AIPerfRaw,
 		`{"metadata":{},"messages":[],"error":1}`:                     RawPayload,
+		`{"timestamp_ns":1,"telemetry_data":{}}`:                      AIPerfTelemetry,
 		`{"metadata":{},"x":{}}`:                                      Unknown,
 		"\n\n  {\"messages\":[]}\n":                                   RawPayload,
 		"\ufeff{\"messages\":[]}":                                     RawPayload, // whose reader names the fault

@@ -44,6 +44,7 @@
 // profile_export_aiperf.json beside it says of the load is used. A phase is from when its
 // first request was sent to when its last ended. Tokens are aiperf's own. Its times are of a wall clock, and
 // it does not name its host: it is joined to recordings as a file of another host is.
+// aiperf's gpu_telemetry_export.jsonl is a recording.
 //
 // Files of one boot are joined exactly, whatever happened to the wall clock; those
 // of two hosts by their wall clocks as they were read nearest to the phases. How

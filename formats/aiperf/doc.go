@@ -1,6 +1,6 @@
 // Package aiperf reads what a run of aiperf leaves behind: profile_export.jsonl,
-// a line for each request, and profile_export_aiperf.json, of which it takes how
-// the load was configured.
+// a line for each request; gpu_telemetry_export.jsonl, one for each GPU and scrape; and
+// profile_export_aiperf.json, of which it takes how the load was configured.
 //
 // # Requests
 //
@@ -65,6 +65,27 @@
 // [ParseConfig] takes of profile_export_aiperf.json, in the form of input_config.loadgen
 // and of input_config.phases, the concurrency, rate, arrival and users of each phase, and
 // whether the run was cancelled. A sweep's list of concurrencies is none.
+//
+// # Telemetry
+//
+// [TelemetryReader] reads gpu_telemetry_export.jsonl: a line for each GPU and scrape, of
+// the whole run, with warm-up. timestamp_ns is of aiperf's wall clock when it had the
+// answer; gpu_uuid, else source, hostname and gpu_index, is the device; gpu_model_name,
+// pci_bus_id and hostname are as they are. The source is nvml where telemetry_source_url
+// begins with pynvml:, amd-smi where it begins with amdsmi: or the platform is amd, else
+// dcgm (of old dcgm_url). Of telemetry_data, any of which may come and go:
+//
+//	power_watts          gpu_power_usage, nvidia_power_usage, amd_power (W)
+//	energy_joules        energy_consumption, nvidia_..., amd_... (MJ)
+//	gpu_utilization      gpu_utilization, nvidia_gpu_utilization, amd_gfx_activity (%)
+//	memory_utilization   mem_utilization, nvidia_memory_utilization, amd_umc_activity (%)
+//	memory_used_bytes    gpu_memory_used, nvidia_memory_used, amd_memory_used (GB)
+//	temperature_celsius  gpu_temperature, nvidia_temperature, amd_temperature
+//
+// A GPU that several exporters show, which aiperf counts as often, is read from the first
+// of them. A row that is not later than the one before of its GPU is a fault. A page of
+// the exporter that repeats the one before is not in the file, so that its rows are further
+// apart than aiperf asked.
 //
 // # Faults
 //

@@ -27,6 +27,7 @@ type Reader struct {
 	lines *bufio.Reader
 	pos   trace.Pos
 	long  []byte // a line that is longer than the buffer
+	mark  int    // length of the byte order mark
 	seq   int64
 	rec   record
 	err   error // what every further Read returns
@@ -41,44 +42,53 @@ func NewReader(r io.Reader, name string) *Reader {
 // the end, a *trace.SyntaxError for a line that is wrong, after which reading can go
 // on, and otherwise the reader's.
 func (r *Reader) Read(q *trace.Request) error {
-	if r.err != nil {
-		return r.err
+	line, ended, err := r.next()
+	if err != nil {
+		return err
 	}
+	if err = r.rec.parse(line); err == nil {
+		err = r.rec.request(q, r.Anchor)
+	}
+	if err != nil {
+		return r.at(err, ended)
+	}
+	q.Seq = r.seq
+	if q.Line == 0 {
+		q.Line = int64(r.pos.Line)
+	}
+	r.seq++
+	return nil
+}
+
+// at gives the fault of the line that next returned its position.
+func (r *Reader) at(err error, ended bool) error {
+	if !ended {
+		return &trace.SyntaxError{Pos: r.pos, Err: ErrTruncated}
+	}
+	e := trace.ErrorAt(r.pos, err)
+	if e.Pos.Col > 0 && r.pos.Line == 1 {
+		e.Pos.Col += r.mark
+	}
+	return e
+}
+
+// next returns the next line that is not blank, without a byte order mark, and whether a
+// line feed ended it. It is valid until the next call.
+func (r *Reader) next() (line []byte, ended bool, err error) {
 	for {
-		line, ended, err := r.line()
-		if err != nil {
-			r.err = err
-			return err
+		if r.err != nil {
+			return nil, false, r.err
 		}
-		mark := 0
+		if line, ended, r.err = r.line(); r.err != nil {
+			return nil, false, r.err
+		}
 		if r.pos.Line == 1 {
 			rest := bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
-			mark = len(line) - len(rest)
-			line = rest
+			r.mark, line = len(line)-len(rest), rest
 		}
-		if len(bytes.TrimSpace(line)) == 0 {
-			continue
+		if len(bytes.TrimSpace(line)) > 0 {
+			return line, ended, nil
 		}
-		err = r.rec.parse(line)
-		if err == nil {
-			err = r.rec.request(q, r.Anchor)
-		}
-		if err != nil {
-			if !ended {
-				return &trace.SyntaxError{Pos: r.pos, Err: ErrTruncated}
-			}
-			e := trace.ErrorAt(r.pos, err)
-			if e.Pos.Col > 0 {
-				e.Pos.Col += mark
-			}
-			return e
-		}
-		q.Seq = r.seq
-		if q.Line == 0 {
-			q.Line = int64(r.pos.Line)
-		}
-		r.seq++
-		return nil
 	}
 }
 

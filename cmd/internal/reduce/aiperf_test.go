@@ -151,6 +151,23 @@ func TestAIPerfRun(t *testing.T) {
 	}
 }
 
+// TestAIPerfAlone: its own telemetry gives a run its energy, to what 333 ms leave open.
+func TestAIPerfAlone(t *testing.T) {
+	t.Parallel()
+	rep, figures := aiperfReport(t, aiperfRun, filepath.Join(filepath.Dir(aiperfRun), "gpu_telemetry_export.jsonl"))
+	ph := rep.Phases[0]
+	if want, got := 2*300**ph.DurationSeconds, energy(t, &rep, "profiling"); math.Abs(got-want) > 0.03*want {
+		t.Errorf("%v J, want about %v", got, want)
+	}
+	if e, want := ph.Metrics[reduce.EnergyPerUser], ph.Metrics[reduce.TotalGPUEnergy].Value/100; math.Abs(e.Value-want) > 1e-6 {
+		t.Errorf("%v J/user, want %v", e.Value, want)
+	}
+	// aiperf's recipe: the last reading before the start to the last until 666 ms after the end.
+	if e := figures["nvidia_total_gpu_energy"]; e <= 5600 || e > 6200 {
+		t.Errorf("as aiperf %v J", e)
+	}
+}
+
 // TestAIPerfBesideOurs: a recording of ours gives such a run its energy, joined by wall
 // clocks, whose uncertainty is said.
 func TestAIPerfBesideOurs(t *testing.T) {
