@@ -44,7 +44,10 @@
 // profile_export_aiperf.json beside it says of the load is used. A phase is from when its
 // first request was sent to when its last ended. Tokens are aiperf's own. Its times are of a wall clock, and
 // it does not name its host: it is joined to recordings as a file of another host is.
-// aiperf's gpu_telemetry_export.jsonl is a recording.
+// aiperf's gpu_telemetry_export.jsonl is a recording. The directory that aiperf writes may
+// be named instead of its files (reduce artifacts/DIR): they are found by what they
+// hold. Of several runs each is named. A recording that is named beside it counts
+// instead of aiperf's telemetry (reduce artifacts/DIR power.arrows).
 //
 // Files of one boot are joined exactly, whatever happened to the wall clock; those
 // of two hosts by their wall clocks as they were read nearest to the phases. How

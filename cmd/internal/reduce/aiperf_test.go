@@ -168,6 +168,73 @@ func TestAIPerfAlone(t *testing.T) {
 	}
 }
 
+// TestAIPerfDirectory: a directory is as good as its files, under any prefix, and a
+// recording beside it counts instead of its telemetry.
+func TestAIPerfDirectory(t *testing.T) {
+	t.Parallel()
+	from := filepath.Dir(aiperfRun)
+	dir := filepath.Join(t.TempDir(), "run")
+	copyTo := func(name, as string) {
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, as), b, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "sub.jsonl"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	copyTo("gpu_telemetry_export.jsonl", "foo_gpu_telemetry.jsonl")
+	for name, text := range map[string]string{
+		"foo_raw.jsonl": `{"metadata":{},"start_perf_ns":1}`, "inputs.json": `{"data":[]}`, "foo_server_metrics.jsonl": `{"endpoint_url":"u","metrics":{}}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, _, errs := runMain(t, dir); code != 1 || !strings.Contains(errs, dir+": is a directory, and holds no request log of aiperf\nreduce: hint: ") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	copyTo("profile_export.jsonl", "foo.jsonl")
+	copyTo("profile_export_aiperf.json", "foo.json")
+	schemas := func(rep *reduce.Report) (list []string) {
+		for _, in := range rep.Inputs {
+			list = append(list, filepath.Base(in.Path)+" "+in.Schema)
+		}
+		return list
+	}
+	byFiles, _ := aiperfReport(t, aiperfRun, filepath.Join(from, "gpu_telemetry_export.jsonl"))
+	rep, _ := aiperfReport(t, dir)
+	if got, want := energy(t, &rep, "profiling"), energy(t, &byFiles, "profiling"); got != want || rep.Phases[0].Concurrency != 100 {
+		t.Errorf("%v J, by its files %v", got, want)
+	}
+	if got, want := schemas(&rep), []string{"foo.json aiperf profile_export_aiperf", "foo.jsonl aiperf profile_export", "foo_gpu_telemetry.jsonl aiperf gpu_telemetry_export"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	// A recording of another time gives it no energy, but its telemetry counts no more.
+	power := writePower(t, filepath.Join(t.TempDir(), "p.arrows"), machine{host: "h", boot: "b"}, "GPU-0", nil)
+	_, out, _ := runMain(t, "--format", "json", power, dir)
+	rep = reduce.Report{}
+	if err := json.Unmarshal([]byte(out), &rep); err != nil {
+		t.Fatal(err)
+	}
+	if got := schemas(&rep); len(got) != 3 || !strings.HasPrefix(got[0], "p.arrows") && !strings.HasPrefix(got[2], "p.arrows") {
+		t.Errorf("%q", got)
+	}
+	if _, ok := rep.Phases[0].Metrics[reduce.TotalGPUEnergy]; ok {
+		t.Error("an energy of which no recording says anything")
+	}
+	if code, _, errs := runMain(t, dir, dir); code != 2 || !strings.Contains(errs, dir+" is named twice") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	copyTo("profile_export.jsonl", "bar.jsonl")
+	if code, _, errs := runMain(t, dir); code != 1 || !strings.Contains(errs, "holds the requests of two runs, "+filepath.Join(dir, "bar.jsonl")+" and "+filepath.Join(dir, "foo.jsonl")) {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}
+
 // TestAIPerfBesideOurs: a recording of ours gives such a run its energy, joined by wall
 // clocks, whose uncertainty is said.
 func TestAIPerfBesideOurs(t *testing.T) {

@@ -146,11 +146,19 @@ func (s *job) endEnergies(rep *reduce.Report, out *cli.Output) error {
 // requests.jsonl - the named file is whole only then.
 func (s *job) open(env *cli.Env, operands []string) error {
 	byArgument := make([]*formats.Input, len(operands))
+	var directories []string
 	stdinFirst := slices.Clone(operands)
 	slices.SortStableFunc(stdinFirst, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
 	for i, path := range stdinFirst {
 		if i > 0 && path == "-" {
 			return cli.Usagef("standard input is named twice")
+		}
+		if isDirectory(path) {
+			if slices.Contains(directories, path) {
+				return cli.Usagef("%s is named twice", path)
+			}
+			directories = append(directories, path)
+			continue
 		}
 		restore := func() {}
 		if path == "-" {
@@ -172,6 +180,9 @@ func (s *job) open(env *cli.Env, operands []string) error {
 		byArgument[slices.Index(operands, path)] = in
 	}
 	for i, in := range byArgument {
+		if in == nil && slices.Contains(directories, operands[i]) {
+			continue
+		}
 		if in == nil {
 			return cli.Usagef("%s is named twice", operands[i])
 		}
@@ -187,6 +198,9 @@ func (s *job) open(env *cli.Env, operands []string) error {
 			return s.refuse(in)
 		}
 	}
+	if err := s.openDirectories(env, directories); err != nil {
+		return err
+	}
 	// No result depends on the order of the operands.
 	slices.SortFunc(s.logs, func(a, b *logFile) int { return cmp.Compare(a.in.Name(), b.in.Name()) })
 	slices.SortFunc(s.tele, func(a, b *teleFile) int { return cmp.Compare(a.in.Name(), b.in.Name()) })
@@ -194,6 +208,11 @@ func (s *job) open(env *cli.Env, operands []string) error {
 		return err
 	}
 	return s.checkNamed()
+}
+
+// forget takes back that an input is one.
+func (s *job) forget(in *formats.Input) {
+	s.inputs = slices.DeleteFunc(s.inputs, func(other *formats.Input) bool { return other == in })
 }
 
 // refuse says that an operand is none.
