@@ -20,6 +20,9 @@ const (
 	Timing          Kind = "timing side file"
 	TRTLLM          Kind = "trtllm-bench dataset"
 	Requests        Kind = "request log"
+	AIPerf          Kind = "request log of aiperf"
+	AIPerfRaw       Kind = "raw export of aiperf"
+	AIPerfTelemetry Kind = "telemetry of aiperf" // gpu_telemetry_export.jsonl
 	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
 	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
 	Report          Kind = "report"
@@ -55,16 +58,19 @@ var schemas = []struct {
 	{"wattrace.topology/", Topology},
 }
 
-// shapes are kinds known by the keys of their first object: any of some and
-// none of others. The first that fits counts.
+// shapes are kinds known by the keys of their first object: all of some, any of
+// some and none of others. The first that fits counts.
 var shapes = []struct {
-	any, none []string
-	kind      Kind
+	all, any, none []string
+	kind           Kind
 }{
 	{any: []string{"messages"}, kind: RawPayload},
 	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, kind: Timing},
 	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, kind: TRTLLM},
 	{any: []string{"prompt", "input"}, kind: RawPayload},
+	{all: []string{"telemetry_data"}, any: []string{"timestamp_ns"}, kind: AIPerfTelemetry},
+	{all: []string{"metadata"}, any: []string{"start_perf_ns", "responses", "payload"}, kind: AIPerfRaw},
+	{all: []string{"metadata"}, any: []string{"metrics", "error"}, kind: AIPerf},
 }
 
 // headers are kinds of CSV known by the names in their first line, without the
@@ -116,9 +122,10 @@ func sniff(head []byte) (kind Kind, final bool) {
 		return kind, true
 	}
 	has := func(key string) bool { return slices.Contains(keys, key) }
+	lacks := func(key string) bool { return !has(key) }
 	for _, s := range shapes {
 		// Of arrays only the dataset of old is known, which its codec names.
-		if slices.ContainsFunc(s.any, has) && !slices.ContainsFunc(s.none, has) && (text[0] == '{' || s.kind == TRTLLM) {
+		if slices.ContainsFunc(s.any, has) && !slices.ContainsFunc(s.all, lacks) && !slices.ContainsFunc(s.none, has) && (text[0] == '{' || s.kind == TRTLLM) {
 			return s.kind, final
 		}
 	}

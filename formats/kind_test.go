@@ -21,17 +21,23 @@ func TestSniff(t *testing.T) {
 		`{"x":{"prompt":1}}`:                     Unknown,
 		`{prompt:1}`:                             Unknown,
 		`{"prompt":1}`:                           RawPayload,
-		"\n\n  {\"messages\":[]}\n":              RawPayload,
-		"\ufeff{\"messages\":[]}":                RawPayload, // whose reader names the fault
-		`{"model":"m","input":"` + long:          RawPayload, // cut
-		`{"messages":[],"input_ids":[1]}`:        RawPayload, // as SGLang takes it
-		`{"model":"m","prompt":[1],"line":1}`:    RawPayload,
-		`{"model":"m","prompt":[1],"task_id":1}`: RawPayload,
-		`{"task_id":0,"prompt":"` + long:         TRTLLM,
-		`{"prompt":"x","output_tokens":1}`:       TRTLLM,
-		`{"input_ids":[1,2`:                      TRTLLM,
-		`{"logits":[1],"output_tokens":2}`:       TRTLLM,
-		`{"turns":["a"],"output_tokens":2}`:      TRTLLM,
+		`{"metadata":{},"metrics":{},"error":1}`: AIPerf,
+		`{"metadata":{},"metrics":{"a":[` + long: AIPerf, // cut
+		`{"metadata":{},"start_perf_ns":1,"error":null}`:              AIPerfRaw,
+		`{"metadata":{},"messages":[],"error":1}`:                     RawPayload,
+		`{"timestamp_ns":1,"telemetry_data":{}}`:                      AIPerfTelemetry,
+		`{"metadata":{},"x":{}}`:                                      Unknown,
+		"\n\n  {\"messages\":[]}\n":                                   RawPayload,
+		"\ufeff{\"messages\":[]}":                                     RawPayload, // whose reader names the fault
+		`{"model":"m","input":"` + long:                               RawPayload, // cut
+		`{"messages":[],"input_ids":[1]}`:                             RawPayload, // as SGLang takes it
+		`{"model":"m","prompt":[1],"line":1}`:                         RawPayload,
+		`{"model":"m","prompt":[1],"task_id":1}`:                      RawPayload,
+		`{"task_id":0,"prompt":"` + long:                              TRTLLM,
+		`{"prompt":"x","output_tokens":1}`:                            TRTLLM,
+		`{"input_ids":[1,2`:                                           TRTLLM,
+		`{"logits":[1],"output_tokens":2}`:                            TRTLLM,
+		`{"turns":["a"],"output_tokens":2}`:                           TRTLLM,
 		"{\n \"metadata\": {},\n \"samples\": [\n":                    TRTLLM,
 		`[{"input_ids":[1],"output_len":2}]`:                          TRTLLM,
 		`[{"messages":[]}]`:                                           Unknown,
@@ -87,6 +93,7 @@ func TestSniffExamples(t *testing.T) {
 		"calibration/testdata/example.yaml":       Calibration,
 		"topology/testdata/example.yaml":          Topology,
 		"../trace/testdata/example.jsonl":         RawPayload,
+		"aiperf/testdata/profile_export.jsonl":    AIPerf,
 		"../trace/testdata/example.jsonl.timing":  Timing,
 		"../testdata/trtllm-bench/azure200.jsonl": TRTLLM,
 	} {

@@ -21,13 +21,14 @@ type TokenSource string
 
 // The sources of a token count.
 const (
-	FromUsage   TokenSource = "usage"   // the server's usage object: exact
-	FromTimings TokenSource = "timings" // llama.cpp's timings, where it sends no usage: exact
-	FromChunks  TokenSource = "chunks"  // events that carry output: a lower bound, since one event may hold several tokens
+	FromUsage     TokenSource = "usage"     // the server's usage object: exact
+	FromTimings   TokenSource = "timings"   // llama.cpp's timings, where it sends no usage: exact
+	FromTokenizer TokenSource = "tokenizer" // the client's own tokenizer, of the whole text
+	FromChunks    TokenSource = "chunks"    // events that carry output: a lower bound, since one event may hold several tokens
 )
 
-// Exact reports whether the count is the server's own.
-func (s TokenSource) Exact() bool { return s == FromUsage || s == FromTimings }
+// Exact reports whether the count is of all tokens: the server's own, or a tokenizer's.
+func (s TokenSource) Exact() bool { return s == FromUsage || s == FromTimings || s == FromTokenizer }
 
 // ErrorClass groups failures by what failed, the same for every server.
 type ErrorClass string
@@ -144,7 +145,7 @@ func (r *Request) TTFT() (time.Duration, bool) {
 
 // ITL returns the mean inter-token latency, (last token - first token) /
 // (output tokens - 1), as aiperf and vLLM's TPOT define it. It is unknown for
-// fewer than two tokens, and for a count that is not the server's own.
+// fewer than two tokens, and for a count that is a lower bound.
 func (r *Request) ITL() (time.Duration, bool) {
 	n, ok := r.OutputTokens.Get()
 	if !ok || n < 2 || !r.TokenSource.Exact() || !r.FirstToken.OK || !r.LastToken.OK {

@@ -4,7 +4,7 @@
 //
 //	$ reduce requests.jsonl power.arrows
 //
-// The operands are request logs, recordings and logs of nvidia-smi, in any order
+// The operands are request logs (of replay or of aiperf), recordings and logs of nvidia-smi, in any order
 // and number, compressed or not; "-" is standard input, and so is no operand. Standard input is read to its end before
 // the named files are opened, so that this works as typed:
 //
@@ -39,6 +39,15 @@
 // Their times are local ones without a zone: --timezone says which. What such a
 // log does not say may be told: --device-name, --driver, --host. Several that have
 // no UUIDs are of one host each, named by its file, unless --host says otherwise.
+//
+// A request log may also be aiperf's profile_export.jsonl, of any version; what
+// profile_export_aiperf.json beside it says of the load is used. A phase is from when its
+// first request was sent to when its last ended. Tokens are aiperf's own. Its times are of a wall clock, and
+// it does not name its host: it is joined to recordings as a file of another host is.
+// aiperf's gpu_telemetry_export.jsonl is a recording. The directory that aiperf writes may
+// be named instead of its files (reduce artifacts/DIR): they are found by what they
+// hold. Of several runs each is named. A recording that is named beside it counts
+// instead of aiperf's telemetry (reduce artifacts/DIR power.arrows).
 //
 // Files of one boot are joined exactly, whatever happened to the wall clock; those
 // of two hosts by their wall clocks as they were read nearest to the phases. How

@@ -126,7 +126,8 @@
 //	finish_reason    as the server said
 //	input_tokens, output_tokens, token_source   usage: as the server's usage
 //	                 object says; timings: as the timings of llama.cpp's
-//	                 server say, where it sends no usage; chunks: events
+//	                 server say, where it sends no usage; tokenizer: the
+//	                 client's own, as in other programs' logs; chunks: events
 //	                 with output were counted, which is a lower bound
 //	expected_input_tokens, expected_output_tokens   from the trace's side file
 //	conn, conn_reused   the connection, numbered from 0 in the order of

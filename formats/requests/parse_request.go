@@ -208,10 +208,10 @@ func (p *parser) outcome(q *trace.Request) {
 func (p *parser) source(q *trace.Request) {
 	start := p.i
 	switch s := trace.TokenSource(p.text("token_source")); s {
-	case trace.FromUsage, trace.FromTimings, trace.FromChunks:
+	case trace.FromUsage, trace.FromTimings, trace.FromTokenizer, trace.FromChunks:
 		q.TokenSource = s
 	default:
-		p.fail(start, "token_source must be usage, timings or chunks")
+		p.fail(start, "token_source must be usage, timings, tokenizer or chunks")
 	}
 }
 

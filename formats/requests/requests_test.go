@@ -371,7 +371,7 @@ func TestReadErrors(t *testing.T) {
 		{"twice", run + "\n" + swap(request, `"line":18`, `"seq":18`), `log:2:28: the key "seq" is given twice`},
 		{"missing", run + "\n" + swap(request, `"done_nanos"`, `"dome_nanos"`), `log:2:1: the request line has no key "done_nanos"`},
 		{"outcome", run + "\n" + swap(request, `"succeeded"`, `"fine"`), "outcome must be succeeded, failed or cancelled"},
-		{"token source", run + "\n" + swap(request, `"token_source":"usage"`, `"token_source":"guess"`), "token_source must be usage, timings or chunks"},
+		{"token source", run + "\n" + swap(request, `"token_source":"usage"`, `"token_source":"guess"`), "token_source must be usage, timings, tokenizer or chunks"},
 		{"no token source", run + "\n" + swap(request, `"token_source"`, `"tokensource"`), "log:2:1: output_tokens needs token_source"},
 		{"target", run + "\n" + swap(request, `"target":0`, `"target":1`), "target 1 is not one of the run's 1"},
 		{"usage", run + "\n" + swap(request, `{"prompt_tokens":812,"completion_tokens":128}`, `[]`), "usage must be an object"},

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"wattrace/formats"
+	"wattrace/formats/aiperf"
 	"wattrace/formats/nvidiasmi"
 	"wattrace/formats/telemetry"
 	"wattrace/trace"
@@ -45,6 +46,10 @@ var Codecs = []Codec{
 		Name: "nvidiasmi", Kinds: []formats.Kind{formats.NVIDIASMI},
 		Doc: "CSV of nvidia-smi --query-gpu=timestamp,power.draw,... --format=csv", Schema: "nvidia-smi csv",
 		Local: true, Nameless: true, open: openNVIDIASMI,
+	},
+	{
+		Name: "aiperf", Kinds: []formats.Kind{formats.AIPerfTelemetry},
+		Doc: "aiperf's gpu_telemetry_export.jsonl, of any version", Schema: "aiperf gpu_telemetry_export", open: openAIPerf,
 	},
 }
 
@@ -105,3 +110,26 @@ func (r smiReader) Clean() bool { return true }
 // Clocks returns no readings but the first row's stamp: each row is stamped by
 // the wall clock, which may have been set at any time.
 func (r smiReader) Clocks() []trace.Clocks { return []trace.Clocks{{Clock: r.Reader.Head().Clock}} }
+
+// aiperfReader is the telemetry of aiperf.
+type aiperfReader struct{ *aiperf.TelemetryReader }
+
+func openAIPerf(r io.Reader, name string, _ Options) (Reader, error) {
+	rd, err := aiperf.NewTelemetryReader(r, name)
+	if err != nil {
+		return nil, err
+	}
+	return aiperfReader{rd}, nil
+}
+
+func (r aiperfReader) Head() Head {
+	h := r.TelemetryReader.Head()
+	return Head{Clock: h.Clock, Info: h.Info, Devices: h.Devices}
+}
+
+func (r aiperfReader) Clean() bool { return true }
+
+// Clocks returns no readings but the first row's stamp, as of a log of nvidia-smi.
+func (r aiperfReader) Clocks() []trace.Clocks {
+	return []trace.Clocks{{Clock: r.TelemetryReader.Head().Clock}}
+}

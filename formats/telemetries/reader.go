@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 
+	"wattrace/formats/aiperf"
 	"wattrace/formats/nvidiasmi"
 	"wattrace/formats/telemetry"
 	"wattrace/sample"
@@ -85,7 +86,7 @@ func Judge(err error) Fault {
 	var corrupt *telemetry.CorruptError
 	var syntax *trace.SyntaxError
 	switch {
-	case errors.Is(err, telemetry.ErrTruncated), errors.Is(err, nvidiasmi.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, telemetry.ErrTruncated), errors.Is(err, nvidiasmi.ErrTruncated), errors.Is(err, aiperf.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
 		return Truncated
 	case errors.As(err, &corrupt):
 		return Damaged

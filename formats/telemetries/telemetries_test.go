@@ -57,6 +57,10 @@ func TestExamples(t *testing.T) {
 	if c := r.Clocks(); len(c) != 1 || c[0].Clock != h.Clock {
 		t.Errorf("%+v", c)
 	}
+	r, rows = readFile(t, "../aiperf/testdata/gpu_telemetry_export.jsonl", Options{})
+	if c, h := r.Clocks(), r.Head(); rows != 124 || len(h.Devices) != 2 || h.Devices[0].Host != "node1" || !r.Clean() || len(c) != 1 || c[0].Clock != h.Clock || h.Clock.Anchor.UnixNanos == 0 {
+		t.Errorf("%d rows, %+v, %+v", rows, h, c)
+	}
 }
 
 func TestTable(t *testing.T) {
@@ -98,6 +102,8 @@ func TestJudge(t *testing.T) {
 		"a cut row":                      {smi, strings.NewReader(header + "2024/01/02 03:04:06.000, 1"), Truncated},
 		"broken":                         {smi, io.MultiReader(strings.NewReader(header), errReader{broken}), Failed},
 		"a cut layer":                    {smi, io.MultiReader(strings.NewReader(header), errReader{io.ErrUnexpectedEOF}), Truncated},
+		"a row of aiperf":                {Codecs[2], strings.NewReader("{}\n"), Skipped},
+		"a cut row of aiperf":            {Codecs[2], strings.NewReader("{"), Truncated},
 		"cut":                            {arrows, strings.NewReader(string(recording[:n-200])), Truncated},
 		"broken arrows":                  {arrows, io.MultiReader(strings.NewReader(string(recording[:n-200])), errReader{broken}), Failed},
 		"rows that do not hold together": {arrows, strings.NewReader(strings.Replace(string(recording), `"rows":`, `"rows":9`, 1)), Damaged},

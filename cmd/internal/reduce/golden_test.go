@@ -26,6 +26,7 @@ func TestGolden(t *testing.T) {
 		"report.txt":  run,
 		"smi.json":    append([]string{"--format", "json"}, log...),
 		"smi.txt":     log,
+		"aiperf.txt":  {"--as", "aiperf", "../../../formats/aiperf/testdata/profile_export.jsonl"},
 		// A real H200 under the real requests of a small server (testdata/h200).
 		"h200-open.txt": {"../../../testdata/h200/open-requests.jsonl.zst", "../../../testdata/h200/open-50ms.arrows.zst"},
 		"h200.txt":      {"../../../testdata/h200/serve-requests.jsonl.zst", "../../../testdata/h200/serve-50ms.arrows.zst"},

@@ -10,6 +10,7 @@ import (
 
 	"wattrace/formats"
 	"wattrace/formats/energies"
+	"wattrace/formats/logs"
 	"wattrace/formats/requests"
 	"wattrace/reduce"
 	"wattrace/sample"
@@ -21,6 +22,8 @@ type batch = sample.Batch
 // logFile is one request log, or several one after another.
 type logFile struct {
 	in          *formats.Input
+	codec       logs.Codec
+	content     *logs.Log // as one of ours
 	runs        []*run
 	incomplete  int
 	interrupted bool
@@ -29,7 +32,7 @@ type logFile struct {
 
 // surveyLines passes the lines of a log on that are no requests.
 func (l *logFile) surveyLines(use func(*requests.Record) error) error {
-	r, err := l.in.Reader()
+	r, err := l.content.Reader()
 	if err != nil {
 		return err
 	}
@@ -70,7 +73,7 @@ type splitFunc func(s *reduce.Splitter, q *trace.Request, offset time.Duration) 
 // eachRecord passes all lines of a log on, in order. Before that, all requests have been
 // given to split, in any order and several at a time, and what it returned comes along.
 func (l *logFile) eachRecord(r *reduce.Reducer, split splitFunc, use func(*requests.Record, share) error) error {
-	in, err := l.in.Reader()
+	in, err := l.content.Reader()
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 	"wattrace/reduce"
 )
 
-const manual = `Joins request logs (replay) and recordings (record, or CSV of nvidia-smi), in any
-order and number, and reports for every phase of the run its power, energy, tokens
+const manual = `Joins request logs (replay, or aiperf's profile_export.jsonl) and recordings (record,
+or CSV of nvidia-smi), in any order and number, and reports for every phase of the run its power, energy, tokens
 per joule and joules per user, each with its method and uncertainty. "-", or no operand, is standard
 input; it is read to its end before the named files are opened. Without a request
 log the whole recording is one phase.
@@ -24,6 +24,7 @@ log the whole recording is one phase.
   reduce --format json -o report.json requests.jsonl power.arrows
   reduce --timezone Europe/London --driver 535.54.03 requests.jsonl smi.csv
   reduce --topology topology.yaml --clock-offset node2.arrows=-12ms±1ms requests.jsonl node1.arrows node2.arrows
+  reduce artifacts/DIR power.arrows
   record --for 60s | reduce
   record -- replay -o requests.jsonl --url http://server:8000 trace.jsonl | reduce requests.jsonl -
 
@@ -36,7 +37,7 @@ does not cover, a device that gave nothing, a file that was cut off.`
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return cli.Main(ctx, cli.Tool{
 		Name: "reduce", Usage: "power and energy of each phase of a run, from its request log and telemetry",
-		Args: "[REQUESTS.jsonl|POWER.arrows|SMI.csv|-]...", Manual: manual, Output: true,
+		Args: "[REQUESTS.jsonl|POWER.arrows|SMI.csv|AIPERF_DIR|-]...", Manual: manual, Output: true,
 		Flags: append([]ucli.Flag{
 			&ucli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT` of the report: text, json, csv or markdown"},
 			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},

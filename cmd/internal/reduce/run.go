@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
 	"wattrace/formats/energies"
-	"wattrace/formats/requests"
+	"wattrace/formats/logs"
 	"wattrace/formats/telemetries"
 	"wattrace/formats/truth"
 	"wattrace/reduce"
@@ -145,11 +146,19 @@ func (s *job) endEnergies(rep *reduce.Report, out *cli.Output) error {
 // requests.jsonl - the named file is whole only then.
 func (s *job) open(env *cli.Env, operands []string) error {
 	byArgument := make([]*formats.Input, len(operands))
+	var directories []string
 	stdinFirst := slices.Clone(operands)
 	slices.SortStableFunc(stdinFirst, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
 	for i, path := range stdinFirst {
 		if i > 0 && path == "-" {
 			return cli.Usagef("standard input is named twice")
+		}
+		if isDirectory(path) {
+			if slices.Contains(directories, path) {
+				return cli.Usagef("%s is named twice", path)
+			}
+			directories = append(directories, path)
+			continue
 		}
 		restore := func() {}
 		if path == "-" {
@@ -171,28 +180,86 @@ func (s *job) open(env *cli.Env, operands []string) error {
 		byArgument[slices.Index(operands, path)] = in
 	}
 	for i, in := range byArgument {
+		if in == nil && slices.Contains(directories, operands[i]) {
+			continue
+		}
 		if in == nil {
 			return cli.Usagef("%s is named twice", operands[i])
 		}
 		kind := in.Kind()
 		codec, telemetry := telemetries.ByKind(kind)
+		logCodec, log := logs.ByKind(kind)
 		switch {
-		case kind == formats.Requests:
-			s.logs = append(s.logs, &logFile{in: in})
+		case log:
+			s.logs = append(s.logs, &logFile{in: in, codec: logCodec})
 		case telemetry:
 			s.tele = append(s.tele, &teleFile{in: in, codec: codec})
 		default:
-			err := fmt.Errorf("%s: %s: reduce takes request logs, recordings and logs of nvidia-smi", in.Name(), kind)
-			if flag, ok := flagOf[kind]; ok {
-				err = cli.Hint(err, "%s %s", flag, in.Name())
-			}
-			return err
+			return s.refuse(in)
 		}
+	}
+	if err := s.openDirectories(env, directories); err != nil {
+		return err
 	}
 	// No result depends on the order of the operands.
 	slices.SortFunc(s.logs, func(a, b *logFile) int { return cmp.Compare(a.in.Name(), b.in.Name()) })
 	slices.SortFunc(s.tele, func(a, b *teleFile) int { return cmp.Compare(a.in.Name(), b.in.Name()) })
+	if err := s.openLogs(env); err != nil {
+		return err
+	}
 	return s.checkNamed()
+}
+
+// forget takes back that an input is one.
+func (s *job) forget(in *formats.Input) {
+	s.inputs = slices.DeleteFunc(s.inputs, func(other *formats.Input) bool { return other == in })
+}
+
+// refuse says that an operand is none.
+func (s *job) refuse(in *formats.Input) error {
+	err := fmt.Errorf("%s: %s: reduce takes request logs, recordings and logs of nvidia-smi", in.Name(), in.Kind())
+	if flag, ok := flagOf[in.Kind()]; ok {
+		return cli.Hint(err, "%s %s", flag, in.Name())
+	}
+	if in.Kind() == formats.AIPerfRaw {
+		return cli.Hint(err, "aiperf writes profile_export.jsonl beside it")
+	}
+	return err
+}
+
+// openLogs opens the logs, with the files beside them.
+func (s *job) openLogs(env *cli.Env) error {
+	for _, l := range s.logs {
+		var beside *formats.Input
+		if l.codec.Beside != nil {
+			var err error
+			if beside, err = s.openBeside(env, l); err != nil {
+				return err
+			}
+		}
+		var err error
+		if l.content, err = l.codec.Open(l.in, beside); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openBeside opens the file beside a log, if there is one.
+func (s *job) openBeside(env *cli.Env, l *logFile) (*formats.Input, error) {
+	path := l.codec.Beside(l.in.Name())
+	if path == "" {
+		return nil, nil
+	}
+	in, err := formats.Open(path, env.Stdin)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	s.inputs, s.schemas[in] = append(s.inputs, in), l.codec.BesideSchema
+	return in, nil
 }
 
 func rank(path string) int {
@@ -228,7 +295,8 @@ func (s *job) schema(in *formats.Input) string {
 	if codec, ok := telemetries.ByKind(in.Kind()); ok {
 		return codec.Schema
 	}
-	return requests.Schema
+	codec, _ := logs.ByKind(in.Kind())
+	return codec.Schema
 }
 
 // warnInputs warns of files that are not whole, and of clocks.

@@ -1,0 +1,97 @@
+// Package aiperf reads what a run of aiperf leaves behind: profile_export.jsonl,
+// a line for each request; gpu_telemetry_export.jsonl, one for each GPU and scrape; and
+// profile_export_aiperf.json, of which it takes how the load was configured.
+//
+// # Requests
+//
+// Each line of profile_export.jsonl is an object {"metadata", "metrics", "error",
+// ...}; other keys are not read, and what is null is as what is absent. The file
+// has no head. Of metadata:
+//
+//	request_start_ns       when the request was sent, in Unix nanoseconds; of old
+//	                       timestamp_ns
+//	request_end_ns         when it ended; else max_response_timestamp of the
+//	                       metrics, else the last token, else cancellation_time_ns,
+//	                       else when it was sent
+//	credit_issued_ns       when it was due, unless that is later than it was sent:
+//	                       two processes stamp them
+//	request_ack_ns         the answer began
+//	benchmark_phase        phase; of old credit_phase; else "profiling"
+//	was_cancelled          the client gave it up
+//	conversation_id, turn_index, session_num   as they are; the line of the trace is
+//	                       session_num + 1, else that of the file
+//	x_request_id           no two lines may have the same
+//
+// Of metrics, each {"value", "unit"} with its time in ns, us, ms or s:
+//
+//	time_to_first_token, ttft      first token - sent
+//	request_latency                last token - sent
+//	inter_chunk_latency            the list of the gaps between events with output
+//	time_to_first_output_token     the first of them that is no reasoning - sent
+//	input_sequence_length          input tokens
+//	output_sequence_length         output tokens, reasoning included
+//	reasoning_token_count, output_token_count   its two parts
+//	usage_completion_tokens        output tokens as the server said
+//
+// The events are at the first token and after each gap, if they then end with the
+// last token, to a microsecond; otherwise they are not taken. Where there is
+// reasoning, and no time says where it ends, all events are given as reasoning, so
+// that nothing is said of when the rest began.
+//
+// The tokens are aiperf's: its own tokenizer's (trace.FromTokenizer), and the
+// server's (trace.FromUsage) where usage_completion_tokens is the same number. The
+// only thing in Usage is then the number of reasoning tokens.
+//
+// A request with an error failed, but for those with was_cancelled, the code 499 or
+// the type RequestCancellationError, which were cancelled. The error's own message
+// may quote a prompt, and is not taken: type and code are.
+//
+// Requests are in the order of the file, in which they ended, and so numbered.
+//
+// # Phases
+//
+// A phase is from the first start to the last end of its requests. One that overlaps
+// the next ends where that starts, with requests in flight (handover). "warmup" is one,
+// others are measured, unless the configuration says otherwise. How long a phase was
+// before its first and after its last request is not in the file.
+//
+// # Clock
+//
+// All instants are of the wall clock of aiperf's host, which is not named: the first
+// start is the anchor of the clock. So it is joined to recordings by the wall clocks.
+//
+// # The configuration
+//
+// [ParseConfig] takes of profile_export_aiperf.json, in the form of input_config.loadgen
+// and of input_config.phases, the concurrency, rate, arrival and users of each phase, and
+// whether the run was cancelled. A sweep's list of concurrencies is none.
+//
+// # Telemetry
+//
+// [TelemetryReader] reads gpu_telemetry_export.jsonl: a line for each GPU and scrape, of
+// the whole run, with warm-up. timestamp_ns is of aiperf's wall clock when it had the
+// answer; gpu_uuid, else source, hostname and gpu_index, is the device; gpu_model_name,
+// pci_bus_id and hostname are as they are. The source is nvml where telemetry_source_url
+// begins with pynvml:, amd-smi where it begins with amdsmi: or the platform is amd, else
+// dcgm (of old dcgm_url). Of telemetry_data, any of which may come and go:
+//
+//	power_watts          gpu_power_usage, nvidia_power_usage, amd_power (W)
+//	energy_joules        energy_consumption, nvidia_..., amd_... (MJ)
+//	gpu_utilization      gpu_utilization, nvidia_gpu_utilization, amd_gfx_activity (%)
+//	memory_utilization   mem_utilization, nvidia_memory_utilization, amd_umc_activity (%)
+//	memory_used_bytes    gpu_memory_used, nvidia_memory_used, amd_memory_used (GB)
+//	temperature_celsius  gpu_temperature, nvidia_temperature, amd_temperature
+//
+// A GPU that several exporters show, which aiperf counts as often, is read from the first
+// of them. A row that is not later than the one before of its GPU is a fault. A page of
+// the exporter that repeats the one before is not in the file, so that its rows are further
+// apart than aiperf asked.
+//
+// # Faults
+//
+// A fault is a *trace.SyntaxError with line and column; reading can go on at the next
+// line. A last line that breaks off wraps [ErrTruncated]. A byte order mark, and CRLF, are
+// accepted; a line of more than 256 MiB ends the reading.
+//
+// testdata holds lines of a real run; its README says where they are from.
+package aiperf
