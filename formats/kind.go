@@ -19,6 +19,7 @@ const (
 	RawPayload      Kind = "raw_payload trace"
 	Timing          Kind = "timing side file"
 	TRTLLM          Kind = "trtllm-bench dataset"
+	Mooncake        Kind = "Mooncake trace"
 	Requests        Kind = "request log"
 	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
 	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
@@ -55,12 +56,15 @@ var schemas = []struct {
 	{"wattrace.topology/", Topology},
 }
 
-// shapes are kinds known by the keys of their first object: any of some and
-// none of others. The first that fits counts.
+// shapes are kinds known by the keys of their first object: all of some, any of
+// others and none of third ones. The first that fits counts.
 var shapes = []struct {
-	any, none []string
-	kind      Kind
+	all, any, none []string
+	kind           Kind
 }{
+	{any: []string{"input_length", "hash_ids", "text_input", "output_length", "payload"}, none: []string{"model", "type"}, kind: Mooncake},
+	{any: []string{"chat_id"}, all: []string{"input_length"}, kind: Mooncake}, // has a type
+	{any: []string{"timestamp", "delay", "session_id"}, all: []string{"messages"}, none: []string{"model"}, kind: Mooncake},
 	{any: []string{"messages"}, kind: RawPayload},
 	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, kind: Timing},
 	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, kind: TRTLLM},
@@ -118,11 +122,15 @@ func sniff(head []byte) (kind Kind, final bool) {
 	has := func(key string) bool { return slices.Contains(keys, key) }
 	for _, s := range shapes {
 		// Of arrays only the dataset of old is known, which its codec names.
-		if slices.ContainsFunc(s.any, has) && !slices.ContainsFunc(s.none, has) && (text[0] == '{' || s.kind == TRTLLM) {
+		if slices.ContainsFunc(s.any, has) && hasAll(s.all, has) && !slices.ContainsFunc(s.none, has) && (text[0] == '{' || s.kind == TRTLLM) {
 			return s.kind, final
 		}
 	}
 	return Unknown, final
+}
+
+func hasAll(names []string, has func(string) bool) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return !has(name) })
 }
 
 func bySchema(schema string) Kind {
@@ -155,7 +163,7 @@ func sniffHeader(text []byte) (kind Kind, final bool) {
 	}
 	has := func(name string) bool { return slices.Contains(names, name) }
 	for _, h := range headers {
-		if slices.ContainsFunc(h.any, has) && !slices.ContainsFunc(h.all, func(name string) bool { return !has(name) }) {
+		if slices.ContainsFunc(h.any, has) && hasAll(h.all, has) {
 			return h.kind, ended
 		}
 	}

@@ -32,27 +32,33 @@ func TestSniff(t *testing.T) {
 		`{"input_ids":[1,2`:                      TRTLLM,
 		`{"logits":[1],"output_tokens":2}`:       TRTLLM,
 		`{"turns":["a"],"output_tokens":2}`:      TRTLLM,
-		"{\n \"metadata\": {},\n \"samples\": [\n":                    TRTLLM,
-		`[{"input_ids":[1],"output_len":2}]`:                          TRTLLM,
-		`[{"messages":[]}]`:                                           Unknown,
-		`{"line":1,"input_tokens":1,"output_tokens":1}`:               Timing,
-		`{"line":1,"at_seconds":1}`:                                   Timing,
-		`{"conversation":"a","turn":0}`:                               Timing,
-		`{"type":"request","line":1}`:                                 Unknown,
-		`{"type":"run","schema":"wattrace.requests/1","producer":"x"`: Requests,
-		`{"schema":"wattrace.requests/22"}`:                           Requests, // whose reader refuses it
-		"{\n  \"schema\": \"wattrace.report\\/1\",\n \"a\":":          Report,
-		`{"type":"truth","schema":"wattrace.truth/1"}`:                Truth,
-		`{"schema":"else/1"}`:                                         Unknown,
-		"\xff\xff\xff\xff\x10\x00\x00\x00":                            TelemetryStream,
-		"ARROW1\x00\x00\x10":                                          TelemetryFile,
-		"ARROW":                                                       Unknown,
-		"ARROW2\x00\x00":                                              Unknown,
-		"timestamp, power.draw [W]\n2024/":                            NVIDIASMI,
-		"index,timestamp,\"power.draw\"\r\n":                          NVIDIASMI,
-		"\n\xef\xbb\xbftimestamp, power.draw\n":                       Unknown, // a mark that is not at the start
-		"\xef\xbb\xbftimestamp, memory.used [MiB]\n":                  NVIDIASMI,
-		"timestamp, power.draw [mW]":                                  NVIDIASMI, // whose reader names the fault
+		`{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1`: Mooncake,
+		`{"text_input":"x"}`:                           Mooncake,
+		`{"timestamp":10.5,"payload":{"model":"m"}}`:   Mooncake,
+		`{"session_id":"a","messages":[]}`:             Mooncake,
+		`{"session_id":"a","messages":[],"model":"m"}`: RawPayload,
+		`{"chat_id":159,"parent_chat_id":-1,"timestamp":61.114,"input_length":521,"type":"text"}`: Mooncake,
+		"{\n \"metadata\": {},\n \"samples\": [\n":                                                TRTLLM,
+		`[{"input_ids":[1],"output_len":2}]`:                                                      TRTLLM,
+		`[{"messages":[]}]`:                                                                       Unknown,
+		`{"line":1,"input_tokens":1,"output_tokens":1}`:                                           Timing,
+		`{"line":1,"at_seconds":1}`:                                                               Timing,
+		`{"conversation":"a","turn":0}`:                                                           Timing,
+		`{"type":"request","line":1}`:                                                             Unknown,
+		`{"type":"run","schema":"wattrace.requests/1","producer":"x"`:                             Requests,
+		`{"schema":"wattrace.requests/22"}`:                                                       Requests, // whose reader refuses it
+		"{\n  \"schema\": \"wattrace.report\\/1\",\n \"a\":":                                      Report,
+		`{"type":"truth","schema":"wattrace.truth/1"}`:                                            Truth,
+		`{"schema":"else/1"}`:                                                                     Unknown,
+		"\xff\xff\xff\xff\x10\x00\x00\x00":                                                        TelemetryStream,
+		"ARROW1\x00\x00\x10":                                                                      TelemetryFile,
+		"ARROW":                                                                                   Unknown,
+		"ARROW2\x00\x00":                                                                          Unknown,
+		"timestamp, power.draw [W]\n2024/":                                                        NVIDIASMI,
+		"index,timestamp,\"power.draw\"\r\n":                                                      NVIDIASMI,
+		"\n\xef\xbb\xbftimestamp, power.draw\n":                                                   Unknown, // a mark that is not at the start
+		"\xef\xbb\xbftimestamp, memory.used [MiB]\n":                                              NVIDIASMI,
+		"timestamp, power.draw [mW]":                                                              NVIDIASMI, // whose reader names the fault
 		"\xff\xfet\x00i\x00m\x00e\x00s\x00t\x00a\x00m\x00p\x00,\x00 \x00p\x00o\x00w\x00e\x00r\x00.\x00d\x00r\x00a\x00w\x00\n\x00": NVIDIASMI, // and here
 		"schema: wattrace.plan/1\nphases:\n":      Plan,
 		"schema: \"wattrace.sensors/1\"\n":        Sensors,
@@ -89,6 +95,7 @@ func TestSniffExamples(t *testing.T) {
 		"../trace/testdata/example.jsonl":         RawPayload,
 		"../trace/testdata/example.jsonl.timing":  Timing,
 		"../testdata/trtllm-bench/azure200.jsonl": TRTLLM,
+		"mooncake/testdata/conversation200.jsonl": Mooncake,
 	} {
 		f, err := os.Open(filepath.FromSlash(file))
 		if err != nil {
