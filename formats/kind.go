@@ -20,6 +20,7 @@ const (
 	Timing          Kind = "timing side file"
 	TRTLLM          Kind = "trtllm-bench dataset"
 	Mooncake        Kind = "Mooncake trace"
+	ShareGPT        Kind = "ShareGPT dump"
 	Requests        Kind = "request log"
 	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
 	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
@@ -56,19 +57,31 @@ var schemas = []struct {
 	{"wattrace.topology/", Topology},
 }
 
+// container is what may hold the first object.
+type container string
+
+const (
+	nothing  container = "{"
+	array    container = "["
+	anything container = "{["
+)
+
 // shapes are kinds known by the keys of their first object: all of some, any of
 // others and none of third ones. The first that fits counts.
 var shapes = []struct {
 	all, any, none []string
+	in             container
 	kind           Kind
 }{
-	{any: []string{"input_length", "hash_ids", "text_input", "output_length", "payload"}, none: []string{"model", "type"}, kind: Mooncake},
-	{any: []string{"chat_id"}, all: []string{"input_length"}, kind: Mooncake}, // has a type
-	{any: []string{"timestamp", "delay", "session_id"}, all: []string{"messages"}, none: []string{"model"}, kind: Mooncake},
-	{any: []string{"messages"}, kind: RawPayload},
-	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, kind: Timing},
-	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, kind: TRTLLM},
-	{any: []string{"prompt", "input"}, kind: RawPayload},
+	{any: []string{"input_length", "hash_ids", "text_input", "output_length", "payload"}, none: []string{"model", "type"}, in: nothing, kind: Mooncake},
+	{any: []string{"chat_id"}, all: []string{"input_length"}, in: nothing, kind: Mooncake}, // has a type
+	{any: []string{"timestamp", "delay", "session_id"}, all: []string{"messages"}, none: []string{"model"}, in: nothing, kind: Mooncake},
+	{any: []string{"messages"}, in: nothing, kind: RawPayload},
+	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, in: nothing, kind: Timing},
+	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, in: anything, kind: TRTLLM},
+	{any: []string{"prompt", "input"}, in: nothing, kind: RawPayload},
+	{any: []string{"conversations"}, in: anything, kind: ShareGPT},
+	{any: []string{"conversation"}, in: array, kind: ShareGPT},
 }
 
 // headers are kinds of CSV known by the names in their first line, without the
@@ -121,8 +134,7 @@ func sniff(head []byte) (kind Kind, final bool) {
 	}
 	has := func(key string) bool { return slices.Contains(keys, key) }
 	for _, s := range shapes {
-		// Of arrays only the dataset of old is known, which its codec names.
-		if slices.ContainsFunc(s.any, has) && hasAll(s.all, has) && !slices.ContainsFunc(s.none, has) && (text[0] == '{' || s.kind == TRTLLM) {
+		if strings.Contains(string(s.in), string(text[:1])) && slices.ContainsFunc(s.any, has) && hasAll(s.all, has) && !slices.ContainsFunc(s.none, has) {
 			return s.kind, final
 		}
 	}

@@ -33,10 +33,12 @@
 //	--model NAME       the model that the bodies name; needed unless all rows are bodies
 //	--target SERVER    whose keys to use: trtllm (default), vllm, sglang, openai
 //	--no-stream        ask for whole answers instead of streams
-//	--from FORMAT      do not guess what the input is: trtllm, mooncake
+//	--from FORMAT      do not guess what the input is: trtllm, mooncake,
+//	                   sharegpt
 //	--list             print the table of formats and exit
 //	--block-size N     tokens of a block that has a hash (512, of Bailian's traces 16)
 //	--vocab N          make token ids from 1,000 to N-1 (32000)
+//	--output-tokens N  ask for N tokens where the input does not say how many
 //	--timing FILE      write the side file to FILE
 //	--keep-going       skip rows that cannot be converted, count them, exit 3
 //	-o FILE, --force   write to FILE; replace it if it exists

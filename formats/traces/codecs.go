@@ -7,6 +7,7 @@ import (
 
 	"wattrace/formats"
 	"wattrace/formats/mooncake"
+	"wattrace/formats/sharegpt"
 	"wattrace/formats/tokens"
 	"wattrace/formats/trtllm"
 	"wattrace/trace"
@@ -53,6 +54,13 @@ var Codecs = []Codec{
 		Open: func(r io.Reader, name string, o Options) formats.RequestReader {
 			return mooncake.NewReader(r, name, mooncake.Options{BlockTokens: o.BlockTokens, Vocab: o.Vocab})
 		},
+	},
+	{
+		Name: "sharegpt", Kind: formats.ShareGPT,
+		In:   "ShareGPT dump: conversations, as one array or one a line",
+		Out:  "each question as a chat with all that was said before it; ids, conversations",
+		Lost: "how many tokens an answer had (--output-tokens asks for a number), and answers before the first question",
+		Open: func(r io.Reader, name string, _ Options) formats.RequestReader { return sharegpt.NewReader(r, name) },
 	},
 }
 

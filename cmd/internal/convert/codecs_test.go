@@ -101,7 +101,7 @@ func TestHostile(t *testing.T) {
 				t.Fatalf("%q: rows without end", in)
 			}
 		}
-		for i := range example {
+		for i := 0; i < len(example); i += 1 + len(example)/300 {
 			try(example[:i])
 			for _, b := range []string{"\x00", "\xff", "\"", "{", "[", "]", "}", ",", "\n", "9", "-", "\\", "null"} {
 				try(example[:i] + b + example[i+1:])
@@ -117,13 +117,14 @@ func TestHostile(t *testing.T) {
 // A long row is read, and what it took is given back or used again: inputs of any
 // size are converted in the memory of some rows.
 func TestLongInputs(t *testing.T) {
-	size := 100 << 20
+	size := 60 << 20
 	if testing.Short() || raceEnabled {
 		size = 10 << 20
 	}
 	text := strings.Repeat("word ", 2_000)
 	for name, in := range map[string]struct{ head, row, tail string }{
 		"trtllm":   {row: `{"prompt":"` + text + `","output_tokens":5}` + "\n"},
+		"sharegpt": {"[\n", `{"id":"a","conversations":[{"from":"human","value":"` + text + `"},{"from":"gpt","value":"x"}]},` + "\n", "{\"conversations\":[]}]"},
 		"mooncake": {row: `{"timestamp":1,"input_length":5000,"output_length":5,"hash_ids":[1,2,3,4,5,6,7,8,9,10]}` + "\n" + `{"session_id":"a","text_input":"` + text + `"}` + "\n"},
 	} {
 		long := in.head + strings.Replace(in.row, text, strings.Repeat(text, 1000), 1) + in.row + in.tail
@@ -173,9 +174,13 @@ func TestShapeOptions(t *testing.T) {
 	if got := convert(row, "--model", "m", "--block-size", "16", "--vocab", "2000"); got.Code != 0 || strings.Count(got.Stdout, ",1") < 60 {
 		t.Errorf("%+v", got)
 	}
+	if got := convert(`{"payload":{"prompt":"x"}}`+"\n"+`{"text_input":"x"}`, "--model", "m", "--no-stream", "--output-tokens", "9"); got.Stdout != `{"prompt":"x"}`+"\n"+`{"model":"m","messages":[{"role":"user","content":"x"}],"max_tokens":9,"min_tokens":9,"ignore_eos":true,"temperature":0}`+"\n" {
+		t.Errorf("%+v", got)
+	}
 	hint := "convert: hint: see convert --help\n"
 	for arg, want := range map[string]string{
 		"--block-size=0":      "convert: --block-size 0: want at least 1\n" + hint,
+		"--output-tokens=0":   "convert: --output-tokens 0: want 1 to 2147483647\n" + hint,
 		"--vocab=1999":        "convert: --vocab: a vocabulary of 1999 entries: want at least 2000, since none below 1000 is used\n" + hint,
 		"--vocab=-1":          "convert: --vocab: a vocabulary of -1 entries: want at least 2000, since none below 1000 is used\n" + hint,
 		"--vocab=99999999999": "convert: --vocab 99999999999: too large\n" + hint,

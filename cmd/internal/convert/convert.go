@@ -32,6 +32,7 @@ type options struct {
 	noStream, keepGoing bool
 	list                bool
 	block, vocab        int
+	outputTokens        int
 	timing              string
 }
 
@@ -51,6 +52,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "from", Usage: "`FORMAT` of the input: " + traces.Names() + "; found out when not given", Destination: &o.from},
 			&ucli.IntFlag{Name: "block-size", Usage: "tokens of a block that has a hash: `N`; 512, of Bailian's traces 16", Destination: &o.block},
 			&ucli.IntFlag{Name: "vocab", Usage: "make token ids for a vocabulary of `N`: from 1,000 to N-1", Value: int(tokens.Default), Destination: &o.vocab},
+			&ucli.IntFlag{Name: "output-tokens", Usage: "ask for `N` tokens where the input does not say how many", Destination: &o.outputTokens},
 			&ucli.StringFlag{Name: "timing", Usage: "write the side file to `FILE`; beside -o FILE it is FILE" + trace.TimingSuffix, Destination: &o.timing},
 			&ucli.BoolFlag{Name: "list", Usage: "print the table of formats and exit", Destination: &o.list},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3", Destination: &o.keepGoing},
@@ -58,6 +60,9 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			if c.IsSet("block-size") && o.block < 1 {
 				return cli.Usagef("--block-size %d: want at least 1", o.block)
+			}
+			if c.IsSet("output-tokens") && (o.outputTokens < 1 || o.outputTokens > math.MaxInt32) {
+				return cli.Usagef("--output-tokens %d: want 1 to %d", o.outputTokens, math.MaxInt32)
 			}
 			return run(ctx, env, &o)
 		},
@@ -98,7 +103,7 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	if err != nil {
 		return err
 	}
-	c := &conversion{ctx: hard, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: in.Name()}
+	c := &conversion{ctx: hard, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: in.Name(), outputTokens: int64(o.outputTokens)}
 	stopProgress := env.Progress(c.status)
 	err = c.run(codec.Open(in.Stream(), in.Name(), options))
 	stopProgress()

@@ -25,6 +25,8 @@ type conversion struct {
 	out       *outputs
 	name      string
 
+	outputTokens int64 // of a row that does not say; 0 is no limit
+
 	rows, ids, whole, skipped atomic.Int64
 	cut                       error // the input broke off
 }
@@ -62,6 +64,9 @@ func (c *conversion) run(r formats.RequestReader) error {
 				return err
 			}
 			continue
+		}
+		if !row.Timing.OutputTokens.OK && row.Body == nil && c.outputTokens > 0 {
+			row.Timing.OutputTokens = trace.Some(c.outputTokens)
 		}
 		if body, err = c.bodies.appendBody(body[:0], &row); err != nil {
 			return err

@@ -67,8 +67,10 @@ var rules = []rule{
 	{packages: "formats/energies", wattrace: []string{"trace", "reduce", "reduce/attribute"}, forbidden: noIO},
 	{packages: "formats/telemetries", wattrace: []string{"trace", "sample", "formats", "formats/telemetry", "formats/nvidiasmi"}, forbidden: noIO},
 	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
-	{packages: "formats/traces", wattrace: []string{"trace", "formats", "formats/tokens", "formats/trtllm", "formats/mooncake"}, forbidden: noIO},
+	{packages: "formats/traces", wattrace: []string{"trace", "formats", "formats/tokens", "formats/trtllm", "formats/mooncake", "formats/sharegpt"}, forbidden: noIO},
 	{packages: "formats/tokens", forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "formats/elements", wattrace: []string{"trace"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/sharegpt", wattrace: []string{"trace", "formats", "formats/elements"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/mooncake", wattrace: []string{"trace", "formats", "formats/tokens"}, forbidden: noIO},
 	{packages: "formats/trtllm", wattrace: []string{"trace", "formats"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 
