@@ -21,6 +21,7 @@ const (
 	TRTLLM          Kind = "trtllm-bench dataset"
 	Mooncake        Kind = "Mooncake trace"
 	ShareGPT        Kind = "ShareGPT dump"
+	OpenAIBatch     Kind = "OpenAI batch"
 	Requests        Kind = "request log"
 	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
 	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
@@ -80,6 +81,7 @@ var shapes = []struct {
 	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, in: nothing, kind: Timing},
 	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, in: anything, kind: TRTLLM},
 	{any: []string{"prompt", "input"}, in: nothing, kind: RawPayload},
+	{any: []string{"custom_id"}, all: []string{"body"}, in: nothing, kind: OpenAIBatch},
 	{any: []string{"conversations"}, in: anything, kind: ShareGPT},
 	{any: []string{"conversation"}, in: array, kind: ShareGPT},
 }

@@ -38,6 +38,8 @@ func TestSniff(t *testing.T) {
 		`[{"id":"a","conversation":[]}]`:                                                          ShareGPT,
 		`[{"conversation":"a","turn":0,"prompt":1}]`:                                              ShareGPT,
 		`[{"line":1,"input_length":3}]`:                                                           Unknown,
+		`{"body":{"messages":[]},"custom_id":"a"}`:                                                OpenAIBatch,
+		`{"custom_id":"a","response":{}}`:                                                         Unknown, // of a batch's output
 		`{"text_input":"x"}`:                                                                      Mooncake,
 		`{"timestamp":10.5,"payload":{"model":"m"}}`:                                              Mooncake,
 		`{"session_id":"a","messages":[]}`:                                                        Mooncake,

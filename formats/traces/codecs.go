@@ -7,6 +7,7 @@ import (
 
 	"wattrace/formats"
 	"wattrace/formats/mooncake"
+	"wattrace/formats/openaibatch"
 	"wattrace/formats/sharegpt"
 	"wattrace/formats/tokens"
 	"wattrace/formats/trtllm"
@@ -61,6 +62,12 @@ var Codecs = []Codec{
 		Out:  "each question as a chat with all that was said before it; ids, conversations",
 		Lost: "how many tokens an answer had (--output-tokens asks for a number), and answers before the first question",
 		Open: func(r io.Reader, name string, _ Options) formats.RequestReader { return sharegpt.NewReader(r, name) },
+	},
+	{
+		Name: "openaibatch", Kind: formats.OpenAIBatch,
+		In:   "input of OpenAI's Batch API: bodies with a URL",
+		Out:  "bodies as they were, not streamed unless `replay --set stream=true`; ids",
+		Open: func(r io.Reader, name string, _ Options) formats.RequestReader { return openaibatch.NewReader(r, name) },
 	},
 }
 
