@@ -22,6 +22,8 @@ const (
 	Mooncake        Kind = "Mooncake trace"
 	ShareGPT        Kind = "ShareGPT dump"
 	OpenAIBatch     Kind = "OpenAI batch"
+	AzureLLM        Kind = "Azure LLM trace"
+	BurstGPT        Kind = "BurstGPT trace"
 	Requests        Kind = "request log"
 	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
 	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
@@ -101,6 +103,8 @@ var headers = []struct {
 		},
 		kind: NVIDIASMI,
 	},
+	{all: []string{"TIMESTAMP", "GeneratedTokens"}, any: []string{"ContextTokens"}, kind: AzureLLM},
+	{all: []string{"Timestamp", "Response tokens"}, any: []string{"Request tokens"}, kind: BurstGPT},
 }
 
 // maxHeader bounds the line that is looked at for the names of columns, in bytes.

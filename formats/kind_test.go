@@ -40,6 +40,10 @@ func TestSniff(t *testing.T) {
 		`[{"line":1,"input_length":3}]`:                                                           Unknown,
 		`{"body":{"messages":[]},"custom_id":"a"}`:                                                OpenAIBatch,
 		`{"custom_id":"a","response":{}}`:                                                         Unknown, // of a batch's output
+		"\xef\xbb\xbfTIMESTAMP,ContextTokens,GeneratedTokens\r\n2023":                             AzureLLM,
+		"TIMESTAMP,ContextTokens\n":                                                               Unknown,
+		"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n":                  BurstGPT,
+		"\"Timestamp\",\"Response tokens\"\n":                                                     Unknown,
 		`{"text_input":"x"}`:                                                                      Mooncake,
 		`{"timestamp":10.5,"payload":{"model":"m"}}`:                                              Mooncake,
 		`{"session_id":"a","messages":[]}`:                                                        Mooncake,
@@ -102,6 +106,7 @@ func TestSniffExamples(t *testing.T) {
 		"../trace/testdata/example.jsonl":         RawPayload,
 		"../trace/testdata/example.jsonl.timing":  Timing,
 		"../testdata/trtllm-bench/azure200.jsonl": TRTLLM,
+		"lengths/testdata/azure50.csv":            AzureLLM,
 		"mooncake/testdata/conversation200.jsonl": Mooncake,
 	} {
 		f, err := os.Open(filepath.FromSlash(file))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"wattrace/formats"
+	"wattrace/formats/lengths"
 	"wattrace/formats/mooncake"
 	"wattrace/formats/openaibatch"
 	"wattrace/formats/sharegpt"
@@ -16,7 +17,7 @@ import (
 
 // A Codec is a format that requests can come in.
 type Codec struct {
-	Name string       // as convert --from takes it; the package in formats, where there is one
+	Name string       // as convert --from takes it; or a format of formats/lengths; else the package in formats
 	Kind formats.Kind // what formats.Sniff calls it
 	In   string       // what a row is
 	Out  string       // what becomes of it
@@ -69,6 +70,25 @@ var Codecs = []Codec{
 		Out:  "bodies as they were, not streamed unless `replay --set stream=true`; ids",
 		Open: func(r io.Reader, name string, _ Options) formats.RequestReader { return openaibatch.NewReader(r, name) },
 	},
+	{
+		Name: "azure", Kind: formats.AzureLLM,
+		In:   "Azure LLM inference traces of 2023 and 2024, CSV: times and lengths",
+		Out:  "lengths as token ids, none of which are shared; times, lengths",
+		Lost: "requests without an answer",
+		Open: openLengths,
+	},
+	{
+		Name: "burstgpt", Kind: formats.BurstGPT,
+		In:   "BurstGPT, CSV: times and lengths",
+		Out:  "lengths as token ids, none of which are shared; times, lengths",
+		Lost: "requests without an answer, models, log types and sessions",
+		Open: openLengths,
+	},
+}
+
+// openLengths opens either of its formats, which it tells by the header.
+func openLengths(r io.Reader, name string, o Options) formats.RequestReader {
+	return lengths.NewReader(r, name, o.Vocab)
 }
 
 // trtllmReader gives rows of a dataset as requests.
