@@ -21,8 +21,9 @@ const (
 	TRTLLM          Kind = "trtllm-bench dataset"
 	Mooncake        Kind = "Mooncake trace"
 	ShareGPT        Kind = "ShareGPT dump"
-	OpenAIBatch     Kind = "OpenAI batch"
-	AzureLLM        Kind = "Azure LLM trace"
+	OpenAIBatch     Kind = "batch of OpenAI requests"
+	AIPerfInputs    Kind = "file of aiperf inputs"
+	AzureLLM        Kind = "trace of Azure LLM inference"
 	BurstGPT        Kind = "BurstGPT trace"
 	Requests        Kind = "request log"
 	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
@@ -86,6 +87,7 @@ var shapes = []struct {
 	{any: []string{"custom_id"}, all: []string{"body"}, in: nothing, kind: OpenAIBatch},
 	{any: []string{"conversations"}, in: anything, kind: ShareGPT},
 	{any: []string{"conversation"}, in: array, kind: ShareGPT},
+	{any: []string{"data"}, none: []string{"object", "type", "schema"}, in: nothing, kind: AIPerfInputs},
 }
 
 // headers are kinds of CSV known by the names in their first line, without the

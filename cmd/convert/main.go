@@ -34,7 +34,8 @@
 //	--target SERVER    whose keys to use: trtllm (default), vllm, sglang, openai
 //	--no-stream        ask for whole answers instead of streams
 //	--from FORMAT      do not guess what the input is: trtllm, mooncake,
-//	                   sharegpt, openaibatch, azure, burstgpt
+//	                   sharegpt, openaibatch, aiperfinputs,
+//	                   azure, burstgpt
 //	--list             print the table of formats and exit
 //	--block-size N     tokens of a block that has a hash (512, of Bailian's traces 16)
 //	--vocab N          make token ids from 1,000 to N-1 (32000)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"wattrace/formats"
+	"wattrace/formats/aiperfinputs"
 	"wattrace/formats/lengths"
 	"wattrace/formats/mooncake"
 	"wattrace/formats/openaibatch"
@@ -69,6 +70,14 @@ var Codecs = []Codec{
 		In:   "input of OpenAI's Batch API: bodies with a URL",
 		Out:  "bodies as they were, not streamed unless `replay --set stream=true`; ids",
 		Open: func(r io.Reader, name string, _ Options) formats.RequestReader { return openaibatch.NewReader(r, name) },
+	},
+	{
+		Name: "aiperfinputs", Kind: formats.AIPerfInputs,
+		In:  "aiperf's inputs.json, and genai-perf's: the bodies of each session",
+		Out: "bodies as they were, each in one line; conversations",
+		Open: func(r io.Reader, name string, _ Options) formats.RequestReader {
+			return aiperfinputs.NewReader(r, name)
+		},
 	},
 	{
 		Name: "azure", Kind: formats.AzureLLM,

@@ -122,14 +122,21 @@ func TestLongInputs(t *testing.T) {
 		size = 10 << 20
 	}
 	text := strings.Repeat("word ", 2_000)
-	for name, in := range map[string]struct{ head, row, tail string }{
-		"trtllm":      {row: `{"prompt":"` + text + `","output_tokens":5}` + "\n"},
-		"sharegpt":    {"[\n", `{"id":"a","conversations":[{"from":"human","value":"` + text + `"},{"from":"gpt","value":"x"}]},` + "\n", "{\"conversations\":[]}]"},
-		"openaibatch": {row: `{"custom_id":"a","method":"POST","url":"/v1/completions","body":{"prompt":"` + text + `"}}` + "\n"},
-		"azure":       {head: "TIMESTAMP,ContextTokens,GeneratedTokens,x\n", row: "2023-11-16 18:17:03.9799600,2000,10," + text + "\n"},
-		"burstgpt":    {head: "Timestamp,Model,Request tokens,Response tokens\n", row: "5," + text + ",2000,10\n"},
-		"mooncake":    {row: `{"timestamp":1,"input_length":5000,"output_length":5,"hash_ids":[1,2,3,4,5,6,7,8,9,10]}` + "\n" + `{"session_id":"a","text_input":"` + text + `"}` + "\n"},
-	} {
+	inputs := map[string]struct{ head, row, tail string }{
+		"trtllm":       {row: `{"prompt":"` + text + `","output_tokens":5}` + "\n"},
+		"sharegpt":     {"[\n", `{"id":"a","conversations":[{"from":"human","value":"` + text + `"},{"from":"gpt","value":"x"}]},` + "\n", "{\"conversations\":[]}]"},
+		"openaibatch":  {row: `{"custom_id":"a","method":"POST","url":"/v1/completions","body":{"prompt":"` + text + `"}}` + "\n"},
+		"azure":        {head: "TIMESTAMP,ContextTokens,GeneratedTokens,x\n", row: "2023-11-16 18:17:03.9799600,2000,10," + text + "\n"},
+		"burstgpt":     {head: "Timestamp,Model,Request tokens,Response tokens\n", row: "5," + text + ",2000,10\n"},
+		"aiperfinputs": {"{\"data\":[\n", `{"payloads":[{"prompt":"` + text + `"}]},` + "\n", "{\"payloads\":[]}]}"},
+		"mooncake":     {row: `{"timestamp":1,"input_length":5000,"output_length":5,"hash_ids":[1,2,3,4,5,6,7,8,9,10]}` + "\n" + `{"session_id":"a","text_input":"` + text + `"}` + "\n"},
+	}
+	for _, c := range traces.Codecs {
+		if _, ok := inputs[c.Name]; !ok && c.Open != nil {
+			t.Errorf("%s: no long input", c.Name)
+		}
+	}
+	for name, in := range inputs {
 		long := in.head + strings.Replace(in.row, text, strings.Repeat(text, 1000), 1) + in.row + in.tail
 		if out := convert(long, "--model", "m", "--from", name); out.Code != 0 || strings.Contains(in.row, `"`+text) && len(out.Stdout) < 10e6 {
 			t.Errorf("%s: a row of 10 MB: exit %d, %s", name, out.Code, out.Stderr)
