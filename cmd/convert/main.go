@@ -55,7 +55,8 @@
 // ignore_eos restore on servers with other defaults.
 //
 // The first bad row ends the conversion, and nothing is left of the output
-// files. A dataset of any size is converted in constant memory.
+// files. An input of any size is converted in the memory of its longest row, and of the
+// names of its sessions where it has some.
 //
 // Exit status: 0 ok, 1 failed, 2 usage, 3 finished but incomplete (rows were
 // skipped), 130 interrupted. Reading a pipe, convert ignores the first interrupt

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -179,9 +180,11 @@ func FuzzReadEqualsEncodingCSV(f *testing.F) {
 		if err != nil || len(want) != 3 {
 			t.Fatalf("%q: %q, %v", line, want, err)
 		}
-		var input, output int
-		fmt.Sscan(want[1], &input)
-		fmt.Sscan(want[2], &output)
+		input, inErr := strconv.Atoi(strings.Trim(want[1], " \t"))
+		output, outErr := strconv.Atoi(strings.Trim(want[2], " \t"))
+		if inErr != nil || outErr != nil {
+			t.Fatalf("%q was read", line)
+		}
 		if input != len(row.IDs) || int64(output) != row.Timing.OutputTokens.V {
 			t.Fatalf("%q: %d ids, %v", line, len(row.IDs), row.Timing)
 		}
