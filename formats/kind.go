@@ -19,6 +19,12 @@ const (
 	RawPayload      Kind = "raw_payload trace"
 	Timing          Kind = "timing side file"
 	TRTLLM          Kind = "trtllm-bench dataset"
+	Mooncake        Kind = "Mooncake trace"
+	ShareGPT        Kind = "ShareGPT dump"
+	OpenAIBatch     Kind = "batch of OpenAI requests"
+	AIPerfInputs    Kind = "file of aiperf inputs"
+	AzureLLM        Kind = "trace of Azure LLM inference"
+	BurstGPT        Kind = "BurstGPT trace"
 	Requests        Kind = "request log"
 	AIPerf          Kind = "request log of aiperf"
 	AIPerfRaw       Kind = "raw export of aiperf"
@@ -58,19 +64,36 @@ var schemas = []struct {
 	{"wattrace.topology/", Topology},
 }
 
+// container is what may hold the first object.
+type container string
+
+const (
+	nothing  container = "{"
+	array    container = "["
+	anything container = "{["
+)
+
 // shapes are kinds known by the keys of their first object: all of some, any of
-// some and none of others. The first that fits counts.
+// others and none of third ones. The first that fits counts.
 var shapes = []struct {
 	all, any, none []string
+	in             container
 	kind           Kind
 }{
-	{any: []string{"messages"}, kind: RawPayload},
-	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, kind: Timing},
-	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, kind: TRTLLM},
-	{any: []string{"prompt", "input"}, kind: RawPayload},
-	{all: []string{"telemetry_data"}, any: []string{"timestamp_ns"}, kind: AIPerfTelemetry},
-	{all: []string{"metadata"}, any: []string{"start_perf_ns", "responses", "payload"}, kind: AIPerfRaw},
-	{all: []string{"metadata"}, any: []string{"metrics", "error"}, kind: AIPerf},
+	{all: []string{"telemetry_data"}, any: []string{"timestamp_ns"}, in: nothing, kind: AIPerfTelemetry},
+	{all: []string{"metadata"}, any: []string{"start_perf_ns", "responses", "payload"}, none: []string{"messages"}, in: nothing, kind: AIPerfRaw},
+	{all: []string{"metadata"}, any: []string{"metrics", "error"}, none: []string{"messages"}, in: nothing, kind: AIPerf},
+	{any: []string{"input_length", "hash_ids", "text_input", "output_length", "payload"}, none: []string{"model", "type"}, in: nothing, kind: Mooncake},
+	{any: []string{"chat_id"}, all: []string{"input_length"}, in: nothing, kind: Mooncake}, // has a type
+	{any: []string{"timestamp", "delay", "session_id"}, all: []string{"messages"}, none: []string{"model"}, in: nothing, kind: Mooncake},
+	{any: []string{"messages"}, in: nothing, kind: RawPayload},
+	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, in: nothing, kind: Timing},
+	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, in: anything, kind: TRTLLM},
+	{any: []string{"prompt", "input"}, in: nothing, kind: RawPayload},
+	{any: []string{"custom_id"}, all: []string{"body"}, in: nothing, kind: OpenAIBatch},
+	{any: []string{"conversations"}, in: anything, kind: ShareGPT},
+	{any: []string{"conversation"}, in: array, kind: ShareGPT},
+	{any: []string{"data"}, none: []string{"object", "type", "schema"}, in: nothing, kind: AIPerfInputs},
 }
 
 // headers are kinds of CSV known by the names in their first line, without the
@@ -88,6 +111,8 @@ var headers = []struct {
 		},
 		kind: NVIDIASMI,
 	},
+	{all: []string{"TIMESTAMP", "GeneratedTokens"}, any: []string{"ContextTokens"}, kind: AzureLLM},
+	{all: []string{"Timestamp", "Response tokens"}, any: []string{"Request tokens"}, kind: BurstGPT},
 }
 
 // maxHeader bounds the line that is looked at for the names of columns, in bytes.
@@ -122,14 +147,16 @@ func sniff(head []byte) (kind Kind, final bool) {
 		return kind, true
 	}
 	has := func(key string) bool { return slices.Contains(keys, key) }
-	lacks := func(key string) bool { return !has(key) }
 	for _, s := range shapes {
-		// Of arrays only the dataset of old is known, which its codec names.
-		if slices.ContainsFunc(s.any, has) && !slices.ContainsFunc(s.all, lacks) && !slices.ContainsFunc(s.none, has) && (text[0] == '{' || s.kind == TRTLLM) {
+		if strings.Contains(string(s.in), string(text[:1])) && slices.ContainsFunc(s.any, has) && hasAll(s.all, has) && !slices.ContainsFunc(s.none, has) {
 			return s.kind, final
 		}
 	}
 	return Unknown, final
+}
+
+func hasAll(names []string, has func(string) bool) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return !has(name) })
 }
 
 func bySchema(schema string) Kind {
@@ -162,7 +189,7 @@ func sniffHeader(text []byte) (kind Kind, final bool) {
 	}
 	has := func(name string) bool { return slices.Contains(names, name) }
 	for _, h := range headers {
-		if slices.ContainsFunc(h.any, has) && !slices.ContainsFunc(h.all, func(name string) bool { return !has(name) }) {
+		if slices.ContainsFunc(h.any, has) && hasAll(h.all, has) {
 			return h.kind, ended
 		}
 	}

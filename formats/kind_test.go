@@ -59,6 +59,26 @@ func TestSniff(t *testing.T) {
 		"\n\xef\xbb\xbftimestamp, power.draw\n":                       Unknown, // a mark that is not at the start
 		"\xef\xbb\xbftimestamp, memory.used [MiB]\n":                  NVIDIASMI,
 		"timestamp, power.draw [mW]":                                  NVIDIASMI, // whose reader names the fault
+		`{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1`:          Mooncake,
+		"[\n {\n  \"id\": \"a\",\n  \"conversations\": [":                                         ShareGPT,
+		`{"id":"a","conversations":[]}`:                                                           ShareGPT,
+		`[{"id":"a","conversation":[]}]`:                                                          ShareGPT,
+		`[{"conversation":"a","turn":0,"prompt":1}]`:                                              ShareGPT,
+		`[{"line":1,"input_length":3}]`:                                                           Unknown,
+		`{"body":{"messages":[]},"custom_id":"a"}`:                                                OpenAIBatch,
+		`{"custom_id":"a","response":{}}`:                                                         Unknown, // of a batch's output
+		"\xef\xbb\xbfTIMESTAMP,ContextTokens,GeneratedTokens\r\n2023":                             AzureLLM,
+		"TIMESTAMP,ContextTokens\n":                                                               Unknown,
+		"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n":                  BurstGPT,
+		"\"Timestamp\",\"Response tokens\"\n":                                                     Unknown,
+		"{\n  \"data\": [\n    {\n      \"session_id\": \"a\"":                                    AIPerfInputs,
+		`{"object":"list","data":[]}`:                                                             Unknown,
+		`[{"data":[]}]`:                                                                           Unknown,
+		`{"text_input":"x"}`:                                                                      Mooncake,
+		`{"timestamp":10.5,"payload":{"model":"m"}}`:                                              Mooncake,
+		`{"session_id":"a","messages":[]}`:                                                        Mooncake,
+		`{"session_id":"a","messages":[],"model":"m"}`:                                            RawPayload,
+		`{"chat_id":159,"parent_chat_id":-1,"timestamp":61.114,"input_length":521,"type":"text"}`: Mooncake,
 		"\xff\xfet\x00i\x00m\x00e\x00s\x00t\x00a\x00m\x00p\x00,\x00 \x00p\x00o\x00w\x00e\x00r\x00.\x00d\x00r\x00a\x00w\x00\n\x00": NVIDIASMI, // and here
 		"schema: wattrace.plan/1\nphases:\n":      Plan,
 		"schema: \"wattrace.sensors/1\"\n":        Sensors,
@@ -96,6 +116,8 @@ func TestSniffExamples(t *testing.T) {
 		"aiperf/testdata/profile_export.jsonl":    AIPerf,
 		"../trace/testdata/example.jsonl.timing":  Timing,
 		"../testdata/trtllm-bench/azure200.jsonl": TRTLLM,
+		"lengths/testdata/azure50.csv":            AzureLLM,
+		"mooncake/testdata/conversation200.jsonl": Mooncake,
 	} {
 		f, err := os.Open(filepath.FromSlash(file))
 		if err != nil {

@@ -7,22 +7,30 @@
 //
 // # Traces
 //
-// It reads the dataset of trtllm-bench (JSON Lines with prompt, input_ids or
-// logits, and output_tokens), a file or "-", standard input, which no operand
-// means too; gzip and zstd are taken off. What the input is is found out from
-// its content. So a dataset goes straight into replay:
+// It reads a file or "-", standard input, which no operand means too; gzip and zstd
+// are taken off. What the input is is found out from its content; convert --list
+// prints the formats, what becomes of each and what is lost, which is also said at
+// the end of a conversion. So a dataset goes straight into replay:
 //
 //	convert --model llama-8b dataset.jsonl.gz | replay --url http://server:8000 -
 //
 // Rows with token ids become bodies for /v1/completions whose prompt is exactly
 // those ids. Rows with a text become chat bodies; the server puts its chat
 // template around the text, so that the prompt gets some tokens longer. Both ask
-// for exactly output_tokens tokens where the server can be asked for it, and for
-// a stream with the usage at its end.
+// for exactly as many tokens as the input says where the server can be asked for
+// it, and for a stream with the usage at its end. Whole bodies stay as they are.
 //
-// What a body must not hold (line, expected input and output tokens, the
-// dataset's own id) goes into a side file, FILE.timing beside -o FILE. To
-// standard output it is written only with --timing FILE.
+// Where the input has only lengths, the prompts are token ids, exactly so many, that
+// are the same on every machine. What has the same hash in a Mooncake trace has the
+// same ids, so that a prefix cache meets what it met in the original.
+//
+// What a body must not hold (line, time, conversation, expected input and output
+// tokens, the input's own id) goes into a side file, FILE.timing beside -o FILE. To
+// standard output it is written only with --timing FILE. replay --trace-times sends at
+// these times:
+//
+//	convert --model llama-8b -o trace.jsonl mooncake.jsonl
+//	replay --trace-times --url http://server:8000 -o requests.jsonl trace.jsonl
 //
 // # Recordings
 //
@@ -52,10 +60,16 @@
 //
 // # Flags
 //
-//	--model NAME       the model that the bodies name; needed
+//	--model NAME       the model that the bodies name; needed unless all rows are bodies
 //	--target SERVER    whose keys to use: trtllm (default), vllm, sglang, openai
 //	--no-stream        ask for whole answers instead of streams
-//	--from FORMAT      do not guess what the input is: trtllm
+//	--from FORMAT      do not guess what the input is: trtllm, mooncake,
+//	                   sharegpt, openaibatch, aiperfinputs,
+//	                   azure, burstgpt
+//	--list             print the table of formats and exit
+//	--block-size N     tokens of a block that has a hash (512, of Bailian's traces 16)
+//	--vocab N          make token ids from 1,000 to N-1 (32000)
+//	--output-tokens N  ask for N tokens where the input does not say how many
 //	--timing FILE      write the side file to FILE
 //	--to FORMAT        seal a recording: parquet, arrow, csv, jsonl
 //	--compress         with --to arrow: compress its buffers (zstd)
@@ -63,7 +77,7 @@
 //	                   a damaged recording seal what precedes it
 //	-o FILE, --force   write to FILE; replace it if it exists
 //
-// Keys of the bodies, N being output_tokens:
+// Keys of the bodies, N being the tokens of the answer, where they are known:
 //
 //	trtllm, vllm, sglang  max_tokens N, min_tokens N, ignore_eos true, temperature 0
 //	openai                max_tokens N, in a chat max_completion_tokens N: a limit,
@@ -74,7 +88,8 @@
 // ignore_eos restore on servers with other defaults.
 //
 // The first bad row ends the conversion, and nothing is left of the output
-// files. A dataset of any size is converted in constant memory.
+// files. An input of any size is converted in the memory of its longest row, and of the
+// names of its sessions where it has some.
 //
 // # Exit status
 //

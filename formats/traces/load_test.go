@@ -229,14 +229,26 @@ var errBroken = errors.New("broken")
 func TestCodecs(t *testing.T) {
 	t.Parallel()
 	for _, c := range Codecs {
-		if got, ok := ByName(c.Name); !ok || got != c {
-			t.Errorf("ByName(%q) = %v", c.Name, got)
+		if got, ok := ByName(c.Name); !ok || got.Kind != c.Kind {
+			t.Errorf("ByName(%q) = %v", c.Name, got.Name)
 		}
-		if got, ok := ByKind(c.Kind); !ok || got != c {
-			t.Errorf("ByKind(%q) = %v", c.Kind, got)
+		if got, ok := ByKind(c.Kind); !ok || got.Name != c.Name {
+			t.Errorf("ByKind(%q) = %v", c.Kind, got.Name)
 		}
 	}
 	if _, ok := ByKind(formats.Unknown); ok {
 		t.Error("a codec for what is unknown")
+	}
+}
+
+// The README has the table that convert --list prints.
+func TestTable(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), "\n\n"+Table()+"\n") {
+		t.Errorf("the README lacks this table:\n%s", Table())
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"wattrace/formats/trtllm"
+	"wattrace/cmd/internal/cli"
+	"wattrace/formats"
 )
 
 // A target is a kind of server: which keys it knows beyond the common ones.
@@ -66,12 +67,22 @@ func newBodies(t target, model string, stream bool) (*bodies, error) {
 	return &bodies{t, bytes.TrimSpace(quoted.Bytes()), stream}, nil
 }
 
+// errNoModel is the fault of a trace that needs a model's name.
+var errNoModel = cli.Usagef("--model is needed: the input does not name one, and each body must")
+
 // appendBody appends the body of a row: token ids as a completion, which is
-// exact to the token, a text as the chat message of a user.
-func (b *bodies) appendBody(dst []byte, row *trtllm.Row) []byte {
+// exact to the token, texts as a chat, a body as it is.
+func (b *bodies) appendBody(dst []byte, row *formats.Request) ([]byte, error) {
+	if row.Body != nil {
+		return append(dst, row.Body...), nil
+	}
+	if string(b.model) == `""` {
+		return nil, errNoModel
+	}
 	dst = append(append(dst, `{"model":`...), b.model...)
 	limit := "max_tokens"
-	if row.IDs != nil {
+	switch {
+	case row.IDs != nil:
 		dst = append(dst, `,"prompt":[`...)
 		for i, id := range row.IDs {
 			if i > 0 {
@@ -80,16 +91,24 @@ func (b *bodies) appendBody(dst []byte, row *trtllm.Row) []byte {
 			dst = strconv.AppendInt(dst, int64(id), 10)
 		}
 		dst = append(dst, ']')
-	} else {
+	case row.Messages != nil:
+		dst = append(append(dst, `,"messages":`...), row.Messages...)
+		if row.Tools != nil {
+			dst = append(append(dst, `,"tools":`...), row.Tools...)
+		}
+		limit = b.target.chatMax
+	default:
 		dst = append(append(dst, `,"messages":[{"role":"user","content":`...), row.Prompt...)
 		dst = append(dst, `}]`...)
 		limit = b.target.chatMax
 	}
-	dst = append(append(append(dst, `,"`...), limit...), `":`...)
-	dst = strconv.AppendInt(dst, row.OutputTokens, 10)
-	if b.target.exact {
-		dst = strconv.AppendInt(append(dst, `,"min_tokens":`...), row.OutputTokens, 10)
-		dst = append(dst, `,"ignore_eos":true`...)
+	if n, ok := row.Timing.OutputTokens.Get(); ok {
+		dst = append(append(append(dst, `,"`...), limit...), `":`...)
+		dst = strconv.AppendInt(dst, n, 10)
+		if b.target.exact {
+			dst = strconv.AppendInt(append(dst, `,"min_tokens":`...), n, 10)
+			dst = append(dst, `,"ignore_eos":true`...)
+		}
 	}
 	if b.target.sampling {
 		dst = append(dst, `,"temperature":0`...)
@@ -97,5 +116,5 @@ func (b *bodies) appendBody(dst []byte, row *trtllm.Row) []byte {
 	if b.stream {
 		dst = append(dst, `,"stream":true,"stream_options":{"include_usage":true}`...)
 	}
-	return append(dst, '}')
+	return append(dst, '}'), nil
 }

@@ -5,19 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
+	"wattrace/formats/tokens"
 	"wattrace/formats/traces"
 	"wattrace/trace"
 )
 
 const manual = `
-Turns the dataset of trtllm-bench into a raw_payload trace for replay, and a side
-file with the lengths and ids that must not go into a request body.
+Turns a trace of another tool into a raw_payload trace for replay, and a side file
+with the times, lengths and ids that must not go into a request body. --list says
+which formats it knows.
 
   convert --model llama-8b -o trace.jsonl dataset.jsonl
   convert --model llama-8b dataset.jsonl.gz | replay --url http://server:8000 -
@@ -33,6 +36,9 @@ batches.
 type options struct {
 	from, model, target string
 	noStream, keepGoing bool
+	list                bool
+	block, vocab        int
+	outputTokens        int
 	timing              string
 
 	to       string
@@ -49,18 +55,28 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Manual: manual,
 		Output: true,
 		Flags: []ucli.Flag{
-			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model in the bodies; needed", Destination: &o.model},
+			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model in the bodies; needed unless all rows are bodies", Destination: &o.model},
 			&ucli.StringFlag{Name: "target", Usage: "`SERVER` whose keys to use: " + targetNames(), Value: targets[0].name, Destination: &o.target},
 			&ucli.BoolFlag{Name: "no-stream", Usage: "ask for whole answers instead of streams", Destination: &o.noStream},
-			&ucli.StringFlag{Name: "from", Usage: "`FORMAT` of the input: trtllm; found out when not given", Destination: &o.from},
+			&ucli.StringFlag{Name: "from", Usage: "`FORMAT` of the input: " + traces.Names() + "; found out when not given", Destination: &o.from},
+			&ucli.IntFlag{Name: "block-size", Usage: "tokens of a block that has a hash: `N`; 512, of Bailian's traces 16", Destination: &o.block},
+			&ucli.IntFlag{Name: "vocab", Usage: "make token ids for a vocabulary of `N`: from 1,000 to N-1", Value: int(tokens.Default), Destination: &o.vocab},
+			&ucli.IntFlag{Name: "output-tokens", Usage: "ask for `N` tokens where the input does not say how many", Destination: &o.outputTokens},
 			&ucli.StringFlag{Name: "timing", Usage: "write the side file to `FILE`; beside -o FILE it is FILE" + trace.TimingSuffix, Destination: &o.timing},
 			&ucli.StringFlag{Name: "to", Usage: "seal a recording as `FORMAT`: " + formNames(), Destination: &o.to},
 			&ucli.BoolFlag{Name: "compress", Usage: "with --to arrow: compress its buffers (zstd)", Destination: &o.compress},
+			&ucli.BoolFlag{Name: "list", Usage: "print the table of formats and exit", Destination: &o.list},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3; of a damaged recording seal what precedes it", Destination: &o.keepGoing},
 		},
-		Action: func(ctx context.Context, env *cli.Env, flags *ucli.Context) error {
-			if flags.IsSet("to") {
-				return seal(ctx, env, flags, &o)
+		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
+			if c.IsSet("to") {
+				return seal(ctx, env, c, &o)
+			}
+			if c.IsSet("block-size") && o.block < 1 {
+				return cli.Usagef("--block-size %d: want at least 1", o.block)
+			}
+			if c.IsSet("output-tokens") && (o.outputTokens < 1 || o.outputTokens > math.MaxInt32) {
+				return cli.Usagef("--output-tokens %d: want 1 to %d", o.outputTokens, math.MaxInt32)
 			}
 			return run(ctx, env, &o)
 		},
@@ -70,6 +86,14 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 func run(ctx context.Context, env *cli.Env, o *options) error {
 	if o.compress {
 		return cli.Usagef("--compress is for --to arrow")
+	}
+	if o.list {
+		_, err := io.WriteString(env.Stdout, traces.Table())
+		return err
+	}
+	options, err := o.options()
+	if err != nil {
+		return err
 	}
 	path, err := operand(env)
 	if err != nil {
@@ -92,12 +116,13 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 		return err
 	}
 	defer in.Close()
-	if err := o.checkKind(in); err != nil {
+	codec, err := o.codec(in)
+	if err != nil {
 		return err
 	}
-	c := &conversion{ctx: hard, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: in.Name()}
+	c := &conversion{ctx: hard, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: in.Name(), outputTokens: int64(o.outputTokens)}
 	stopProgress := env.Progress(c.status)
-	err = c.trtllm(in.Stream())
+	err = c.run(codec.Open(in.Stream(), in.Name(), options))
 	stopProgress()
 	if err != nil {
 		out.abort()
@@ -106,7 +131,21 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	if err := out.close(); err != nil {
 		return err
 	}
+	if codec.Lost != "" {
+		env.Summaryf("lost: %s", codec.Lost)
+	}
 	return c.report()
+}
+
+func (o *options) options() (traces.Options, error) {
+	if o.vocab > math.MaxInt32 {
+		return traces.Options{}, cli.Usagef("--vocab %d: too large", o.vocab)
+	}
+	v := tokens.Vocab(o.vocab)
+	if err := v.Check(); err != nil {
+		return traces.Options{}, cli.Usagef("--vocab: %s", err)
+	}
+	return traces.Options{BlockTokens: o.block, Vocab: v}, nil
 }
 
 // operand returns the one input.
@@ -129,9 +168,6 @@ func (o *options) bodies() (*bodies, error) {
 	if err != nil {
 		return nil, cli.Usagef("%s", err)
 	}
-	if o.model == "" {
-		return nil, cli.Usagef("--model is needed: the dataset does not name one, and each body must")
-	}
 	b, err := newBodies(t, o.model, !o.noStream)
 	if err != nil {
 		return nil, cli.Usagef("%s", err)
@@ -139,26 +175,28 @@ func (o *options) bodies() (*bodies, error) {
 	return b, nil
 }
 
-// checkKind makes sure that the input is what can be converted.
-func (o *options) checkKind(in *formats.Input) error {
+// codec returns the one that can read the input.
+func (o *options) codec(in *formats.Input) (traces.Codec, error) {
 	if o.from != "" {
-		if codec, ok := traces.ByName(o.from); !ok || codec.Kind != formats.TRTLLM {
-			return cli.Usagef("--from %q: want trtllm", o.from)
+		codec, ok := traces.ByName(o.from)
+		if !ok || codec.Open == nil {
+			return codec, cli.Usagef("--from %q: want one of %s", o.from, traces.Names())
 		}
-		return nil
+		return codec, nil
 	}
-	switch kind := in.Kind(); kind {
-	case formats.TRTLLM:
-		return nil
-	case formats.RawPayload:
-		return cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is")
-	case formats.TelemetryStream, formats.TelemetryFile:
-		return cli.Hint(fmt.Errorf("%s: is a %s, not a trace", in.Name(), kind), "--to parquet seals it, or --to arrow, csv, jsonl")
-	case formats.Unknown:
-		return unknown(in)
-	default:
-		return fmt.Errorf("%s: is a %s, which cannot be converted yet", in.Name(), kind)
+	kind := in.Kind()
+	codec, ok := traces.ByKind(kind)
+	switch {
+	case ok && codec.Open != nil:
+		return codec, nil
+	case ok:
+		return codec, cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is")
+	case kind == formats.TelemetryStream || kind == formats.TelemetryFile:
+		return codec, cli.Hint(fmt.Errorf("%s: is a %s, not a trace", in.Name(), kind), "--to parquet seals it, or --to arrow, csv, jsonl")
+	case kind == formats.Unknown:
+		return codec, unknown(in)
 	}
+	return codec, fmt.Errorf("%s: is a %s, which cannot be converted yet", in.Name(), kind)
 }
 
 // unknown tells an input that cannot be read or is empty from one of a format
@@ -171,7 +209,7 @@ func unknown(in *formats.Input) error {
 	case n == 0:
 		return fmt.Errorf("%s: is empty", in.Name())
 	}
-	return cli.Hint(fmt.Errorf("%s: %s", in.Name(), formats.Unknown), "--from trtllm reads it as a trtllm-bench dataset all the same")
+	return cli.Hint(fmt.Errorf("%s: %s", in.Name(), formats.Unknown), "--from FORMAT reads it all the same: %s", traces.Names())
 }
 
 // outputs are the trace and its side file. They appear whole or not at all,

@@ -133,6 +133,8 @@ func startExporter(t *testing.T) (url string) {
 
 const datasetRow = `{"task_id":0,"prompt":"Write an endless story.","output_tokens":20}` + "\n"
 
+const mooncakeRow = `{"timestamp":100,"input_length":600,"output_length":20,"hash_ids":[1,2]}` + "\n"
+
 // recordOnce makes the files that blocks read.
 func recordOnce(t *testing.T, dir, url string) {
 	t.Helper()
@@ -145,7 +147,8 @@ func recordOnce(t *testing.T, dir, url string) {
 		"calibration.yaml": "schema: wattrace.calibration/1\ndevices:\n  - {device: wattrace simulated H100, gain: 1, gain_sigma: 0.01}\n",
 		"sensors.yaml":     "schema: wattrace.sensors/1\nsensors:\n  - {field: instant, kind: instant, window: 25ms, period: 100ms}\n",
 		"dataset.jsonl":    datasetRow, "dataset.jsonl.gz": zipped.String(),
-		"plan.yaml": "schema: wattrace.plan/1\nphases:\n  - {name: warmup, kind: warmup, concurrency: 1, requests: 1}\n  - {name: profiling, concurrency: 2, requests: 3}\n",
+		"mooncake.jsonl": mooncakeRow,
+		"plan.yaml":      "schema: wattrace.plan/1\nphases:\n  - {name: warmup, kind: warmup, concurrency: 1, requests: 1}\n  - {name: profiling, concurrency: 2, requests: 3}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
 			t.Fatal(err)
@@ -203,7 +206,7 @@ var (
 
 func runBlock(t *testing.T, home, url, exporter string, block []string) {
 	dir := t.TempDir()
-	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"} {
+	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "mooncake.jsonl", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"} {
 		if err := os.Symlink(filepath.Join(home, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/formats"
 	"wattrace/formats/trtllm"
 	"wattrace/trace"
 )
@@ -24,30 +25,35 @@ type conversion struct {
 	out       *outputs
 	name      string
 
-	rows, ids, skipped atomic.Int64
-	cut                error // the input broke off
+	outputTokens int64 // of a row that does not say; 0 is no limit
+
+	rows, ids, whole, skipped atomic.Int64
+	cut                       error // the input broke off
 }
 
 func (c *conversion) status() string {
 	return fmt.Sprintf("%d requests, %d rows skipped", c.rows.Load(), c.skipped.Load())
 }
 
-// trtllm converts a trtllm-bench dataset.
-func (c *conversion) trtllm(in io.Reader) error {
-	r := trtllm.NewReader(in, c.name)
+// run converts all rows of r.
+func (c *conversion) run(r formats.RequestReader) error {
 	w := trace.NewWriter(c.out.trace)
 	var side io.Writer = io.Discard
 	if c.out.timing != nil {
 		side = c.out.timing
 	}
 	t := trace.NewTimingWriter(side)
-	var row trtllm.Row
-	var body []byte
+	var row formats.Request
+	var body, ids = []byte(nil), []int32(nil)
 	for {
 		if c.ctx.Err() != nil {
 			return cli.ErrInterrupted
 		}
+		row.IDs = ids[:0]
 		err := r.Read(&row)
+		if cap(row.IDs) > cap(ids) {
+			ids = row.IDs
+		}
 		if err == io.EOF {
 			break
 		}
@@ -59,7 +65,12 @@ func (c *conversion) trtllm(in io.Reader) error {
 			}
 			continue
 		}
-		body = c.bodies.appendBody(body[:0], &row)
+		if !row.Timing.OutputTokens.OK && row.Body == nil && c.outputTokens > 0 {
+			row.Timing.OutputTokens = trace.Some(c.outputTokens)
+		}
+		if body, err = c.bodies.appendBody(body[:0], &row); err != nil {
+			return err
+		}
 		if err := w.Write(body); err != nil {
 			return c.unwritten(&row, err)
 		}
@@ -74,19 +85,19 @@ func (c *conversion) trtllm(in io.Reader) error {
 }
 
 // entry is the side file's line for the row that was written last.
-func (c *conversion) entry(row *trtllm.Row) trace.TimingEntry {
-	e := trace.TimingEntry{Line: c.rows.Add(1)}
-	e.ID, e.OutputTokens = row.TaskID, trace.Some(row.OutputTokens)
-	if row.IDs != nil {
+func (c *conversion) entry(row *formats.Request) trace.TimingEntry {
+	switch {
+	case row.IDs != nil:
 		c.ids.Add(1)
-		e.InputTokens = trace.Some(int64(len(row.IDs)))
+	case row.Body != nil:
+		c.whole.Add(1)
 	}
-	return e
+	return trace.TimingEntry{Line: c.rows.Add(1), Conversation: row.Conversation, Turn: row.Turn, Timing: row.Timing}
 }
 
 // unwritten gives a body that became too long the position of its row; other
 // errors are the output's.
-func (c *conversion) unwritten(row *trtllm.Row, err error) error {
+func (c *conversion) unwritten(row *formats.Request, err error) error {
 	var column *trace.ColumnError
 	if errors.As(err, &column) {
 		return &trace.SyntaxError{Pos: row.Pos, Err: column.Err}
@@ -128,6 +139,11 @@ func (c *conversion) report() error {
 	case skipped > 0:
 		return cli.Incompletef("%d requests, %d rows skipped", rows, skipped)
 	}
-	c.env.Summaryf("%d requests: %d with token ids, %d with text", rows, ids, rows-ids)
+	whole := ""
+	if n := c.whole.Load(); n > 0 {
+		rows -= n
+		whole = fmt.Sprintf(", %d as they were", n)
+	}
+	c.env.Summaryf("%d requests: %d with token ids, %d with text%s", c.rows.Load(), ids, rows-ids, whole)
 	return nil
 }
