@@ -124,7 +124,10 @@ func (ph *phase) describe(m map[string]Metric) {
 	if d, ok := describeFloats(rates); ok {
 		m[OutputTokenThroughputPerUser] = Metric{Unit: "tokens/s/user", Distribution: &d}
 	}
-	if d, ok := Describe(slices.Clone(ph.lateness)); ok {
+	// A client that is late by nothing at all, to the nanosecond and each time, does not
+	// tell when requests were due: the logs of other tools have no such instant.
+	told := slices.ContainsFunc(ph.lateness, func(late time.Duration) bool { return late != 0 })
+	if d, ok := Describe(slices.Clone(ph.lateness)); ok && told {
 		m[SendLateness] = Metric{Unit: "s", Distribution: &d}
 	}
 	chunks, tokens := ph.gaps.between()
