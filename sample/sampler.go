@@ -69,7 +69,7 @@ type Stats struct {
 	LatenessP50 time.Duration // of the readings: started minus due; percentiles are good to 2 %
 	LatenessP99 time.Duration
 	LatenessMax time.Duration
-	Read        time.Duration // time inside the sources' calls, summed over the threads
+	Read        time.Duration // time inside the sources' calls, summed over the units
 	CPU         time.Duration // CPU time of the process outside those calls; 0 where the host cannot tell
 	Units       []UnitStats   // in the order of the sources
 }

@@ -10,7 +10,7 @@ import (
 // Source reads the sensors of some devices when it is asked to. Its devices
 // are grouped into units, each read by one call: units are read at once, one
 // unit never is. A GPU with the scopes that one call covers is a unit, and so
-// are sensors that are not worth a thread each.
+// are sensors that are not worth a call each.
 type Source interface {
 	// Info describes the source.
 	Info() Info

@@ -30,7 +30,8 @@
 // are written when there is space again. What does not fit there is lost; the
 // recording says when that was and how many rows, and record exits with 3.
 //
-// Each GPU is read by a thread of its own, so that a slow one delays no other.
+// GPUs whose calls are short are read one after the other; one whose calls turn long,
+// or hang, by itself, so that it delays no other.
 // At the end, and at SIGUSR1, every device is read in full, and so it is before a
 // command starts.
 //

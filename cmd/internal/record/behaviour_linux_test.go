@@ -268,7 +268,8 @@ func TestControl(t *testing.T) {
 type lateListener struct {
 	net.Listener
 	conn   net.Conn
-	closed chan struct{}
+	closed chan struct{} // as close begins
+	done   chan struct{} // when it has ended all the sessions that it knows
 }
 
 func (l *lateListener) Accept() (net.Conn, error) {
@@ -278,7 +279,7 @@ func (l *lateListener) Accept() (net.Conn, error) {
 	}
 	conn := l.conn
 	l.conn = nil
-	time.Sleep(10 * time.Millisecond) // close has been through
+	<-l.done
 	return conn, nil
 }
 
@@ -292,9 +293,16 @@ func TestControlLateSession(t *testing.T) {
 	t.Parallel()
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	c := serveControl(&lateListener{conn: ours, closed: make(chan struct{})}, nil, nil)
+	l := &lateListener{conn: ours, closed: make(chan struct{}), done: make(chan struct{})}
+	c := serveControl(l, nil, nil)
 	done := make(chan struct{})
 	go func() { c.close(); close(done) }()
+	waitFor(t, "end of the known sessions", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.closed
+	})
+	close(l.done)
 	select {
 	case <-done:
 	case <-time.After(10 * time.Second):
@@ -364,12 +372,15 @@ func TestSIGUSR1(t *testing.T) {
 	n := newNode(t)
 	p := n.start("-o", "power.arrows", "--ready", "up", "--slow-interval", "1h")
 	n.waitForFile("up")
-	time.Sleep(100 * time.Millisecond)
+	power := filepath.Join(n.dir, "power.arrows")
+	if slow := slowRows(t, power); slow != 2 {
+		t.Errorf("%d rows with slow metrics at first", slow)
+	}
 	p.Process.Signal(syscall.SIGUSR1)
-	time.Sleep(300 * time.Millisecond)
+	waitFor(t, "full reading", func() bool { return slowRows(t, power) == 4 })
 	p.Process.Signal(syscall.SIGTERM)
 	n.want(p, 0, summary)
-	if slow := slowRows(t, filepath.Join(n.dir, "power.arrows")); slow != 6 {
+	if slow := slowRows(t, power); slow != 6 {
 		t.Errorf("%d rows with slow metrics", slow)
 	}
 }
@@ -449,7 +460,7 @@ func TestDiskFillsAndIsFreed(t *testing.T) {
 	dir := tinyDisk(t, 4<<20)
 	ballast, path := filepath.Join(dir, "ballast"), filepath.Join(dir, "power.arrows")
 	fill(t, ballast, 32<<10)
-	p := n.command("-o", path, "--interval", "5ms")
+	p := n.command("-o", path, "--interval", "5ms", "--control", "s")
 	var said syncBuffer
 	p.Cmd.Stderr = &said
 	if err := p.Start(); err != nil {
@@ -457,7 +468,8 @@ func TestDiskFillsAndIsFreed(t *testing.T) {
 	}
 	t.Cleanup(func() { syscall.Kill(-p.Process.Pid, syscall.SIGKILL) })
 	waitFor(t, "a full disk", func() bool { return strings.Contains(said.String(), "no space left on device") })
-	time.Sleep(1500 * time.Millisecond)
+	full := rowsSoFar(t, filepath.Join(n.dir, "s"))
+	waitFor(t, "more rows", func() bool { return rowsSoFar(t, filepath.Join(n.dir, "s")) > full }) // as the disk stays full
 	os.Remove(ballast)
 	waitFor(t, "space", func() bool { return strings.Contains(said.String(), "there is space again") })
 	p.Process.Signal(syscall.SIGTERM)
@@ -472,6 +484,21 @@ func TestDiskFillsAndIsFreed(t *testing.T) {
 	if c := read(t, f); !c.complete || !strings.Contains(said.String(), fmt.Sprintf("record: %d rows", c.rows)) {
 		t.Errorf("%d rows, complete %v, %v\n%s", c.rows, c.complete, c.err, &said)
 	}
+}
+
+// rowsSoFar asks a recorder how many rows it has handed on to be written.
+func rowsSoFar(t *testing.T, socket string) (rows int) {
+	t.Helper()
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintln(conn, "status")
+	if _, err := fmt.Fscanf(conn, `{"rows":%d,`, &rows); err != nil {
+		t.Fatal(err)
+	}
+	return rows
 }
 
 // TestDiskStaysFull has one that is not freed: record goes on, and says at the
@@ -612,6 +639,7 @@ func TestKilledAtRandom(t *testing.T) {
 			}
 			path := filepath.Join(n.dir, name)
 			p := n.command("-q", "--interval", "10ms")
+			copied := make(chan struct{}) // all that a pipe had
 			if k%3 == 2 {
 				f, err := os.Create(path)
 				if err != nil {
@@ -625,11 +653,10 @@ func TestKilledAtRandom(t *testing.T) {
 					return
 				}
 				p.Cmd.Stdout = w
-				done := make(chan struct{})
-				defer func() { <-done }()
-				go func() { io.Copy(f, r); r.Close(); close(done) }()
+				go func() { io.Copy(f, r); r.Close(); close(copied) }()
 				defer w.Close()
 			} else {
+				close(copied)
 				p.Args = append(p.Args, "-o", name)
 			}
 			if err := p.Start(); err != nil {
@@ -649,8 +676,8 @@ func TestKilledAtRandom(t *testing.T) {
 			p.Wait()
 			if w, ok := p.Cmd.Stdout.(*os.File); ok {
 				w.Close()
-				time.Sleep(50 * time.Millisecond)
 			}
+			<-copied
 			b, err := os.ReadFile(path)
 			if err != nil {
 				t.Error(err)

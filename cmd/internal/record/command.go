@@ -30,9 +30,15 @@ func (o *options) around(ctx context.Context, env *cli.Env, r *recording, m *mar
 	rec := begin(func() error { return r.run(sampling) })
 	defer func() { end(); <-rec.done }()
 
-	for _, ready := range []<-chan struct{}{r.running, after(o.margin)} { // the first reading is before the command
+	// The margin is from the first reading on, which is before the command though
+	// there is no margin.
+	var enough <-chan time.Time
+	for running := r.running; running != nil || enough != nil; {
 		select {
-		case <-ready:
+		case <-running:
+			running, enough = nil, time.After(o.margin)
+		case <-enough:
+			enough = nil
 		case <-rec.done:
 			return quietPipe(rec.err)
 		case <-signals:
@@ -153,9 +159,8 @@ func cannotRun(env *cli.Env, name string, err error) error {
 
 // start starts the command in this process group, so that Ctrl-C reaches it as
 // it does without record. Its output must not get into a recording on standard
-// output.
-// With --mark its output passes through this process. seen waits until all of it
-// has, once the command has ended.
+// output. With --mark its output passes through this process; seen waits until
+// all of it has, once the command has ended.
 func (o *options) start(cmd *exec.Cmd, env *cli.Env, m *marker, recordingOnStdout bool) (seen func(), err error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = env.Stdin, env.Stdout, env.Stderr
 	if recordingOnStdout {
@@ -179,13 +184,6 @@ func (o *options) start(cmd *exec.Cmd, env *cli.Env, m *marker, recordingOnStdou
 		return nil, cannotRun(env, cmd.Args[0], err)
 	}
 	return seen, nil
-}
-
-// after is closed after a time.
-func after(d time.Duration) <-chan struct{} {
-	c := make(chan struct{})
-	time.AfterFunc(d, func() { close(c) })
-	return c
 }
 
 // wait waits until the command ends and returns its status as a shell gives

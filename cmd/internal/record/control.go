@@ -131,48 +131,38 @@ func (c *control) talk(conn net.Conn) {
 	}
 }
 
+// verbs are the requests, and whether they take an argument.
+var verbs = map[string]bool{"sample": false, "start": true, "end": false, "note": true, "status": false}
+
 func (c *control) answer(line string) string {
 	clock := c.marker.clock
 	now := clock.Now()
 	ok := fmt.Sprintf("ok %d", clock.Clock().Wall(now).UnixNano())
 	verb, arg, _ := strings.Cut(strings.TrimSpace(line), " ")
 	arg = strings.TrimSpace(arg)
-	needs := func(wanted bool) string {
-		if wanted && arg == "" {
-			return "error: " + verb + " what?"
-		}
-		if !wanted && arg != "" {
-			return "error: " + verb + " takes no argument"
-		}
-		return ""
+	wanted, known := verbs[verb]
+	switch {
+	case !known:
+		return "error: want sample, start PHASE, end, note TEXT or status"
+	case wanted && arg == "":
+		return "error: " + verb + " what?"
+	case !wanted && arg != "":
+		return "error: " + verb + " takes no argument"
 	}
+	arg = strings.ToValidUTF8(arg, "?")
 	switch verb {
 	case "sample":
-		if e := needs(false); e != "" {
-			return e
-		}
 		c.r.sampler.Scan()
 	case "start":
-		if e := needs(true); e != "" {
-			return e
-		}
-		c.marker.start(strings.ToValidUTF8(arg, "?"), now, now)
+		c.marker.start(arg, now, now)
 	case "end":
-		if e := needs(false); e != "" {
-			return e
-		}
 		if c.marker.end(now, now) == "" {
 			return "error: no phase has begun"
 		}
 	case "note":
-		if e := needs(true); e != "" {
-			return e
-		}
-		c.marker.note(strings.ToValidUTF8(arg, "?"), now, now)
+		c.marker.note(arg, now, now)
 	case "status":
 		return c.status()
-	default:
-		return "error: want sample, start PHASE, end, note TEXT or status"
 	}
 	return ok
 }

@@ -226,7 +226,7 @@ func (o *options) check(env *cli.Env, isSet func(string) bool) (err error) {
 		return cli.Usagef("--slow-interval %v: want at least the interval, %v", o.slow, o.interval)
 	case o.scrape < least:
 		return cli.Usagef("--scrape-interval %v: want at least %v", o.scrape, least)
-	case o.duration < 0:
+	case o.duration < 0 || o.duration == 0 && isSet("for"):
 		return cli.Usagef("--for %v: want a positive time", o.duration)
 	case o.duration > 0 && env.Command != nil:
 		return cli.Usagef("--for and a command exclude each other: a command is recorded until it ends")

@@ -111,8 +111,7 @@ type watch struct {
 	line   []byte
 }
 
-// pass copies from r until its end, or until nobody reads what it writes. A line is known to be written between the
-// moment before it was seen and the moment when it was: its mark says so.
+// pass copies from r until its end, or until nobody reads what it writes.
 func (w *watch) pass(r io.Reader) error {
 	buf := make([]byte, 64<<10)
 	for {
@@ -148,7 +147,8 @@ func (w *watch) look(b []byte, now trace.Time) {
 }
 
 // pipeDelay is how late a line may be seen after it was written: a pipe's reader
-// is woken within a millisecond, unless the machine is busy.
+// is woken within a millisecond, unless the machine is busy. A mark says that its
+// line was written within so long before it was seen.
 const pipeDelay = time.Millisecond
 
 func (w *watch) judge(now trace.Time) {

@@ -739,6 +739,7 @@ func TestUsage(t *testing.T) {
 	check(2, "record: --interval 0s: want at least 1ms\n", "--interval", "0s")
 	check(2, "record: --slow-interval 10ms: want at least the interval, 50ms\n", "--slow-interval", "10ms")
 	check(2, "record: --for -1s: want a positive time\n", "--for", "-1s")
+	check(2, "record: --for 0s: want a positive time\n", "--for", "0")
 	check(2, "record: --for and a command exclude each other", "--for", "1s", "--", "true")
 	check(2, "record: --margin -1s: want no negative time\n", "--margin", "-1s")
 	check(2, "record: --source \"nvlm\": no such source\nrecord: hint: ", "--source", "nvlm")
