@@ -198,15 +198,3 @@ func without(units []*worker, w *worker) []*worker {
 func (r *run) nextTick(at trace.Time) trace.Time {
 	return (at-r.start)/trace.Time(orDefault(r.sampler.Interval, DefaultInterval)) + 1
 }
-
-// goTimer waits with Go's timers.
-func goTimer(ctx context.Context, clock *trace.SteadyClock) (wait func(trace.Time), done func()) {
-	return func(until trace.Time) {
-		timer := time.NewTimer(until.Sub(clock.Now()))
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-	}, func() {}
-}

@@ -61,6 +61,18 @@ type hooks struct {
 	processCPU, threadCPU func() time.Duration
 }
 
+// goTimer waits with Go's timers.
+func goTimer(ctx context.Context, clock *trace.SteadyClock) (wait func(trace.Time), done func()) {
+	return func(until trace.Time) {
+		timer := time.NewTimer(until.Sub(clock.Now()))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}, func() {}
+}
+
 // Stats say how well a run of a Sampler kept time, and what it cost.
 type Stats struct {
 	Rows        int64

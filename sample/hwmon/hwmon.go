@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"wattrace/sample"
+	"wattrace/sample/sysfs"
 )
 
 // Source reads all meters of the host, which are one unit.
@@ -90,7 +90,7 @@ func Open(o Options) (*Source, error) {
 			continue
 		}
 		if err := m.open(dir); err != nil {
-			denied, m.lost = err, reason(err)
+			denied, m.lost = err, sysfs.Status(err)
 		}
 		s.meters = append(s.meters, m)
 	}
@@ -144,19 +144,6 @@ func text(dir, name string) string {
 	return strings.ToValidUTF8(strings.TrimSpace(string(b[:n])), "?")
 }
 
-// reason is the status of an error of the file system.
-func reason(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return "NO_PERMISSION"
-	case errors.Is(err, fs.ErrNotExist):
-		return "NOT_FOUND"
-	case errors.Is(err, syscall.ENODATA):
-		return "NO_DATA"
-	}
-	return "IO_ERROR"
-}
-
 // Info describes the source, with what was left out.
 func (s *Source) Info() sample.Info {
 	api := "Linux hwmon"
@@ -199,16 +186,8 @@ func (m *meter) read() (watts float64, why string) {
 	if m.lost != "" {
 		return 0, m.lost
 	}
-	var b [32]byte
-	n, err := m.power.ReadAt(b[:], 0)
-	if n == 0 {
-		return 0, reason(err)
-	}
-	microwatts, err := strconv.ParseUint(strings.TrimSpace(string(b[:n])), 10, 63)
-	if err != nil {
-		return 0, "NOT_A_NUMBER"
-	}
-	return float64(microwatts) / 1e6, ""
+	microwatts, why := sysfs.Number(m.power)
+	return float64(microwatts) / 1e6, why
 }
 
 // Close closes the files.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"wattrace/sample"
+	"wattrace/sample/sysfs"
 )
 
 // Source reads all domains of the host, which are one unit: a reading of one
@@ -100,7 +101,7 @@ func Open(o Options) (*Source, error) {
 		}
 		d.span, _ = number(filepath.Join(z.path, "max_energy_range_uj"))
 		if d.counter, err = os.Open(filepath.Join(z.path, "energy_uj")); err != nil {
-			denied, d.lost = err, reason(err)
+			denied, d.lost = err, sysfs.Status(err)
 		}
 		s.domains = append(s.domains, d)
 	}
@@ -192,17 +193,6 @@ func text(path string) string {
 
 func number(path string) (uint64, error) { return strconv.ParseUint(text(path), 10, 64) }
 
-// reason is the status of an error of the file system.
-func reason(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return "NO_PERMISSION"
-	case errors.Is(err, fs.ErrNotExist):
-		return "NOT_FOUND"
-	}
-	return "IO_ERROR"
-}
-
 // Info describes the source.
 func (s *Source) Info() sample.Info {
 	return sample.Info{Source: sample.RAPL, API: "Linux powercap", Metrics: []sample.MetricID{sample.EnergyJoules}}
@@ -236,14 +226,9 @@ func (d *domain) read(now func() time.Time) (why string) {
 	if d.lost != "" {
 		return d.lost
 	}
-	var buf [32]byte
-	n, err := d.counter.ReadAt(buf[:], 0)
-	if n == 0 {
-		return reason(err)
-	}
-	raw, err := strconv.ParseUint(strings.TrimSpace(string(buf[:n])), 10, 64)
-	if err != nil {
-		return "NOT_A_NUMBER"
+	raw, why := sysfs.Number(d.counter)
+	if why != "" {
+		return why
 	}
 	at := now()
 	passed, before := at.Sub(d.at), d.raw

@@ -31,8 +31,9 @@ var rules = []rule{
 
 	{packages: "sample", wattrace: []string{"trace"}, others: []string{"golang.org/x/sys/unix"}, forbidden: noIO},
 	{packages: "sample/nvml", wattrace: []string{"trace", "sample"}, others: []string{"github.com/NVIDIA/go-nvml/pkg/..."}, forbidden: noIO},
-	{packages: "sample/rapl", wattrace: []string{"sample"}, forbidden: noIO},
-	{packages: "sample/hwmon", wattrace: []string{"sample"}, forbidden: noIO},
+	{packages: "sample/sysfs", forbidden: noIO},
+	{packages: "sample/rapl", wattrace: []string{"sample", "sample/sysfs"}, forbidden: noIO},
+	{packages: "sample/hwmon", wattrace: []string{"sample", "sample/sysfs"}, forbidden: noIO},
 	{packages: "sample/smi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "sample/amdsmi", wattrace: []string{"trace", "sample"}, forbidden: []string{"net", "net/http"}}, // starts amd-smi
 	{packages: "sample/scrape", others: []string{"github.com/prometheus/common/expfmt", "github.com/prometheus/common/model", "github.com/prometheus/client_model/go"}},
