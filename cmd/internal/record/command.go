@@ -45,7 +45,7 @@ func (o *options) around(ctx context.Context, env *cli.Env, r *recording, m *mar
 			return cli.ErrInterrupted // the command has not begun
 		}
 	}
-	seen, err := o.start(cmd, env, m, r.parts.out.Stdout)
+	seen, err := o.start(cmd, env, m, o.names.stdout())
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,9 @@ func newNames(path, host string, rotates bool) (names, error) {
 	return names{b.String(), rotates}, nil
 }
 
+// stdout reports whether the recording goes to standard output.
+func (n names) stdout() bool { return n.pattern == "-" }
+
 // path returns the path of file n, from 0. With numbers it stands before the
 // extension: power.arrows.zst is power.00000.arrows.zst, so that names are in
 // order.
