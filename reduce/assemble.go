@@ -32,6 +32,7 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 		ph.describe(out.Metrics)
 		r.requestDoubts(ph)
 		r.client(ph, out.Metrics)
+		out.Audit = r.audited(ph)
 	}
 	end, ok := ph.End.Get()
 	if !ok {

@@ -109,6 +109,9 @@
 // not succeed, by what the counter grew between the two readings around each end, and by
 // 1 %; beyond that it is "tokens_disagree" (servers.go).
 //
+// Where the trace expects numbers of tokens, they are compared with those that the server
+// counted, request by request ([Audit]); a difference is "not_as_expected".
+//
 // # Phases by marks
 //
 // Without a request log the phases are those that the recorder was told of

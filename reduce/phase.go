@@ -37,11 +37,13 @@ type phase struct {
 	counted      int64 // of those, counted from events
 	noInput      int64 // requests whose tokens arrived here, with arrivals, and do not say how many
 	noOutput     int64
-	outputSquare int64   // variance of output, from requests in flight at the ends, in millionths
-	inFlight     int64   // requests that cross an end
-	loose        int64   // tokens that a server may count in another phase, or alone
-	busy         int64   // nanoseconds of requests in flight
-	good         int64   // requests that kept the latencies asked for
+	outputSquare int64 // variance of output, from requests in flight at the ends, in millionths
+	inFlight     int64 // requests that cross an end
+	loose        int64 // tokens that a server may count in another phase, or alone
+	busy         int64 // nanoseconds of requests in flight
+	good         int64 // requests that kept the latencies asked for
+	inputAudit   TokenAudit
+	outputAudit  TokenAudit
 	byLoad       [2]bool // it has requests of a closed loop, of an open one
 }
 
@@ -141,6 +143,7 @@ func (ph *phase) take(q *trace.Request, k *kept) {
 	if k.good {
 		ph.good++
 	}
+	ph.audit(q)
 	ph.latencies = append(ph.latencies, k.latency)
 	if !ph.slice {
 		ph.gaps.add(k.gaps, k.split, k.tokens)

@@ -84,6 +84,7 @@ const (
 	WarnSaturated      Code = "client_saturated"     // the client lacked processor time, by its own log
 	WarnSlowRefresh    Code = "slow_refresh"         // new readings are more than a twentieth of the phase apart
 	WarnTokensDisagree Code = "tokens_disagree"      // the server counts other output tokens than the log has
+	WarnNotAsExpected  Code = "not_as_expected"      // requests had other token counts than the trace expects
 	WarnCapped         Code = "capped_open_loop"     // requests that were due waited: the load was no open loop
 )
 
@@ -125,6 +126,7 @@ type Phase struct {
 	Load            Load              `json:"load,omitempty"`     // what made requests due; absent for a closed loop
 	Requests        *Requests         `json:"requests,omitempty"` // absent without a request log
 	Tokens          *Tokens           `json:"tokens,omitempty"`
+	Audit           *Audit            `json:"audit,omitempty"`   // absent where the trace expects nothing
 	Devices         *Devices          `json:"devices,omitempty"` // absent without telemetry
 	Metrics         map[string]Metric `json:"metrics"`
 	PerDevice       []PerDevice       `json:"per_device"`

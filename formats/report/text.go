@@ -139,6 +139,7 @@ func writePhase(b *printer, ph *reduce.Phase) {
 	if len(facts) > 0 {
 		b.item(strings.Join(facts, ", "))
 	}
+	writeAudit(b, ph.Audit)
 	writeConditions(b, ph)
 	for _, list := range groups {
 		writeNumbers(b, ph, list)
@@ -409,6 +410,30 @@ func tokenFacts(t *reduce.Tokens) (facts []string) {
 		facts = append(facts, fmt.Sprintf("%.0f output tokens", *t.Output))
 	}
 	return facts
+}
+
+// writeAudit says how far requests were what their trace expects.
+func writeAudit(b *printer, a *reduce.Audit) {
+	if a == nil {
+		return
+	}
+	var facts []string
+	fact := func(side string, t *reduce.TokenAudit) {
+		if t == nil {
+			return
+		}
+		known := t.Expected - t.Unknown
+		text := fmt.Sprintf("%s tokens of %d of %d requests", side, t.Equal, known)
+		if known == 0 {
+			text = side + " tokens of none, since the server did not count them"
+		} else if t.Unknown > 0 {
+			text += fmt.Sprintf(" (%d more do not tell)", t.Unknown)
+		}
+		facts = append(facts, text)
+	}
+	fact("input", a.Input)
+	fact("output", a.Output)
+	b.item("as the trace expects: " + strings.Join(facts, ", "))
 }
 
 // groups are the tables of the text, and the order of metrics everywhere; what they do
