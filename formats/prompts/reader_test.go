@@ -39,7 +39,7 @@ func readAll(in string, f Format, all bool) (rows, errs []string) {
 			return "?"
 		}
 		rows = append(rows, fmt.Sprintf("%d %s/%d %q %s/%s %v %s%s", row.Pos.Line, row.Conversation, row.Turn, row.Timing.ID,
-			n(row.Timing.InputTokens), n(row.Timing.OutputTokens), row.Timing.AtSeconds.V, row.Prompt, row.Messages))
+			n(row.Timing.InputTokens), n(row.Timing.OutputTokens), row.Timing.AtSeconds.V, string(row.Prompt), string(row.Messages)))
 	}
 }
 
