@@ -23,6 +23,12 @@ const (
 	ShareGPT        Kind = "ShareGPT dump"
 	OpenAIBatch     Kind = "batch of OpenAI requests"
 	AIPerfInputs    Kind = "file of aiperf inputs"
+	TRTLLMCustom    Kind = "trtllm_custom dataset"
+	Questions       Kind = "file of benchmark questions"
+	TokenTrace      Kind = "token trace of SGLang"
+	GenAIPerf       Kind = "payload file of genai-perf"
+	GuideLLM        Kind = "guidellm dataset"
+	WEKA            Kind = "WEKA trace"
 	AzureLLM        Kind = "trace of Azure LLM inference"
 	BurstGPT        Kind = "BurstGPT trace"
 	Requests        Kind = "request log"
@@ -39,6 +45,17 @@ const (
 	Calibration     Kind = "calibration"
 	Topology        Kind = "topology"
 )
+
+// Kinds that Sniff never returns, since what they hold is something else by its
+// looks; someone has to say so.
+const (
+	VLLMCustom    Kind = "custom dataset of vLLM"
+	SGLangOpenAI  Kind = "openai dataset of SGLang"
+	GuideLLMTrace Kind = "trace of guidellm"
+)
+
+// Lengths is a kind that no reader has: what its times mean has to be said.
+const Lengths Kind = "trace of times and lengths, in milliseconds as Mooncake's or in seconds as guidellm's"
 
 // magics are kinds known by their first bytes.
 var magics = []struct {
@@ -73,21 +90,54 @@ const (
 	anything container = "{["
 )
 
+// when are keys of genai-perf and Mooncake that no server takes in a body.
+var when = []string{"timestamp", "delay", "session_id"}
+
+// bodyFields are keys of request bodies beside what is asked.
+var bodyFields = []string{
+	"stream", "stream_options", "max_tokens", "max_completion_tokens", "min_tokens", "ignore_eos", "temperature", "top_p", "top_k", "min_p",
+	"n", "best_of", "seed", "stop", "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias", "logprobs", "top_logprobs",
+	"response_format", "tool_choice", "chat_template_kwargs", "reasoning_effort", "nvext",
+}
+
+// IsBodyField reports whether a key is known as one of request bodies, beside
+// the model and what is asked.
+func IsBodyField(name string) bool { return slices.Contains(bodyFields, name) }
+
+// IsLimit reports whether a key of request bodies limits the length of the answer.
+func IsLimit(name string) bool { return name == "max_tokens" || name == "max_completion_tokens" }
+
 // shapes are kinds known by the keys of their first object: all of some, any of
-// others and none of third ones. The first that fits counts.
+// others, any of with if there are such, and none of the last. A key that ends
+// with { or [ has such a value. The first that fits counts.
 var shapes = []struct {
-	all, any, none []string
-	in             container
-	kind           Kind
+	all, any, with, none []string
+	in                   container
+	kind                 Kind
 }{
 	{all: []string{"telemetry_data"}, any: []string{"timestamp_ns"}, in: nothing, kind: AIPerfTelemetry},
 	{all: []string{"metadata"}, any: []string{"start_perf_ns", "responses", "payload"}, none: []string{"messages"}, in: nothing, kind: AIPerfRaw},
 	{all: []string{"metadata"}, any: []string{"metrics", "error"}, none: []string{"messages"}, in: nothing, kind: AIPerf},
+	{all: []string{"block_size", "requests["}, any: []string{"id", "hash_id_scope", "models"}, in: anything, kind: WEKA},
+	{all: []string{"t", "in", "out"}, any: []string{"hash_ids"}, in: anything, kind: WEKA},
+	{any: []string{"input_tokens["}, none: []string{"model", "messages", "prompt"}, in: nothing, kind: TokenTrace},
+	{any: []string{"text_input", "input_length"}, with: bodyFields, none: []string{"model", "type"}, in: nothing, kind: GenAIPerf},
+	{all: []string{"text"}, any: append([]string{"output_length"}, when...), none: []string{"model", "type"}, in: nothing, kind: GenAIPerf},
+	{all: []string{"messages"}, any: when, with: bodyFields, none: []string{"model"}, in: nothing, kind: GenAIPerf},
+	{all: []string{"prompt"}, any: when, none: []string{"model", "output_tokens"}, in: nothing, kind: GenAIPerf},
+	{
+		all: []string{"timestamp", "output_length"}, any: []string{"input_length"},
+		none: []string{"hash_ids", "chat_id", "session_id", "delay", "text_input", "messages", "payload", "model", "type"}, in: nothing, kind: Lengths,
+	},
 	{any: []string{"input_length", "hash_ids", "text_input", "output_length", "payload"}, none: []string{"model", "type"}, in: nothing, kind: Mooncake},
 	{any: []string{"chat_id"}, all: []string{"input_length"}, in: nothing, kind: Mooncake}, // has a type
-	{any: []string{"timestamp", "delay", "session_id"}, all: []string{"messages"}, none: []string{"model"}, in: nothing, kind: Mooncake},
+	{any: when, all: []string{"messages"}, none: []string{"model"}, in: nothing, kind: Mooncake},
+	{any: []string{"output_tokens_count", "completion_tokens_count", "prompt_tokens_count", "input_tokens_count"}, in: nothing, kind: GuideLLM},
 	{any: []string{"messages"}, in: nothing, kind: RawPayload},
+	{any: []string{"conversations[", "conversation["}, in: anything, kind: ShareGPT}, // LMSYS-Chat-1M too, which has a model
 	{any: []string{"line", "conversation"}, none: []string{"type", "schema", "model", "prompt", "input", "input_ids", "logits", "turns"}, in: nothing, kind: Timing},
+	{any: []string{"input{"}, none: []string{"model", "output", "custom_id"}, in: nothing, kind: TRTLLMCustom}, // of a body's it is a string or an array
+	{any: []string{"turns["}, none: []string{"model", "prompt", "input_ids", "logits", "output_tokens", "task_id"}, in: nothing, kind: Questions},
 	{any: []string{"input_ids", "logits", "turns", "output_tokens", "task_id", "samples"}, none: []string{"model"}, in: anything, kind: TRTLLM},
 	{any: []string{"prompt", "input"}, in: nothing, kind: RawPayload},
 	{any: []string{"custom_id"}, all: []string{"body"}, in: nothing, kind: OpenAIBatch},
@@ -148,7 +198,8 @@ func sniff(head []byte) (kind Kind, final bool) {
 	}
 	has := func(key string) bool { return slices.Contains(keys, key) }
 	for _, s := range shapes {
-		if strings.Contains(string(s.in), string(text[:1])) && slices.ContainsFunc(s.any, has) && hasAll(s.all, has) && !slices.ContainsFunc(s.none, has) {
+		if strings.Contains(string(s.in), string(text[:1])) && slices.ContainsFunc(s.any, has) && hasAll(s.all, has) &&
+			(s.with == nil || slices.ContainsFunc(s.with, has)) && !slices.ContainsFunc(s.none, has) {
 			return s.kind, final
 		}
 	}
@@ -197,8 +248,9 @@ func sniffHeader(text []byte) (kind Kind, final bool) {
 }
 
 // firstObject returns the keys of the object that text begins with, or of the
-// first element of the array, as far as text goes; its schema; and whether the
-// object ended or is broken, so that more text would change nothing.
+// first element of the array, as far as text goes, each also with the first byte
+// of its value; its schema; and whether the object ended or is broken, so that
+// more text would change nothing.
 func firstObject(text []byte) (keys []string, schema string, final bool) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	ended := func(err error) bool { return !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF }
@@ -218,7 +270,7 @@ func firstObject(text []byte) (keys []string, schema string, final bool) {
 			return keys, schema, true
 		}
 		key := name.String()
-		keys = append(keys, key)
+		keys = append(keys, key, key+string(d.PeekKind()))
 		value, err := d.ReadValue()
 		if err != nil {
 			return keys, schema, ended(err)

@@ -16,10 +16,33 @@ type Request struct {
 	Body     []byte         // a whole request body
 
 	Tools jsontext.Value // beside Messages: what the model may call; nil is none
+	Media string         // of Messages with parts beside texts: image, video or audio; of several one that is no image
+	Extra jsontext.Value // beside IDs, Prompt and Messages: an object, whose members belong into the body and win over what else would be there; nil is none
+	Bare  bool           // Body lacks a model and the wish for a stream, which are added where it has none
+
+	Adapter Adapter
 
 	Conversation string // "" is one of its own
 	Turn         int    // 0-based turn of Conversation
 	Timing       trace.Timing
+}
+
+// Adapter is a LoRA adapter that a request asks for; the zero value is none.
+type Adapter struct {
+	Name   jsontext.Value // a JSON string
+	Object jsontext.Value // lora_request, as trtllm-serve takes it in a body
+}
+
+// An Omission is something that a format's rule leaves out.
+type Omission struct {
+	What string // in the plural
+	N    int64
+}
+
+// An Omitter is a RequestReader that leaves something out. Omissions are complete at the end
+// of the input, and those of nothing may be among them.
+type Omitter interface {
+	Omissions() []Omission
 }
 
 // A RequestReader reads a trace of another tool. The memory of IDs is used

@@ -18,7 +18,24 @@
 // those ids. Rows with a text become chat bodies; the server puts its chat
 // template around the text, so that the prompt gets some tokens longer. Both ask
 // for exactly as many tokens as the input says where the server can be asked for
-// it, and for a stream with the usage at its end. Whole bodies stay as they are.
+// it, and for a stream with the usage at its end. Whole bodies stay as they are, and
+// fields of bodies that rows have go into them and win.
+//
+// Files that a row names (media_paths) are read, up to 64 MiB each, and put into the chat as
+// data: URLs; only images, videos and sounds are, by their content. An adapter (lora_request)
+// goes into the body for trtllm, and is the model for vllm and sglang; openai has none.
+//
+// Of a conversation whose answers are not known the first question is asked. With
+// --turns user-only all are, each with the questions before it, as the turns of a conversation.
+//
+// What rows do not get into the trace by the rule of the format is counted at the end.
+//
+// Some formats look alike. {"prompt":...} is a body, a row of vLLM's custom dataset or of guidellm,
+// and a chat a body or a row of SGLang's openai dataset: --from says so. Rows of
+// timestamp, input_length and output_length alone need it, since the times are milliseconds in
+// Mooncake's traces and seconds in guidellm's. With hash_ids they are Mooncake's. A chat with timestamp, delay or
+// session_id that names no model is genai-perf's where it has other fields of a body, else
+// Mooncake's, which means the same; with a model it is a body.
 //
 // Where the input has only lengths, the prompts are token ids, exactly so many, that
 // are the same on every machine. What has the same hash in a Mooncake trace has the
@@ -63,12 +80,15 @@
 //	--model NAME       the model that the bodies name; needed unless all rows are bodies
 //	--target SERVER    whose keys to use: trtllm (default), vllm, sglang, openai
 //	--no-stream        ask for whole answers instead of streams
-//	--from FORMAT      do not guess what the input is: trtllm, mooncake,
-//	                   sharegpt, openaibatch, aiperfinputs,
-//	                   azure, burstgpt
+//	--from FORMAT      do not guess what the input is: trtllm, trtllmcustom,
+//	                   vllmcustom, questions, guidellm, guidellmtrace,
+//	                   sglangopenai, tokentrace, mooncake, genaiperf, weka,
+//	                   sharegpt, openaibatch, aiperfinputs, azure, burstgpt
 //	--list             print the table of formats and exit
 //	--block-size N     tokens of a block that has a hash (512, of Bailian's traces 16)
 //	--vocab N          make token ids from 1,000 to N-1 (32000)
+//	--turns WHICH      questions of a conversation without answers: first (default),
+//	                   user-only for all
 //	--output-tokens N  ask for N tokens where the input does not say how many
 //	--timing FILE      write the side file to FILE
 //	--to FORMAT        seal a recording: parquet, arrow, csv, jsonl

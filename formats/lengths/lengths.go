@@ -20,7 +20,7 @@
 //	                 integer from 1 to 2^24: tokens of the prompt
 //	GeneratedTokens, Response tokens
 //	                 integer from 0 to 2^31-1: tokens of the answer. Rows with 0, which
-//	                 are requests that failed, are left out
+//	                 are requests that failed, are left out and counted
 //
 // The prompts are made of token ids (wattrace/formats/tokens), of which no row
 // shares any with another, since it is not known what they shared.
@@ -61,6 +61,8 @@ type Reader struct {
 	fields int
 	start  time.Time // zero: none yet
 	done   error     // what every further Read returns
+
+	omitted int64 // rows without an answer
 }
 
 // NewReader returns a reader of the trace r; vocab 0 is tokens.Default. Positions
@@ -100,7 +102,13 @@ func (r *Reader) Read(dst *formats.Request) error {
 		if !failed {
 			return nil
 		}
+		r.omitted++
 	}
+}
+
+// Omissions says how many requests had no answer.
+func (r *Reader) Omissions() []formats.Omission {
+	return []formats.Omission{{What: "requests without an answer", N: r.omitted}}
 }
 
 // A field is one of a line, without white space and quotes around it.

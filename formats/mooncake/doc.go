@@ -37,7 +37,26 @@
 //
 // A null is as good as a missing key, and so is an empty extra. Other keys
 // (priority, type, turn, parent_chat_id, ...) are skipped; extra, which would change
-// the body, is refused. A known key twice is an error.
+// the body, is refused, and so are the fields of bodies (temperature, max_tokens, ...).
+// A known key twice is an error.
+//
+// # Payload files of genai-perf
+//
+// With [Options].Fields, for genai-perf's --input-file payload:FILE, every key but timestamp,
+// delay, session_id, input_length, output_length, hash_ids, text_input (which may be
+// called text), messages and payload is a field of the body, and goes into it as it is:
+//
+//	{"timestamp":0,"text_input":"Hello","temperature":0.5,"output_length":20}
+//	{"timestamp":500,"prompt":"Once","max_tokens":9}
+//
+// With prompt a row is a body for completions that lacks a model. A limit of the answer
+// beside output_length, and fields beside a payload, are errors.
+//
+// # Traces of guidellm
+//
+// With [Options].Seconds timestamps are seconds, as guidellm reads the same keys. The
+// first row's is the start of the trace, and an earlier one a fault. A row does not say
+// which it means.
 //
 // The prompt of input_length alone is made of token ids (wattrace/formats/tokens), of which
 // it has exactly so many.

@@ -24,6 +24,8 @@ const (
 type Options struct {
 	BlockTokens int          // tokens of a hash's block; 0 is the format's own
 	Vocab       tokens.Vocab // 0 is tokens.Default
+	Seconds     bool         // timestamps are seconds, of which the first row's is the start of the trace (guidellm)
+	Fields      bool         // other keys are of the body (genai-perf)
 }
 
 // A Reader reads a trace. It is not safe for concurrent use.
@@ -31,6 +33,8 @@ type Reader struct {
 	lines  *trace.LineReader
 	buf    []byte
 	hashes []uint64
+	extra  []byte
+	start  trace.Opt[float64] // timestamp of the first row; with Options.Seconds
 	o      Options
 	turns  map[string]int // by session, of those seen
 }
@@ -51,11 +55,17 @@ func (r *Reader) Read(dst *formats.Request) error {
 	if err != nil {
 		return err
 	}
-	p := parser{row: formats.Request{Pos: pos, IDs: dst.IDs[:0]}, hashes: r.hashes[:0]}
+	p := parser{row: formats.Request{Pos: pos, IDs: dst.IDs[:0]}, hashes: r.hashes[:0], extra: r.extra[:0], fields: r.o.Fields}
 	err = trace.WalkObject(line, p.member)
-	r.hashes = p.hashes
+	r.hashes, r.extra = p.hashes, p.extra
 	if err == nil {
 		err = p.finish(r.o)
+	}
+	if err == nil && r.o.Seconds {
+		err = r.sinceStart(&p)
+	}
+	if err == nil {
+		err = r.addFields(&p)
 	}
 	if err != nil {
 		*dst = formats.Request{Pos: pos, IDs: p.row.IDs[:0]}
@@ -69,6 +79,40 @@ func (r *Reader) Read(dst *formats.Request) error {
 	return nil
 }
 
+// sinceStart counts a row's time from that of the first.
+func (r *Reader) sinceStart(p *parser) error {
+	at, ok := p.row.Timing.AtSeconds.Get()
+	if !ok {
+		return nil
+	}
+	if !r.start.OK {
+		r.start = p.row.Timing.AtSeconds
+	}
+	if at < r.start.V {
+		return p.at.Errorf(`"timestamp" is earlier than the first`)
+	}
+	p.row.Timing.AtSeconds = trace.Some(math.Round((at-r.start.V)*1e9) / 1e9)
+	return nil
+}
+
+// addFields gives a row the fields of its body.
+func (r *Reader) addFields(p *parser) error {
+	row := &p.row
+	if len(p.extra) == 0 {
+		return nil
+	}
+	r.extra = append(p.extra, '}')
+	switch {
+	case p.prompt.Value != nil:
+		row.Body, row.Bare = r.extra, true
+	case row.Body != nil:
+		return p.firstField.Errorf(`%q beside "payload"`, p.firstField.Name)
+	default:
+		row.Extra = r.extra
+	}
+	return nil
+}
+
 // A parser takes the members of one line.
 type parser struct {
 	row       formats.Request
@@ -79,15 +123,32 @@ type parser struct {
 	at        trace.Member // timestamp, whose unit is known at the end of the line
 	bailian   bool
 	toolsCol  int // 0: there are none
+
+	fields     bool         // other keys are of the body
+	extra      []byte       // an object of them, without its closing brace
+	firstField trace.Member // of extra
+	prompt     trace.Member // of a body for completions, which is in extra
+	limit      trace.Member // max_tokens or its like, which is in extra
 }
 
 // keys are the known ones; the order is that of the bits of parser.seen.
 var keys = []string{"timestamp", "input_length", "output_length", "hash_ids", "text_input", "messages", "payload",
-	"session_id", "delay", "tools", "message_mode", "extra", "chat_id"}
+	"session_id", "delay", "tools", "message_mode", "extra", "chat_id", "text"}
+
+// aiperfOnly are keys that genai-perf does not know: what it has by them it
+// puts into the body.
+var aiperfOnly = []string{"tools", "message_mode", "extra", "chat_id"}
 
 func (p *parser) member(m trace.Member) (err error) {
-	i := slices.Index(keys, string(m.Name))
-	if i < 0 {
+	name := string(m.Name)
+	i := slices.Index(keys, name)
+	if p.fields && (i < 0 || slices.Contains(aiperfOnly, name)) {
+		return p.field(&m)
+	}
+	if i < 0 || name == "text" && !p.fields {
+		if formats.IsBodyField(name) {
+			return m.Errorf("%q belongs into a body, as in a payload file of genai-perf, and not into a Mooncake trace", name)
+		}
 		return nil
 	}
 	if p.seen&(1<<i) != 0 {
@@ -134,16 +195,45 @@ func (p *parser) member(m trace.Member) (err error) {
 	return err
 }
 
-// ask takes what is asked.
-func (p *parser) ask(m *trace.Member) error {
+// field takes a field of the body.
+func (p *parser) field(m *trace.Member) error {
+	if string(m.Name) == "prompt" {
+		if m.Value.Kind() == 'n' {
+			return nil
+		}
+		if err := p.askOnce(m); err != nil {
+			return err
+		}
+		p.prompt = *m
+	}
+	if len(p.extra) == 0 {
+		p.firstField = *m
+	}
+	if formats.IsLimit(string(m.Name)) {
+		p.limit = *m
+	}
+	p.extra = formats.AppendMember(p.extra, m)
+	return nil
+}
+
+// askOnce notes what says what is asked.
+func (p *parser) askOnce(m *trace.Member) error {
 	if p.asked != "" {
 		return m.Errorf("both %q and %q", p.asked, m.Name)
 	}
 	p.asked = string(m.Name)
+	return nil
+}
+
+// ask takes what is asked.
+func (p *parser) ask(m *trace.Member) error {
+	if err := p.askOnce(m); err != nil {
+		return err
+	}
 	switch p.asked {
-	case "text_input":
+	case "text_input", "text":
 		if m.Value.Kind() != '"' {
-			return m.Errorf(`"text_input" must be a string`)
+			return m.Errorf("%q must be a string", m.Name)
 		}
 		p.row.Prompt = m.Value
 	case "messages":
@@ -166,12 +256,18 @@ func (p *parser) ask(m *trace.Member) error {
 // finish checks what only the whole row can show, and makes a prompt where
 // there is none.
 func (p *parser) finish(o Options) error {
+	if p.prompt.Value != nil && p.row.Timing.OutputTokens.OK {
+		return p.prompt.Errorf(`both "prompt" and "output_length", which is not put into a body for completions`)
+	}
+	if p.limit.Value != nil && p.row.Timing.OutputTokens.OK {
+		return p.limit.Errorf(`both %q and "output_length"`, p.limit.Name)
+	}
 	if p.toolsCol > 0 && p.asked != "messages" {
 		return &trace.ColumnError{Col: p.toolsCol, Err: errors.New(`"tools" without "messages"`)}
 	}
 	if p.at.Value != nil {
 		unit := milli
-		if p.bailian {
+		if p.bailian || o.Seconds {
 			unit = ""
 		}
 		var err error
@@ -243,33 +339,14 @@ func seconds(m *trace.Member, unit string) (trace.Opt[float64], error) {
 	return trace.Some(v + 0), nil // no negative zero
 }
 
-// appendHashes reads an array of integers, which is known to be valid JSON.
+// appendHashes reads an array of integers.
 func appendHashes(dst []uint64, m *trace.Member) ([]uint64, error) {
-	v := m.Value
-	if v[0] != '[' {
+	dst, bad := formats.AppendHashes(dst, m.Value)
+	switch {
+	case bad == 0:
 		return dst, m.Errorf("%q must be an array", m.Name)
+	case bad > 0:
+		return dst, &trace.ColumnError{Col: m.Col + bad, Err: fmt.Errorf("a hash in %q must be an integer from 0 to 2^64-1", m.Name)}
 	}
-	for i := 1; ; {
-		for between(v[i]) {
-			i++
-		}
-		if v[i] == ']' {
-			return dst, nil
-		}
-		start := i
-		for '0' <= v[i] && v[i] <= '9' {
-			i++
-		}
-		// Anything else than digits up to the next delimiter is no hash.
-		hash, err := strconv.ParseUint(string(v[start:i]), 10, 64)
-		if err != nil || !between(v[i]) && v[i] != ']' {
-			return dst, &trace.ColumnError{Col: m.Col + start, Err: fmt.Errorf("a hash in %q must be an integer from 0 to 2^64-1", m.Name)}
-		}
-		dst = append(dst, hash)
-	}
-}
-
-// between reports whether c stands between the elements of an array.
-func between(c byte) bool {
-	return c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n'
+	return dst, nil
 }

@@ -19,6 +19,8 @@ type Reader struct {
 	pos      trace.Pos // of the conversation
 	number   int       // of it, from 1
 
+	answers, unasked int64 // left out: turns before the first question, conversations without one
+
 	id       string
 	turns    []turn // of it
 	next     int    // turn that was not looked at yet
@@ -59,6 +61,11 @@ func (r *Reader) Read(dst *formats.Request) error {
 	}
 }
 
+// Omissions says how many answers and conversations were left out.
+func (r *Reader) Omissions() []formats.Omission {
+	return []formats.Omission{{What: "answers before the first question", N: r.answers}, {What: "conversations without a question", N: r.unasked}}
+}
+
 // question returns the end of the turns to the next question; 0 is none.
 func (r *Reader) question() int {
 	for i := r.next; i < len(r.turns); i++ {
@@ -90,9 +97,9 @@ func (r *Reader) conversation() error {
 		return err
 	}
 	r.number++
-	*r = Reader{elements: r.elements, buf: r.buf, pos: pos, number: r.number, turns: r.turns[:0], messages: r.messages[:0]}
+	*r = Reader{elements: r.elements, buf: r.buf, pos: pos, number: r.number, answers: r.answers, unasked: r.unasked, turns: r.turns[:0], messages: r.messages[:0]}
 	found := ""
-	seenID := false
+	var ids [2]trace.Member
 	err = trace.WalkObject(element, func(m trace.Member) error {
 		switch name := string(m.Name); name {
 		case "conversations", "conversation":
@@ -101,15 +108,23 @@ func (r *Reader) conversation() error {
 			}
 			found = name
 			return elements.Each(&m, r.turn)
-		case "id":
-			if seenID {
-				return m.Errorf(`"id" is there twice`)
+		case "id", "conversation_id":
+			kept := &ids[0]
+			if name != "id" {
+				kept = &ids[1]
 			}
-			seenID = true
-			return r.setID(&m)
+			if kept.Value != nil {
+				return m.Errorf("%q is there twice", name)
+			}
+			*kept = m
 		}
 		return nil
 	})
+	for _, id := range ids {
+		if err == nil && id.Value != nil && r.id == "" {
+			err = r.setID(&id)
+		}
+	}
 	if err == nil && found == "" {
 		err = &trace.ColumnError{Col: 1, Err: errors.New(`"conversations" is missing`)}
 	}
@@ -119,6 +134,7 @@ func (r *Reader) conversation() error {
 	}
 	for len(r.turns) > 0 && r.turns[0].role == "assistant" {
 		r.turns = r.turns[1:]
+		r.answers++
 	}
 	questions := 0
 	for r.next = 0; ; {
@@ -130,6 +146,9 @@ func (r *Reader) conversation() error {
 		r.next = end
 	}
 	r.next, r.several = 0, questions > 1
+	if questions == 0 {
+		r.unasked++
+	}
 	return nil
 }
 

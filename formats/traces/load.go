@@ -31,6 +31,9 @@ func (e *KindError) Hint() string {
 	if c, ok := ByKind(e.Kind); ok {
 		return fmt.Sprintf("convert --from %s --model MODEL %s makes one of it", c.Name, e.Path)
 	}
+	if names := Alike(e.Kind); len(names) > 0 {
+		return fmt.Sprintf("convert --model MODEL %s makes one of it, told --from %s", e.Path, strings.Join(names, " or --from "))
+	}
 	return ""
 }
 

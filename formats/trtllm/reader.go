@@ -2,105 +2,90 @@ package trtllm
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
-	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"wattrace/formats"
+	"wattrace/formats/elements"
 	"wattrace/trace"
 )
 
-// Row is one request of a dataset. It has either token ids or a text.
+// Row is one request of a dataset. It has token ids, a text, or turns, of which
+// it may also have the ids of the first. What is no slice of its own is valid until the next Read.
 type Row struct {
 	Pos          trace.Pos
-	TaskID       string         // an integer in decimal, or the string; "" is none
-	IDs          []int32        // token ids; nil where the row has a text
-	Prompt       jsontext.Value // the text as the JSON string that stands in the file; nil where the row has ids
-	OutputTokens int64          // tokens that the answer must have
+	TaskID       string           // an integer in decimal, or the string; "" is none
+	IDs          []int32          // token ids; nil where the row has none
+	Prompt       jsontext.Value   // the text as the JSON string that stands in the file; nil where ids or turns are asked
+	Turns        []jsontext.Value // JSON strings: what the user says, one after the other
+	Media        []trace.Member   // JSON strings: paths of what belongs to Prompt
+	Adapter      formats.Adapter
+	OutputTokens int64 // tokens that the answer must have
 }
 
-// ErrWholeFile is the fault of a dataset that is one JSON document instead of
-// JSON Lines.
-var ErrWholeFile = errors.New("one JSON document for the whole file: only the JSON Lines form of the dataset is read")
-
-// A Reader reads a dataset in memory that depends on its longest line only. It
+// A Reader reads a dataset in memory that depends on its longest row only. It
 // is not safe for concurrent use.
 type Reader struct {
-	lines *trace.LineReader
-	buf   []byte
-	first bool  // no row was read yet
-	done  error // what every further Read returns
+	r      io.Reader
+	name   string
+	source source // nil before the first row
+	buf    []byte
 }
 
 // NewReader returns a reader of the dataset r. Positions have the given file
 // name; "-" is standard input.
 func NewReader(r io.Reader, name string) *Reader {
-	return &Reader{lines: trace.NewLineReader(r, name), first: true}
+	return &Reader{r: r, name: name}
 }
 
-// Read reads the next row. IDs are appended to dst.IDs[:0]; Prompt is valid
-// until the next Read. At the end the error is io.EOF. A fault of a line is a
-// *trace.SyntaxError and reading goes on at the next line; any other error,
-// one that wraps ErrWholeFile among them, is final.
+// Read reads the next row. IDs, Turns and Media are appended to those of dst, cut to
+// nothing. At the end the error is io.EOF. A fault of a row is a
+// *trace.SyntaxError and reading goes on at the next one; any other error is final.
 func (r *Reader) Read(dst *Row) error {
-	if r.done != nil {
-		return r.done
+	if r.source == nil {
+		r.source = newSource(r.r, r.name)
 	}
-	line, pos, err := r.lines.ReadLine(r.buf)
-	r.buf = line
+	object, pos, err := r.source.next(r.buf)
+	r.buf = object
 	if err != nil {
 		return err
 	}
-	ids := dst.IDs[:0]
-	*dst = Row{Pos: pos}
-	p := parser{row: dst, ids: ids}
-	err = trace.WalkObject(line, p.member)
+	p := parser{row: dst, ids: dst.IDs[:0], lengthKey: r.source.lengthKey()}
+	*dst = Row{Pos: pos, Turns: dst.Turns[:0], Media: dst.Media[:0]}
+	err = trace.WalkObject(object, p.member)
 	if err == nil {
-		if err = p.finish(); err != nil {
-			err = &trace.ColumnError{Col: 1, Err: err}
-		}
+		err = p.finish()
 	}
-	if err == nil {
-		r.first = false
-		return nil
+	if err != nil {
+		*dst = Row{Pos: pos, IDs: p.ids, Turns: dst.Turns[:0], Media: dst.Media[:0]}
+		return r.source.errorAt(pos, object, err)
 	}
-	*dst = Row{Pos: pos, IDs: ids}
-	first := r.first
-	r.first = false
-	if p.wholeFile || first && startsDocument(line) {
-		r.done = fmt.Errorf("%s: %w", pos, ErrWholeFile)
-		return r.done
-	}
-	return trace.ErrorAt(pos, err)
+	return nil
 }
 
-// startsDocument reports whether a line that is no row looks like the first of
-// a document: an array, or an object that goes on in the next line. A row that
-// was cut ends otherwise.
-func startsDocument(line []byte) bool {
-	line = bytes.Trim(line, " \t\r\n") // is not blank, or it would not have been read
-	return line[0] == '[' || line[0] == '{' && bytes.IndexByte([]byte("{[,:"), line[len(line)-1]) >= 0
-}
+// ErrorAt gives a fault of the row that was read last its position.
+func (r *Reader) ErrorAt(pos trace.Pos, err error) error { return r.source.errorAt(pos, r.buf, err) }
 
-// A parser takes the members of one line.
+// A parser takes the members of one row.
 type parser struct {
 	row       *Row
 	ids       []int32 // memory for row.IDs
-	idsKey    string  // the key that gave the ids
+	lengthKey string
+	idsKey    string // the key that gave the ids
 	prompt    jsontext.Value
-	output    bool
+	output    trace.Opt[int64]
+	input     trace.Member // input_len
 	seen      uint
-	wholeFile bool
 }
 
 // keys are the known ones; the order is that of the bits of parser.seen.
-var keys = []string{"task_id", "input_ids", "logits", "prompt", "output_tokens", "turns", "media_paths", "lora_request", "samples"}
+var keys = []string{"task_id", "input_ids", "logits", "prompt", "turns", "media_paths", "lora_request", "output_tokens", "output_len", "input_len"}
 
-func (p *parser) member(m trace.Member) error {
+func (p *parser) member(m trace.Member) (err error) {
 	i := slices.Index(keys, string(m.Name))
 	if i < 0 {
 		return nil
@@ -120,36 +105,75 @@ func (p *parser) member(m trace.Member) error {
 			return m.Errorf(`both "input_ids" and "logits"`)
 		}
 		p.idsKey = key
-		return p.tokenIDs(&m)
+		p.row.IDs, err = tokenIDs(p.ids, &m)
 	case "prompt":
 		if m.Value.Kind() != '"' {
 			return m.Errorf(`"prompt" must be a string`)
 		}
 		p.prompt = m.Value
-	case "output_tokens":
-		return p.outputTokens(&m)
-	case "samples":
-		p.wholeFile = true
-		return m.Errorf("not a row")
-	default:
-		if !empty(m.Value) {
-			return m.Errorf("%q is not supported", key)
-		}
+	case "turns":
+		err = elements.Each(&m, func(e trace.Member) error {
+			if e.Value.Kind() != '"' {
+				return e.Errorf(`a turn in "turns" must be a string`)
+			}
+			p.row.Turns = append(p.row.Turns, e.Value)
+			return nil
+		})
+	case "media_paths":
+		err = elements.Each(&m, func(e trace.Member) error {
+			if e.Value.Kind() != '"' {
+				return e.Errorf(`a path in "media_paths" must be a string`)
+			}
+			p.row.Media = append(p.row.Media, e)
+			return nil
+		})
+	case "lora_request":
+		return p.adapter(&m)
+	case "input_len":
+		p.input = m
+	case p.lengthKey:
+		p.output, err = m.Integer(1, math.MaxInt32)
 	}
-	return nil
+	return err
 }
 
 // finish checks what only the whole row can show.
 func (p *parser) finish() error {
+	row := p.row
+	fault := func(format string, args ...any) error {
+		return &trace.ColumnError{Col: 1, Err: fmt.Errorf(format, args...)}
+	}
+	media := len(row.Media) > 0
 	switch {
-	case p.idsKey != "" && len(p.row.IDs) == 0:
-		return fmt.Errorf("%q is empty", p.idsKey)
-	case p.idsKey == "" && p.prompt == nil:
-		return errors.New(`none of "prompt", "input_ids" and "logits" is there`)
-	case !p.output:
-		return errors.New(`"output_tokens" is missing`)
-	case p.idsKey == "":
-		p.row.Prompt = p.prompt
+	case p.idsKey != "" && len(row.IDs) == 0:
+		return fault("%q is empty", p.idsKey)
+	case p.idsKey == "" && p.prompt == nil && len(row.Turns) == 0:
+		return fault(`none of "prompt", "input_ids", "logits" and "turns" is there`)
+	case !p.output.OK:
+		return fault("%q is missing", p.lengthKey)
+	case media && len(row.Turns) > 0:
+		return row.Media[0].Errorf(`both "turns" and "media_paths"`)
+	case media && p.prompt == nil:
+		return row.Media[0].Errorf(`"media_paths" without "prompt"`)
+	}
+	if p.idsKey != "" && p.input.Value != nil {
+		n, err := p.input.Integer(0, math.MaxInt32)
+		if err == nil && n.V != int64(len(row.IDs)) {
+			err = p.input.Errorf(`"input_len" is %d where %q has %d`, n.V, p.idsKey, len(row.IDs))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	row.OutputTokens = p.output.V
+	switch {
+	case media: // the server makes ids of both, whatever the row has of the text
+		row.Prompt, row.IDs = p.prompt, nil
+	case p.idsKey == "" && len(row.Turns) == 0:
+		row.Prompt = p.prompt
+	}
+	if p.idsKey == "" || media {
+		row.IDs = nil
 	}
 	return nil
 }
@@ -173,52 +197,59 @@ func (p *parser) taskID(m *trace.Member) error {
 	return m.Errorf(`"task_id" must be an integer or a string`)
 }
 
-func (p *parser) outputTokens(m *trace.Member) error {
-	n, err := strconv.ParseInt(string(m.Value), 10, 64)
-	if err != nil {
-		return m.Errorf(`"output_tokens" must be an integer`)
+// adapter takes lora_request, which goes into a body as it is.
+func (p *parser) adapter(m *trace.Member) error {
+	if m.Value.Kind() != '{' {
+		return m.Errorf(`"lora_request" must be an object`)
 	}
-	if n < 1 || n > math.MaxInt32 {
-		return m.Errorf(`"output_tokens" must be from 1 to %d`, math.MaxInt32)
+	var name jsontext.Value
+	seen := 0
+	err := trace.WalkObject(m.Value, func(l trace.Member) (err error) {
+		switch seen++; string(l.Name) {
+		case "lora_name":
+			if name != nil {
+				return l.Errorf(`"lora_name" is there twice`)
+			}
+			var text string
+			if text, err = l.Text(); err == nil && text != "" {
+				name = l.Value
+			}
+		case "lora_int_id":
+			_, err = l.Integer(math.MinInt64, math.MaxInt64)
+		case "lora_path":
+			if l.Value.Kind() != '"' && l.Value.Kind() != 'n' {
+				err = l.Errorf(`"lora_path" must be a string`)
+			}
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return m.Inside(err)
+	case seen == 0:
+		return nil
+	case name == nil:
+		return m.Errorf(`"lora_request" has no "lora_name"`)
 	}
-	p.row.OutputTokens, p.output = n, true
+	object := m.Value
+	if bytes.ContainsAny(object, "\r\n") {
+		object = object.Clone()
+		if err := object.Compact(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+			return m.Errorf(`"lora_request" is not JSON`)
+		}
+	}
+	p.row.Adapter = formats.Adapter{Name: name, Object: object}
 	return nil
 }
 
-// tokenIDs reads an array of integers, which is known to be valid JSON.
-func (p *parser) tokenIDs(m *trace.Member) error {
-	v := m.Value
-	if v[0] != '[' {
-		return m.Errorf("%q must be an array", m.Name)
+// tokenIDs appends an array of integers, which is known to be valid JSON.
+func tokenIDs(ids []int32, m *trace.Member) ([]int32, error) {
+	ids, bad := formats.AppendIDs(ids, m.Value)
+	switch {
+	case bad == 0:
+		return nil, m.Errorf("%q must be an array", m.Name)
+	case bad > 0:
+		return nil, &trace.ColumnError{Col: m.Col + bad, Err: fmt.Errorf("a token id in %q must be an integer from 0 to %d", m.Name, math.MaxInt32)}
 	}
-	ids := p.ids[:0]
-	for i := 1; ; {
-		for between(v[i]) {
-			i++
-		}
-		if v[i] == ']' {
-			break
-		}
-		start, id := i, int64(0)
-		for ; '0' <= v[i] && v[i] <= '9' && id <= math.MaxInt32; i++ {
-			id = 10*id + int64(v[i]-'0')
-		}
-		// Anything else than digits up to the next delimiter is no token id.
-		if id > math.MaxInt32 || !between(v[i]) && v[i] != ']' {
-			return &trace.ColumnError{Col: m.Col + start, Err: fmt.Errorf("a token id in %q must be an integer from 0 to %d", m.Name, math.MaxInt32)}
-		}
-		ids = append(ids, int32(id))
-	}
-	p.row.IDs = ids
-	return nil
-}
-
-// between reports whether c stands between the elements of an array.
-func between(c byte) bool {
-	return c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n'
-}
-
-// empty reports whether an array or object has nothing in it.
-func empty(v jsontext.Value) bool {
-	return (v[0] == '[' || v[0] == '{') && len(bytes.TrimSpace(v[1:len(v)-1])) == 0
+	return ids, nil
 }

@@ -52,6 +52,8 @@ type bodies struct {
 	target target
 	model  []byte // as a JSON string
 	stream bool
+
+	paths int64 // of adapters, that did not get into bodies
 }
 
 func newBodies(t target, model string, stream bool) (*bodies, error) {
@@ -64,7 +66,7 @@ func newBodies(t target, model string, stream bool) (*bodies, error) {
 	if err := e.Encode(model); err != nil {
 		return nil, err
 	}
-	return &bodies{t, bytes.TrimSpace(quoted.Bytes()), stream}, nil
+	return &bodies{target: t, model: bytes.TrimSpace(quoted.Bytes()), stream: stream}, nil
 }
 
 // errNoModel is the fault of a trace that needs a model's name.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strings"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -39,6 +40,7 @@ type options struct {
 	list                bool
 	block, vocab        int
 	outputTokens        int
+	turns               string
 	timing              string
 
 	to       string
@@ -62,6 +64,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.IntFlag{Name: "block-size", Usage: "tokens of a block that has a hash: `N`; 512, of Bailian's traces 16", Destination: &o.block},
 			&ucli.IntFlag{Name: "vocab", Usage: "make token ids for a vocabulary of `N`: from 1,000 to N-1", Value: int(tokens.Default), Destination: &o.vocab},
 			&ucli.IntFlag{Name: "output-tokens", Usage: "ask for `N` tokens where the input does not say how many", Destination: &o.outputTokens},
+			&ucli.StringFlag{Name: "turns", Usage: "`WHICH` questions of a conversation whose answers are not known: first, or user-only for all, as turns without the answers", Value: "first", Destination: &o.turns},
 			&ucli.StringFlag{Name: "timing", Usage: "write the side file to `FILE`; beside -o FILE it is FILE" + trace.TimingSuffix, Destination: &o.timing},
 			&ucli.StringFlag{Name: "to", Usage: "seal a recording as `FORMAT`: " + formNames(), Destination: &o.to},
 			&ucli.BoolFlag{Name: "compress", Usage: "with --to arrow: compress its buffers (zstd)", Destination: &o.compress},
@@ -120,9 +123,13 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	if err != nil {
 		return err
 	}
+	if o.turns != "first" && !codec.Turns {
+		return cli.Usagef("--turns: of a %s all turns are known", codec.Kind)
+	}
 	c := &conversion{ctx: hard, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: in.Name(), outputTokens: int64(o.outputTokens)}
 	stopProgress := env.Progress(c.status)
-	err = c.run(codec.Open(in.Stream(), in.Name(), options))
+	reader := codec.Open(in.Stream(), in.Name(), options)
+	err = c.run(reader)
 	stopProgress()
 	if err != nil {
 		out.abort()
@@ -134,6 +141,7 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	if codec.Lost != "" {
 		env.Summaryf("lost: %s", codec.Lost)
 	}
+	c.leftOut(reader)
 	return c.report()
 }
 
@@ -141,11 +149,14 @@ func (o *options) options() (traces.Options, error) {
 	if o.vocab > math.MaxInt32 {
 		return traces.Options{}, cli.Usagef("--vocab %d: too large", o.vocab)
 	}
+	if o.turns != "first" && o.turns != "user-only" {
+		return traces.Options{}, cli.Usagef("--turns %q: want first or user-only", o.turns)
+	}
 	v := tokens.Vocab(o.vocab)
 	if err := v.Check(); err != nil {
 		return traces.Options{}, cli.Usagef("--vocab: %s", err)
 	}
-	return traces.Options{BlockTokens: o.block, Vocab: v}, nil
+	return traces.Options{BlockTokens: o.block, Vocab: v, AllTurns: o.turns == "user-only"}, nil
 }
 
 // operand returns the one input.
@@ -190,13 +201,25 @@ func (o *options) codec(in *formats.Input) (traces.Codec, error) {
 	case ok && codec.Open != nil:
 		return codec, nil
 	case ok:
-		return codec, cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is")
+		return codec, cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is; if it is a dataset, say of which tool: %s", from(kind))
 	case kind == formats.TelemetryStream || kind == formats.TelemetryFile:
 		return codec, cli.Hint(fmt.Errorf("%s: is a %s, not a trace", in.Name(), kind), "--to parquet seals it, or --to arrow, csv, jsonl")
 	case kind == formats.Unknown:
 		return codec, unknown(in)
 	}
+	if hint := from(kind); hint != "" {
+		return codec, cli.Hint(fmt.Errorf("%s: is a %s", in.Name(), kind), "say which: %s", hint)
+	}
 	return codec, fmt.Errorf("%s: is a %s, which cannot be converted yet", in.Name(), kind)
+}
+
+// from lists the formats that look like a kind.
+func from(kind formats.Kind) string {
+	var flags []string
+	for _, name := range traces.Alike(kind) {
+		flags = append(flags, "--from "+name)
+	}
+	return strings.Join(flags, ", ")
 }
 
 // unknown tells an input that cannot be read or is empty from one of a format

@@ -178,7 +178,7 @@ func TestFailures(t *testing.T) {
 		want  string
 	}{
 		{dirty, nil, 1, "convert: -:3:11: \"prompt\" must be a string\n"},
-		{text + "\n" + `{"prompt":"x","turns":["secret"]}`, nil, 1, "convert: -:2:23: \"turns\" is not supported\n"},
+		{text + "\n" + `{"turns":["x",["secret"]],"output_tokens":1}`, nil, 1, "convert: -:2:15: a turn in \"turns\" must be a string\n"},
 		{many, []string{"--from", "trtllm", "--keep-going"}, 1, "LINES" + "convert: skipped: more of them, counted at the end\nconvert: -: no row to convert\n"},
 		{packed.String()[:packed.Len()-9], nil, 1, "convert: -: the gzip layer breaks off after 172 bytes of content: unexpected EOF\n"},
 		{"", nil, 1, "convert: -: is empty\n"},
@@ -186,11 +186,12 @@ func TestFailures(t *testing.T) {
 		{"\n\n", []string{"--from=trtllm"}, 1, "convert: -: no row to convert\n"},
 		{"a,b\n1,2\n", nil, 1, "convert: -: unknown format\nconvert: hint: --from FORMAT reads it all the same: " + traces.Names() + "\n"},
 		{"a,b\n", []string{"--from=trtllm"}, 1, "convert: -:1:1: not JSON: unexpected character\n"},
-		{`{"prompt":"x"}`, nil, 1, "convert: -: is a raw_payload trace already\nconvert: hint: replay sends it as it is\n"},
+		{`{"prompt":"x"}`, nil, 1, "convert: -: is a raw_payload trace already\nconvert: hint: replay sends it as it is; if it is a dataset, say of which tool: --from vllmcustom, --from guidellm, --from sglangopenai\n"},
+		{`{"timestamp":1,"input_length":2,"output_length":3}`, nil, 1, "convert: -: is a trace of times and lengths, in milliseconds as Mooncake's or in seconds as guidellm's\nconvert: hint: say which: --from guidellmtrace, --from mooncake\n"},
+		{text, []string{"--turns", "all"}, 2, "convert: --turns \"all\": want first or user-only\n" + hint},
+		{`{"custom_id":"a","body":{}}`, []string{"--turns", "user-only"}, 2, "convert: --turns: of a batch of OpenAI requests all turns are known\n" + hint},
 		{`{"schema":"wattrace.report/1"}`, nil, 1, "convert: -: is a report, which cannot be converted yet\n"},
-		{`[{"input_ids":[1],"output_len":2}]`, []string{"--keep-going"}, 1,
-			"convert: -:1: one JSON document for the whole file: only the JSON Lines form of the dataset is read\n" +
-				"convert: hint: prepare_dataset.py --stdout and trtllm-bench prepare-dataset write JSON Lines\n"},
+		{`[{"input_ids":[1],"output_tokens":2}]`, nil, 1, "convert: -:1:2: \"output_len\" is missing\n"},
 		{text, []string{"--target", "tgi"}, 2, "convert: --target \"tgi\": want trtllm, vllm, sglang, openai\n" + hint},
 		{text, []string{"--from", "csv"}, 2, "convert: --from \"csv\": want one of " + traces.Names() + "\n" + hint},
 		{text, []string{"--from", "raw_payload"}, 2, "convert: --from \"raw_payload\": want one of " + traces.Names() + "\n" + hint},

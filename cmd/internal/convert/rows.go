@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
-	"wattrace/formats/trtllm"
 	"wattrace/trace"
 )
 
@@ -65,12 +65,17 @@ func (c *conversion) run(r formats.RequestReader) error {
 			}
 			continue
 		}
-		if !row.Timing.OutputTokens.OK && row.Body == nil && c.outputTokens > 0 {
+		if !row.Timing.OutputTokens.OK && row.Body == nil && c.outputTokens > 0 && !limited(row.Extra) {
 			row.Timing.OutputTokens = trace.Some(c.outputTokens)
 		}
-		if body, err = c.bodies.appendBody(body[:0], &row); err != nil {
-			return err
+		made, err := c.bodies.appendRow(body[:0], &row)
+		if err != nil {
+			if _, err := c.bad(err); err != nil {
+				return err
+			}
+			continue
 		}
+		body = made
 		if err := w.Write(body); err != nil {
 			return c.unwritten(&row, err)
 		}
@@ -79,6 +84,7 @@ func (c *conversion) run(r formats.RequestReader) error {
 		}
 	}
 	if c.rows.Load() == 0 {
+		c.leftOut(r)
 		return fmt.Errorf("%s: %w", c.name, errNoRows)
 	}
 	return errors.Join(w.Flush(), t.Flush())
@@ -89,7 +95,7 @@ func (c *conversion) entry(row *formats.Request) trace.TimingEntry {
 	switch {
 	case row.IDs != nil:
 		c.ids.Add(1)
-	case row.Body != nil:
+	case row.Body != nil && !row.Bare:
 		c.whole.Add(1)
 	}
 	return trace.TimingEntry{Line: c.rows.Add(1), Conversation: row.Conversation, Turn: row.Turn, Timing: row.Timing}
@@ -110,8 +116,6 @@ func (c *conversion) unwritten(row *formats.Request, err error) error {
 func (c *conversion) bad(err error) (done bool, _ error) {
 	var syntax *trace.SyntaxError
 	switch {
-	case errors.Is(err, trtllm.ErrWholeFile):
-		return false, cli.Hint(err, "prepare_dataset.py --stdout and trtllm-bench prepare-dataset write JSON Lines")
 	case !c.keepGoing:
 		return false, err
 	case errors.As(err, &syntax):
@@ -126,6 +130,23 @@ func (c *conversion) bad(err error) (done bool, _ error) {
 		return true, nil
 	}
 	return false, err
+}
+
+// leftOut says how much of the input the format's rule leaves out.
+func (c *conversion) leftOut(r formats.RequestReader) {
+	omissions := []formats.Omission{{What: "paths of adapters, which the server must know by name", N: c.bodies.paths}}
+	if o, ok := r.(formats.Omitter); ok {
+		omissions = append(o.Omissions(), omissions...)
+	}
+	var all []string
+	for _, omission := range omissions {
+		if omission.N > 0 {
+			all = append(all, fmt.Sprintf("%d %s", omission.N, omission.What))
+		}
+	}
+	if len(all) > 0 {
+		c.env.Summaryf("left out: %s", strings.Join(all, ", "))
+	}
 }
 
 // report says what was done, and whether all of it was.
