@@ -14,7 +14,7 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench bench-sql bench-replay bench-record flips kills meter attribution fidelity demo fuzz golden golden-arch schema setup interop ci clean
+.PHONY: help build test race lint layers bench bench-sql bench-replay bench-record flips kills meter attribution fidelity demo fuzz golden golden-arch schema setup interop man completions install uninstall dist deb ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -118,6 +118,59 @@ ci: setup ## what a change must pass; ends with go test's own lines
 	CGO_ENABLED=0 $(GO) test ./...
 	$(MAKE) build
 	PATH="$$PWD/dist/interop/bin:$$PATH" $(MAKE) test RACE=-race
+
+# What a tool says of itself is where its manual page and completions come from.
+VERSION = $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' cmd/internal/cli/doc.go)
+DATE = $(shell git log -1 --format=%cs 2>/dev/null)
+
+man completions: build ## manual pages and completions (bash, zsh, fish), in dist/share
+	$(GO) run ./cmd/internal/pages -bin bin -o dist/share -date "$(DATE)" $(TOOLS)
+
+# The short names lie in a directory of their own, since convert, compare and plot are others' programs too.
+PREFIX ?= /usr/local
+LIBDIR = $(DESTDIR)$(PREFIX)/lib/wattrace/bin
+SHARE = $(DESTDIR)$(PREFIX)/share
+COMPLETIONS = $(foreach t,$(TOOLS),$(SHARE)/bash-completion/completions/wattrace-$t $(SHARE)/zsh/site-functions/_wattrace-$t $(SHARE)/fish/vendor_completions.d/wattrace-$t.fish)
+
+install: man ## into DESTDIR and PREFIX: lib/wattrace/bin/TOOL, bin/wattrace-TOOL, manual pages, completions
+	install -d $(LIBDIR) $(DESTDIR)$(PREFIX)/bin $(SHARE)
+	install $(addprefix bin/,$(TOOLS)) $(LIBDIR)
+	for t in $(TOOLS); do ln -sf ../lib/wattrace/bin/$$t $(DESTDIR)$(PREFIX)/bin/wattrace-$$t; done
+	cp -R dist/share/. $(SHARE)
+
+uninstall: ## remove what install put there
+	rm -f $(foreach t,$(TOOLS),$(LIBDIR)/$t $(DESTDIR)$(PREFIX)/bin/wattrace-$t $(SHARE)/man/man1/wattrace-$t.1) $(COMPLETIONS)
+	-rmdir $(LIBDIR) $(DESTDIR)$(PREFIX)/lib/wattrace
+
+# All but record are static. record needs the glibc that it was linked with, or a newer one;
+# OLDEST is what is promised, and checked.
+OLDEST := 2.34
+CC_amd64 ?= gcc
+CC_arm64 ?= aarch64-linux-gnu-gcc
+DIST = wattrace-$(VERSION)-linux-$*
+QEMU = $(shell command -v qemu-aarch64-static || command -v qemu-aarch64)
+
+dist: dist-amd64 dist-arm64 ## archives of the binaries for linux/amd64 and linux/arm64, in dist (the second needs gcc-aarch64-linux-gnu and qemu-user-static)
+
+dist-%: man
+	@rm -rf dist/$(DIST); mkdir -p dist/$(DIST)/bin
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -ldflags=-s -o dist/$(DIST)/bin/ $(addprefix ./cmd/,$(filter-out record,$(TOOLS)))
+	CGO_ENABLED=1 GOOS=linux GOARCH=$* CC="$(CC_$*)" $(GO) build -trimpath -ldflags=-s -o dist/$(DIST)/bin/ ./cmd/record
+	@newest=$$(readelf -V dist/$(DIST)/bin/record | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1); \
+	echo "record for $* needs $$newest"; \
+	test "$$(printf '%s\n' GLIBC_$(OLDEST) $$newest | sort -V | tail -1)" = GLIBC_$(OLDEST) || { echo "more than GLIBC_$(OLDEST)"; exit 1; }
+	@for t in $(TOOLS); do case $*$$(uname -m) in \
+		amd64x86_64|arm64aarch64) dist/$(DIST)/bin/$$t --version ;; \
+		arm64*) $(QEMU) -L /usr/aarch64-linux-gnu dist/$(DIST)/bin/$$t --version ;; \
+	esac || exit 1; done
+	@cp -R dist/share README.md CHANGELOG.md LICENSE cmd/record/record.service dist/$(DIST)
+	tar -C dist --sort=name --owner=0 --group=0 --numeric-owner -czf dist/$(DIST).tar.gz $(DIST)
+
+# The package that the commands of Debian make of it; DEBARCH=arm64 of the other build.
+DEBARCH ?= $(shell dpkg --print-architecture)
+deb: ## a Debian package, in dist
+	$(MAKE) dist-$(DEBARCH)
+	@bash testdata/deb.sh $(VERSION) $(DEBARCH) $(OLDEST) $(TOOLS)
 
 clean: ## remove what was built
 	rm -rf bin demo dist

@@ -129,6 +129,9 @@ func (w *heeded) Write(p []byte) (int, error) {
 // a flag that was not given, mostly for no limit, and is not shown.
 func flagLines(flags []ucli.Flag) (lines []string) {
 	for _, f := range flags {
+		if v, ok := f.(ucli.VisibleFlag); ok && !v.IsVisible() {
+			continue
+		}
 		line := f.String()
 		for _, nothing := range []string{"false", "0", "0s"} {
 			line = strings.TrimRight(strings.TrimSuffix(line, "(default: "+nothing+")"), " ")

@@ -87,6 +87,7 @@ var rules = []rule{
 	{packages: "formats/trtllm", wattrace: []string{"trace", "formats", "formats/elements"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 
 	{packages: "cmd/internal/layers"},
+	{packages: "cmd/internal/pages"},
 	{packages: "cmd/internal/script", wattrace: []string{"cmd/internal/...", "sample/sampletest", "replay/replaytest"}},
 	{packages: "cmd/internal/cli", others: []string{"github.com/urfave/cli/v2", "github.com/klauspost/compress/zstd", "golang.org/x/term", "golang.org/x/sys/unix"}},
 	{packages: "cmd/internal/convert", wattrace: []string{"trace", "sample", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
