@@ -59,6 +59,11 @@ func (j *job) openLog(path string) (*logFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	return j.openLogInput(in)
+}
+
+// openLogInput opens a log that is opened as an input.
+func (j *job) openLogInput(in *formats.Input) (_ *logFile, err error) {
 	l := &logFile{job: j, in: in}
 	codec, ok := logs.ByKind(in.Kind())
 	if !ok {

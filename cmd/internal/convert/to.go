@@ -37,11 +37,11 @@ var flagsOf = map[family][]string{
 type form struct {
 	of     family
 	name   string
-	doc    string // what is written
-	lost   string // what does not get into it; "" is nothing
-	binary bool   // not for a terminal, and not inside .zst
-	dir    bool   // -o names a directory
-	flags  []string
+	doc    string   // what is written
+	lost   string   // what does not get into it; "" is nothing
+	binary bool     // not for a terminal, and not inside .zst
+	dir    bool     // -o names a directory
+	flags  []string // that it takes beyond those of its family
 	write  func(*job) error
 }
 
@@ -77,7 +77,9 @@ func (j *job) lost(what string) {
 }
 
 // forms lists every format that is written once.
-func forms() []form { return slices.Concat(traceForms, logForms, sealForms, []form{}) }
+func forms() []form {
+	return slices.Concat(traceForms, logForms, []form{aiperfForm, perfettoOf(ofLog)}, sealForms, []form{perfettoOf(ofRecording)})
+}
 
 // formHelp says what --to can be.
 func formHelp() string {
@@ -211,7 +213,7 @@ func (j *job) choose(of family) error {
 	j.form = list[i]
 	for _, other := range families {
 		for _, name := range flagsOf[other] {
-			if other != of && j.flags.IsSet(name) {
+			if other != of && j.flags.IsSet(name) && !slices.Contains(j.form.flags, name) {
 				return cli.Usagef("--%s is for a %s, and %s is a %s", name, other, j.paths[0], of)
 			}
 		}
@@ -220,6 +222,8 @@ func (j *job) choose(of family) error {
 	switch {
 	case j.o.compress && !slices.Contains(j.form.flags, "compress"):
 		return cli.Usagef("--compress is for --to arrow; parquet is compressed anyway, a FILE.zst of text too")
+	case j.form.name == "perfetto" && strings.HasSuffix(path, ".zst"):
+		return cli.Usagef("-o %s: Perfetto does not open what is inside zstd", path)
 	case j.form.binary && strings.HasSuffix(path, ".zst"):
 		return cli.Usagef("-o %s: other programs do not open %s inside zstd; parquet is compressed already, arrow with --compress", path, j.form.name)
 	case j.form.dir && (path == "-" || path == ""):
