@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -36,7 +37,7 @@ func (w *Writer) Write(q *formats.Request) (err error) {
 	}
 	b := append(w.buf[:0], '{')
 	if s, ok := q.Timing.AtSeconds.Get(); ok {
-		b = append(jsontext.AppendFloat(append(b, `"timestamp":`...), millis(s), 64), ',')
+		b = append(appendMillis(append(b, `"timestamp":`...), s), ',')
 	}
 	if q.Conversation != "" {
 		if b, err = jsontext.AppendQuote(append(b, `"session_id":`...), q.Conversation); err != nil {
@@ -45,7 +46,7 @@ func (w *Writer) Write(q *formats.Request) (err error) {
 		b = append(b, ',')
 	}
 	if s, ok := q.Timing.DelaySeconds.Get(); ok {
-		b = append(jsontext.AppendFloat(append(b, `"delay":`...), millis(s), 64), ',')
+		b = append(appendMillis(append(b, `"delay":`...), s), ',')
 	}
 	// 0 tokens, and more than any answer has, are no output_length.
 	if n, ok := q.Timing.OutputTokens.Get(); ok && n >= 1 && n <= math.MaxInt32 {
@@ -57,16 +58,20 @@ func (w *Writer) Write(q *formats.Request) (err error) {
 	return err
 }
 
-// millis returns the milliseconds that are s seconds when they are divided by 1000, as
-// a Reader does; for some s there are none, and then the nearest.
-func millis(s float64) float64 {
-	ms := s * 1000
-	for _, near := range []float64{ms, math.Nextafter(ms, 0), math.Nextafter(ms, math.Inf(1))} {
-		if near/1000 == s {
-			return near
-		}
+// appendMillis appends the milliseconds that are s seconds: the shortest decimal of s
+// with its point moved, so that a Reader gives the same double back.
+func appendMillis(dst []byte, s float64) []byte {
+	whole, part, _ := strings.Cut(strconv.FormatFloat(s, 'f', -1, 64), ".")
+	part += strings.Repeat("0", max(3-len(part), 0))
+	whole = strings.TrimLeft(whole+part[:3], "0")
+	if whole == "" {
+		whole = "0"
 	}
-	return ms
+	dst = append(dst, whole...)
+	if part = part[3:]; part != "" {
+		dst = append(append(dst, '.'), part...)
+	}
+	return dst
 }
 
 // Close writes what is left.

@@ -85,7 +85,7 @@ func forms() []form {
 func formHelp() string {
 	var of []string
 	for _, f := range families {
-		of = append(of, fmt.Sprintf("of a %s %s", f, namesOf(formsOf(f))))
+		of = append(of, fmt.Sprintf("%s of a %s", namesOf(formsOf(f)), f))
 	}
 	return strings.Join(of, "; ")
 }
@@ -221,7 +221,7 @@ func (j *job) choose(of family) error {
 	path := j.env.OutputPath()
 	switch {
 	case j.o.compress && !slices.Contains(j.form.flags, "compress"):
-		return cli.Usagef("--compress is for --to arrow; parquet is compressed anyway, a FILE.zst of text too")
+		return cli.Usagef("--compress is for --to arrow; parquet is compressed anyway, a FILE.zst of csv and jsonl too")
 	case j.form.name == "perfetto" && strings.HasSuffix(path, ".zst"):
 		return cli.Usagef("-o %s: Perfetto does not open what is inside zstd", path)
 	case j.form.binary && strings.HasSuffix(path, ".zst"):

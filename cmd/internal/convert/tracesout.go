@@ -25,7 +25,7 @@ var traceForms = []form{
 	},
 	{
 		of: ofTrace, name: "mooncake", doc: "aiperf's mooncake_trace: bodies as `payload`, times, sessions, output lengths",
-		lost:  "ids and input lengths; times by a rounding, where they are no whole milliseconds",
+		lost:  "ids and input lengths",
 		write: traceTo(func(w io.Writer, _ *job) formats.RequestWriter { return mooncake.NewWriter(w) }),
 	},
 	{
