@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -33,7 +34,7 @@ type SummaryMetric struct {
 var Percents = [...]float64{1, 5, 10, 25, 50, 75, 90, 95, 99}
 
 // AIPerfExport makes the metrics that aiperf's files have, by the formulas of
-// [Requests]. It holds 8 B for each request and metric; the gaps between events, of which
+// [Requests]. It holds 16 B at most for each request and metric; the gaps between events, of which
 // there are too many, are in a histogram, by which their percentiles are within 0.4 %. The
 // zero value is ready.
 //
@@ -71,7 +72,7 @@ func (x *AIPerfExport) Record(q *trace.Request, counts bool) []RecordMetric {
 	for _, m := range x.list {
 		if m.List != nil {
 			for _, ms := range m.List {
-				x.gaps.Add(time.Duration(ms * 1e6))
+				x.gaps.Add(time.Duration(math.Round(ms * 1e6)))
 			}
 			continue
 		}
