@@ -33,6 +33,7 @@ type Writer struct {
 	group    file.BufferedRowGroupWriter // nil: the next row begins one
 	rows     int                         // of group
 	elements int                         // of group's lists
+	most     int                         // elements of a group, after which it ends
 
 	levels []int16
 	again  []int16 // repetition levels
@@ -69,7 +70,7 @@ func NewWriter(w io.Writer, s *arrow.Schema) (*Writer, error) {
 	}
 	out := &sink{w: w}
 	f := file.NewParquetWriter(out, root, file.WithWriterProps(parquet.NewWriterProperties(options...)), file.WithWriteMetadata(pairs))
-	return &Writer{sink: out, file: f, schema: s}, nil
+	return &Writer{sink: out, file: f, schema: s, most: maxElements}, nil
 }
 
 // schemaOf returns the Parquet schema.
@@ -174,7 +175,7 @@ func (w *Writer) Write(record arrow.Record) error {
 		}
 		w.rows += int(to - from)
 		from = to
-		if w.rows == rowGroup || w.elements >= maxElements {
+		if w.rows == rowGroup || w.elements >= w.most {
 			if err := w.endGroup(); err != nil {
 				return err
 			}

@@ -25,11 +25,13 @@ which formats it knows.
   convert --model llama-8b -o trace.jsonl dataset.jsonl
   convert --model llama-8b dataset.jsonl.gz | replay --url http://server:8000 -
 
-With --to it seals a recording for other programs: one file of one schema, in large
-batches.
+With --to it goes the other way: a trace becomes a file of another tool, a request log
+or a recording a table, and both together a trace for ui.perfetto.dev.
 
-  convert --to parquet -o power.parquet power.arrows
+  convert --to aiperfinputs -o inputs.json trace.jsonl
+  convert --to parquet -o requests.parquet requests.jsonl
   convert --to csv power.*.arrows.zst | head
+  convert --to perfetto -o run.pftrace requests.jsonl power.arrows
 `
 
 // options are the flags.
@@ -50,7 +52,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	var o options
 	return cli.Main(ctx, cli.Tool{
 		Name:   "convert",
-		Usage:  "turn another tool's trace into a raw_payload trace, or seal a recording",
+		Usage:  "turn another tool's trace into a raw_payload trace, or write for other tools",
 		Args:   "[FILE|-]...",
 		Manual: manual,
 		Output: true,
