@@ -1,4 +1,4 @@
-// Package trtllm reads the dataset of trtllm-bench (NVIDIA TensorRT-LLM): the
+// Package trtllm reads and writes the dataset of trtllm-bench (NVIDIA TensorRT-LLM): the
 // requests that it is told to run, by --dataset. It has no arrival times, no
 // model and no sampling parameters: trtllm-bench is driven by concurrency.
 //
