@@ -109,7 +109,7 @@ func TestGolden(t *testing.T) {
 
 func TestTrackOf(t *testing.T) {
 	t.Parallel()
-	if TrackOf("a", "b") != TrackOf("a", "b") || TrackOf("a", "b") == TrackOf("ab") || TrackOf("ab", "") == TrackOf("a", "b") {
+	if TrackOf("a", "b") != TrackOf([]string{"a", "b"}...) || TrackOf("a", "b") == TrackOf("ab") || TrackOf("ab", "") == TrackOf("a", "b") {
 		t.Error("names run together")
 	}
 }

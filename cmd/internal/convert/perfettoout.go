@@ -297,12 +297,12 @@ func (t *timeline) draw(out io.Writer) error {
 // drawnRun is a run while it is drawn.
 type drawnRun struct {
 	*timeline
-	base                   int64
-	root, phases, requests perfetto.Track
-	id                     string
-	running                string // phase
-	flight, tokens         grid
-	last                   int64
+	base           int64
+	root, phases   perfetto.Track
+	id             string
+	running        string // phase
+	flight, tokens grid
+	last           int64
 }
 
 func (t *timeline) drawLog(l *timedLog) error {
