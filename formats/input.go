@@ -52,7 +52,7 @@ type hashed struct {
 // Open opens the file or named pipe path, or stdin if path is "-". Nothing is
 // read yet.
 func Open(path string, stdin io.Reader) (*Input, error) {
-	in := &Input{name: path, free: FreeExpansion, spare: spoolFile}
+	in := &Input{name: path, free: FreeExpansion, spare: SpoolFile}
 	if path == "-" {
 		in.pipe = stdin
 		return in, nil
@@ -168,9 +168,9 @@ func (in *Input) Reader() (io.Reader, error) {
 
 func (in *Input) spooled() io.Reader { return &fileReader{f: in.spool, tail: in.tail} }
 
-// spoolFile creates a temporary file that has no name: nothing is left of it
+// SpoolFile creates a temporary file that has no name: nothing is left of it
 // however the process ends.
-func spoolFile() (*os.File, error) {
+func SpoolFile() (*os.File, error) {
 	f, err := os.CreateTemp("", "wattrace-spool-*")
 	if err != nil {
 		return nil, err

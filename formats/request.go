@@ -52,3 +52,12 @@ type Omitter interface {
 type RequestReader interface {
 	Read(*Request) error
 }
+
+// A RequestWriter writes requests with a Body in the format of another tool. What
+// it cannot say is a *trace.ColumnError, of the body, and nothing is written then;
+// any other error is final. Close writes what is left, and the end of the document;
+// it does not close the underlying writer.
+type RequestWriter interface {
+	Write(*Request) error
+	Close() error
+}

@@ -1,9 +1,11 @@
 // Convert turns traces of other tools into raw_payload traces, which replay
-// sends: JSON Lines, each line one complete request body. With --to it seals
-// recordings of record for other programs.
+// sends: JSON Lines, each line one complete request body. With --to it writes traces,
+// request logs and recordings for other programs.
 //
 //	$ convert --model llama-8b -o trace.jsonl dataset.jsonl
+//	$ convert --to aiperfinputs -o inputs.json trace.jsonl
 //	$ convert --to parquet -o power.parquet power.arrows
+//	$ convert --to perfetto -o run.pftrace requests.jsonl power.arrows
 //
 // # Traces
 //
@@ -49,6 +51,48 @@
 //	convert --model llama-8b -o trace.jsonl mooncake.jsonl
 //	replay --trace-times --url http://server:8000 -o requests.jsonl trace.jsonl
 //
+// # Traces for other tools
+//
+// --to FORMAT writes a raw_payload trace, a file with its side file (FILE.timing, or
+// --timing FILE) or a directory of conversations, as
+//
+//	aiperfinputs  inputs.json: the bodies of each session. A request of no conversation is a
+//	              session of its own, by its number
+//	mooncake      aiperf's mooncake_trace: bodies as payload, with times, sessions and output
+//	              lengths. aiperf takes no input length beside a payload
+//	openaibatch   input of the Batch API. An id that was there before gets a number
+//	trtllm        trtllm-bench's dataset: a prompt, as text or token ids, and a length
+//	vllm          vLLM's custom dataset: a text and a length
+//
+// The first three keep bodies byte for byte. A trace of another tool goes there directly,
+// with the flags that make bodies of it. What is lost is said at the end; a body that a
+// dataset cannot say (a chat of several messages, tools) is an error where it stands, and
+// left out with --keep-going. The length in a dataset is what the body asks for, else what
+// the side file expects, else --output-tokens. The side file must be in the order of the
+// trace, so that neither is held in memory; inputs.json waits in a temporary file.
+//
+// # Request logs
+//
+// A log of replay, or of another program that reduce takes, becomes
+//
+//	parquet, arrow, csv  a row for each request; package formats/logtable specifies the columns.
+//	                     --compress is for arrow, csv has no events of streams
+//	jsonl                a log of ours, as reduce reads it
+//	aiperf               a directory, which -o names, with profile_export.jsonl and
+//	                     profile_export_aiperf.json: aiperf plot reads it. --model names
+//	                     the model, which a log does not. It appears whole or not at all; with
+//	                     --force it replaces one that holds nothing else
+//	perfetto             a trace for ui.perfetto.dev and trace_processor; package formats/perfetto
+//
+// A log that is not whole is written as far as it goes, with exit status 3.
+//
+// --to perfetto takes any number of logs and recordings, of any format that reduce takes.
+// Those of one boot of a host are on one clock; others are placed by their wall clocks,
+// which is said. A log has a track for its phases, one for each request (prefill is until
+// the first token, decode until the last), the requests in flight and the output tokens/s, in cells of
+// 100 ms; each device has a counter for each metric, and where there are several of a source, their
+// power together. No text of a request or of an error is in it.
+//
 // # Recordings
 //
 // --to FORMAT takes one recording: a file, or the files of record --rotate in any
@@ -90,8 +134,10 @@
 //	--turns WHICH      questions of a conversation without answers: first (default),
 //	                   user-only for all
 //	--output-tokens N  ask for N tokens where the input does not say how many
-//	--timing FILE      write the side file to FILE
-//	--to FORMAT        seal a recording: parquet, arrow, csv, jsonl
+//	--timing FILE      write the side file to FILE; with --to, read it from there
+//	--to FORMAT        of a trace aiperfinputs, mooncake, openaibatch, trtllm, vllm; of a
+//	                   request log parquet, arrow, csv, jsonl, aiperf, perfetto; of a
+//	                   recording parquet, arrow, csv, jsonl, perfetto
 //	--compress         with --to arrow: compress its buffers (zstd)
 //	--keep-going       skip rows that cannot be converted, count them, exit 3; of
 //	                   a damaged recording seal what precedes it

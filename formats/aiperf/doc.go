@@ -87,6 +87,12 @@
 // the exporter that repeats the one before is not in the file, so that its rows are further
 // apart than aiperf asked.
 //
+// # What is written
+//
+// [Writer] and [WriteSummary] write the two files of requests as aiperf 0.13 does, for its
+// plots: ids are made of the run and seq, workers are called wattrace, aiperf_version names who
+// wrote it, and metrics are whatever they are given. All requests are written, warm-up too.
+//
 // # Faults
 //
 // A fault is a *trace.SyntaxError with line and column; reading can go on at the next

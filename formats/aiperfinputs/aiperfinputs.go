@@ -1,4 +1,4 @@
-// Package aiperfinputs reads inputs.json, in which aiperf leaves the request bodies
+// Package aiperfinputs reads and writes inputs.json, in which aiperf leaves the request bodies
 // of a run, and the like file of genai-perf. It is one JSON document:
 //
 //	{"data":[{"session_id":"a","payloads":[{"model":"m","messages":[]},{"model":"m","messages":[]}]}]}

@@ -14,6 +14,7 @@ type Codec struct {
 	Name   string         // the package in formats
 	Kinds  []formats.Kind // what formats.Sniff calls it
 	Doc    string         // one line
+	Lost   string         // what is not taken of it; "" is nothing
 	Schema string         // what a report calls it
 	// Beside returns where the file is, if it is there, that says what a log of this
 	// path does not; nil is nowhere.
@@ -29,6 +30,7 @@ var Codecs = []Codec{
 	{Name: "requests", Kinds: []formats.Kind{formats.Requests}, Doc: "what replay writes: JSON Lines", Schema: requests.Schema, open: openOurs},
 	{
 		Name: "aiperf", Kinds: []formats.Kind{formats.AIPerf}, Doc: "aiperf's profile_export.jsonl, of any version",
+		Lost:   "messages of errors, metrics that follow from the times, events where their gaps do not add up",
 		Schema: "aiperf profile_export", Beside: aiperf.ConfigPath, BesideSchema: "aiperf profile_export_aiperf", open: openAIPerf,
 	},
 }

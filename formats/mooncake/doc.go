@@ -1,4 +1,4 @@
-// Package mooncake reads the traces of Mooncake (kvcache-ai/Mooncake, FAST '25),
+// Package mooncake reads and writes the traces of Mooncake (kvcache-ai/Mooncake, FAST '25),
 // what genai-perf and aiperf added to them, and the like traces of Alibaba
 // (Bailian). They are JSON Lines, one request a line:
 //

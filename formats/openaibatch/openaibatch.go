@@ -1,4 +1,4 @@
-// Package openaibatch reads the input of OpenAI's Batch API, which vLLM's
+// Package openaibatch reads and writes the input of OpenAI's Batch API, which vLLM's
 // run-batch and others take too: JSON Lines, one request a line:
 //
 //	{"custom_id":"r1","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[]}}

@@ -1,5 +1,6 @@
 // Package parquet writes Arrow records as a Parquet file: what convert --to parquet
-// makes of a recording, whose columns and metadata package telemetry specifies. It
+// makes of a recording, whose columns and metadata package telemetry specifies, and of
+// a request log, as package logtable does. It
 // is the only package that links arrow/go's parquet.
 //
 //   - zstd, row groups of 1,048,576 rows, data pages of version 1, which every reader knows

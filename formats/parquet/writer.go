@@ -17,24 +17,32 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/schema"
 )
 
-// rowGroup is the rows of a row group.
-const rowGroup = 1 << 20
+// rowGroup is the rows of a row group, maxElements the elements of its lists, by
+// which it ends sooner: a row group is held in memory.
+const (
+	rowGroup    = 1 << 20
+	maxElements = 1 << 22
+)
 
 // Writer writes a Parquet file. After an error it is of no more use. It must not
 // be used by two goroutines at once.
 type Writer struct {
-	sink   *sink
-	file   *file.Writer
-	schema *arrow.Schema
-	group  file.BufferedRowGroupWriter // nil: the next row begins one
-	rows   int                         // of group
+	sink     *sink
+	file     *file.Writer
+	schema   *arrow.Schema
+	group    file.BufferedRowGroupWriter // nil: the next row begins one
+	rows     int                         // of group
+	elements int                         // of group's lists
+	most     int                         // elements of a group, after which it ends
 
 	levels []int16
+	again  []int16 // repetition levels
 	texts  []parquet.ByteArray
 }
 
 // NewWriter begins a file of records of the schema, whose columns are
-// timestamps[ns], integers, float64, or text, also as a dictionary.
+// timestamps[ns], integers, float64, booleans, text, also as a dictionary, or lists
+// of int64 that are never null.
 func NewWriter(w io.Writer, s *arrow.Schema) (*Writer, error) {
 	root, err := schemaOf(s)
 	if err != nil {
@@ -55,17 +63,28 @@ func NewWriter(w io.Writer, s *arrow.Schema) (*Writer, error) {
 		if id := f.Type.ID(); id == arrow.TIMESTAMP || id == arrow.INT64 {
 			// Stamps hardly repeat, but their differences do.
 			options = append(options, parquet.WithDictionaryFor(f.Name, false), parquet.WithEncodingFor(f.Name, parquet.Encodings.DeltaBinaryPacked))
+		} else if id == arrow.LIST {
+			path := f.Name + listPath
+			options = append(options, parquet.WithDictionaryFor(path, false), parquet.WithEncodingFor(path, parquet.Encodings.DeltaBinaryPacked))
 		}
 	}
 	out := &sink{w: w}
 	f := file.NewParquetWriter(out, root, file.WithWriterProps(parquet.NewWriterProperties(options...)), file.WithWriteMetadata(pairs))
-	return &Writer{sink: out, file: f, schema: s}, nil
+	return &Writer{sink: out, file: f, schema: s, most: maxElements}, nil
 }
 
 // schemaOf returns the Parquet schema.
 func schemaOf(s *arrow.Schema) (*schema.GroupNode, error) {
 	var nodes schema.FieldList
 	for _, f := range s.Fields() {
+		if f.Type.ID() == arrow.LIST {
+			node, err := listOf(f)
+			if err != nil {
+				return nil, err
+			}
+			nodes = append(nodes, node)
+			continue
+		}
 		var physical parquet.Type
 		var logical schema.LogicalType = schema.NoLogicalType{}
 		switch t := valueType(f.Type).(type) {
@@ -82,6 +101,8 @@ func schemaOf(s *arrow.Schema) (*schema.GroupNode, error) {
 			physical = parquet.Types.Int32
 		case *arrow.Float64Type:
 			physical = parquet.Types.Double
+		case *arrow.BooleanType:
+			physical = parquet.Types.Boolean
 		case *arrow.StringType:
 			physical, logical = parquet.Types.ByteArray, schema.StringLogicalType{}
 		default:
@@ -98,6 +119,18 @@ func schemaOf(s *arrow.Schema) (*schema.GroupNode, error) {
 		nodes = append(nodes, node)
 	}
 	return schema.NewGroupNode("schema", parquet.Repetitions.Required, nodes, -1)
+}
+
+// listPath leads from a list to its elements, as the format has it.
+const listPath = ".list.element"
+
+// listOf returns the three levels of a list.
+func listOf(f arrow.Field) (schema.Node, error) {
+	l := f.Type.(*arrow.ListType)
+	if l.Elem().ID() != arrow.INT64 || l.ElemField().Nullable || !f.Nullable {
+		return nil, fmt.Errorf("column %s: no Parquet column is made of %s", f.Name, f.Type)
+	}
+	return schema.ListOfWithName(f.Name, schema.NewInt64Node("element", parquet.Repetitions.Required, -1), parquet.Repetitions.Optional, -1)
 }
 
 func valueType(t arrow.DataType) arrow.DataType {
@@ -142,7 +175,7 @@ func (w *Writer) Write(record arrow.Record) error {
 		}
 		w.rows += int(to - from)
 		from = to
-		if w.rows == rowGroup {
+		if w.rows == rowGroup || w.elements >= w.most {
 			if err := w.endGroup(); err != nil {
 				return err
 			}
@@ -157,7 +190,7 @@ func (w *Writer) endGroup() error {
 	}
 	// Its FileWriter would close it too, and lose the error.
 	err := w.group.Close()
-	w.group, w.rows = nil, 0
+	w.group, w.rows, w.elements = nil, 0, 0
 	return errors.Join(err, w.sink.err)
 }
 
@@ -167,6 +200,12 @@ func (w *Writer) write(record arrow.Record) error {
 		if err != nil {
 			return err
 		}
+		if l, ok := col.(*array.List); ok {
+			if err := w.writeList(out.(*file.Int64ColumnChunkWriter), l); err != nil {
+				return fmt.Errorf("column %s: %w", record.ColumnName(i), err)
+			}
+			continue
+		}
 		levels := w.levelsOf(col, record.Schema().Field(i).Nullable)
 		switch out := out.(type) {
 		case *file.Int64ColumnChunkWriter:
@@ -175,6 +214,8 @@ func (w *Writer) write(record arrow.Record) error {
 			_, err = out.WriteBatch(present(col, col.(*array.Int32).Int32Values()), levels, nil)
 		case *file.Float64ColumnChunkWriter:
 			_, err = out.WriteBatch(present(col, col.(*array.Float64).Float64Values()), levels, nil)
+		case *file.BooleanColumnChunkWriter:
+			_, err = out.WriteBatch(booleans(col.(*array.Boolean)), levels, nil)
 		case *file.ByteArrayColumnChunkWriter:
 			if w.texts, err = appendTexts(w.texts[:0], col); err == nil {
 				_, err = out.WriteBatch(w.texts, levels, nil)
@@ -202,6 +243,43 @@ func (w *Writer) levelsOf(col arrow.Array, nullable bool) []int16 {
 		w.levels = append(w.levels, level)
 	}
 	return w.levels
+}
+
+// writeList writes lists: of each element, and of each list without any, whether it is
+// there (2), the list is empty (1) or null (0), and whether it goes on with a list (1).
+func (w *Writer) writeList(out *file.Int64ColumnChunkWriter, col *array.List) error {
+	w.levels, w.again = w.levels[:0], w.again[:0]
+	values := col.ListValues().(*array.Int64).Int64Values()
+	var some []int64 // without what null lists may hide
+	for i := range col.Len() {
+		from, to := col.ValueOffsets(i)
+		switch {
+		case col.IsNull(i):
+			w.levels, w.again = append(w.levels, 0), append(w.again, 0)
+			continue
+		case from == to:
+			w.levels, w.again = append(w.levels, 1), append(w.again, 0)
+			continue
+		}
+		some = append(some, values[from:to]...)
+		w.levels, w.again = append(w.levels, 2), append(w.again, 0)
+		for range to - from - 1 {
+			w.levels, w.again = append(w.levels, 2), append(w.again, 1)
+		}
+	}
+	w.elements += len(some)
+	_, err := out.WriteBatch(some, w.levels, w.again)
+	return err
+}
+
+func booleans(col *array.Boolean) []bool {
+	some := make([]bool, 0, col.Len())
+	for i := range col.Len() {
+		if col.IsValid(i) {
+			some = append(some, col.Value(i))
+		}
+	}
+	return some
 }
 
 func int64s(col arrow.Array) []int64 {

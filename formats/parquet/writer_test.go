@@ -163,6 +163,119 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// Lists, null and empty ones too, and booleans, over many row groups.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	s := arrow.NewSchema([]arrow.Field{
+		{Name: "list", Type: arrow.ListOfNonNullable(arrow.PrimitiveTypes.Int64), Nullable: true},
+		{Name: "flag", Type: arrow.FixedWidthTypes.Boolean, Nullable: true},
+	}, nil)
+	var out bytes.Buffer
+	w, err := NewWriter(&out, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.most = 60_000
+	length := func(i int) int { // -1 is null
+		switch {
+		case i%7 == 3:
+			return -1
+		case i == 50:
+			return 40_000
+		case i >= 100:
+			return 700
+		}
+		return i % 5
+	}
+	const rows = 200
+	b := array.NewRecordBuilder(memory.DefaultAllocator, s)
+	next := int64(0)
+	for i := range rows {
+		list := b.Field(0).(*array.ListBuilder)
+		if n := length(i); n < 0 {
+			list.AppendNull()
+			b.Field(1).AppendNull()
+		} else {
+			list.Append(true)
+			for range n {
+				list.ValueBuilder().(*array.Int64Builder).Append(next)
+				next++
+			}
+			b.Field(1).(*array.BooleanBuilder).Append(i%2 == 0)
+		}
+		if i%50 == 49 {
+			r := b.NewRecord()
+			if err := w.Write(r); err != nil {
+				t.Fatal(err)
+			}
+			r.Release()
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := file.NewParquetReader(bytes.NewReader(out.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.NumRows() != rows || f.NumRowGroups() != 2 {
+		t.Fatalf("%d rows in %d groups", f.NumRows(), f.NumRowGroups())
+	}
+	row, want := -1, int64(0)
+	got, flags := map[int]int{}, 0
+	for i := range f.NumRowGroups() {
+		g := f.RowGroup(i)
+		c, err := g.Column(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := c.(*file.Int64ColumnChunkReader)
+		values, def, rep := make([]int64, 4096), make([]int16, 4096), make([]int16, 4096)
+		for n.HasNext() {
+			levels, k, err := n.ReadBatch(4096, values, def, rep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range values[:k] {
+				if v != want {
+					t.Fatalf("%d instead of %d", v, want)
+				}
+				want++
+			}
+			for j := range levels {
+				if rep[j] == 0 {
+					row++
+				}
+				got[row] += int(def[j]) - 1 // of null -1, of an empty list 0, of an element 1
+			}
+		}
+		for _, v := range read[bool, *file.BooleanColumnChunkReader](t, g, 1) {
+			if v {
+				flags++
+			}
+		}
+	}
+	for i := range rows {
+		if got[i] != length(i) {
+			t.Fatalf("row %d has %d elements, want %d", i, got[i], length(i))
+		}
+	}
+	even := 0
+	for i := range rows {
+		if i%2 == 0 && length(i) >= 0 {
+			even++
+		}
+	}
+	if want != next || flags != even {
+		t.Errorf("%d elements of %d, %d of %d flags", want, next, flags, even)
+	}
+	for _, typ := range []arrow.DataType{arrow.ListOf(arrow.PrimitiveTypes.Int64), arrow.ListOfNonNullable(arrow.PrimitiveTypes.Float64)} {
+		if _, err := NewWriter(&out, arrow.NewSchema([]arrow.Field{{Name: "x", Type: typ, Nullable: true}}, nil)); err == nil {
+			t.Errorf("%s is taken", typ)
+		}
+	}
+}
+
 func TestUnknownTypes(t *testing.T) {
 	t.Parallel()
 	for want, typ := range map[string]arrow.DataType{

@@ -16,6 +16,7 @@ type Codec struct {
 	Name  string         // the package in formats
 	Kinds []formats.Kind // what formats.Sniff calls it
 	Doc   string         // one line
+	Lost  string         // what is not taken of it; "" is nothing
 	// Schema is what a report calls it.
 	Schema string
 	// Local says that its stamps are local times without a zone, for which
@@ -44,12 +45,13 @@ var Codecs = []Codec{
 	},
 	{
 		Name: "nvidiasmi", Kinds: []formats.Kind{formats.NVIDIASMI},
-		Doc: "CSV of nvidia-smi --query-gpu=timestamp,power.draw,... --format=csv", Schema: "nvidia-smi csv",
+		Doc: "CSV of nvidia-smi --query-gpu=timestamp,power.draw,... --format=csv", Lost: "columns that are no metric of ours", Schema: "nvidia-smi csv",
 		Local: true, Nameless: true, open: openNVIDIASMI,
 	},
 	{
 		Name: "aiperf", Kinds: []formats.Kind{formats.AIPerfTelemetry},
-		Doc: "aiperf's gpu_telemetry_export.jsonl, of any version", Schema: "aiperf gpu_telemetry_export", open: openAIPerf,
+		Doc: "aiperf's gpu_telemetry_export.jsonl, of any version", Lost: "fields that are no metric of ours",
+		Schema: "aiperf gpu_telemetry_export", open: openAIPerf,
 	},
 }
 

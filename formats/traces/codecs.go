@@ -1,7 +1,6 @@
 package traces
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -272,20 +271,6 @@ func Names() string {
 		}
 	}
 	return strings.Join(names, ", ")
-}
-
-// Table returns the table of formats, in Markdown.
-func Table() string {
-	var b strings.Builder
-	b.WriteString("| format | in | out | lost |\n|---|---|---|---|\n")
-	for _, c := range Codecs {
-		lost := c.Lost
-		if lost != "" && c.Omits != "" {
-			lost += "; "
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, c.In, c.Out, lost+c.Omits)
-	}
-	return b.String()
 }
 
 // ByName finds a codec by its name.

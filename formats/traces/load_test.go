@@ -240,15 +240,3 @@ func TestCodecs(t *testing.T) {
 		t.Error("a codec for what is unknown")
 	}
 }
-
-// The README has the table that convert --list prints.
-func TestTable(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(readme), "\n\n"+Table()+"\n") {
-		t.Errorf("the README lacks this table:\n%s", Table())
-	}
-}

@@ -1,4 +1,4 @@
-// Package trtllm reads the datasets of TensorRT-LLM: of trtllm-bench, in all of
+// Package trtllm reads and writes the datasets of TensorRT-LLM: of trtllm-bench, in all of
 // its forms, and trtllm_custom of benchmark_serving. They have no arrival times, no
 // model and, but for trtllm_custom, no sampling parameters: both are driven by concurrency.
 //

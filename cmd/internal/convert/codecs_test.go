@@ -217,7 +217,7 @@ func TestLongInputs(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	want := outcome{0, traces.Table(), ""}
+	want := outcome{0, Table(), ""}
 	if d := cmp.Diff(want, convert("", "--list")); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

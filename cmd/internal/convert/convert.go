@@ -26,11 +26,13 @@ which formats it knows.
   convert --model llama-8b -o trace.jsonl dataset.jsonl
   convert --model llama-8b dataset.jsonl.gz | replay --url http://server:8000 -
 
-With --to it seals a recording for other programs: one file of one schema, in large
-batches.
+With --to it goes the other way: a trace becomes a file of another tool, a request log
+or a recording a table, and both together a trace for ui.perfetto.dev.
 
-  convert --to parquet -o power.parquet power.arrows
+  convert --to aiperfinputs -o inputs.json trace.jsonl
+  convert --to parquet -o requests.parquet requests.jsonl
   convert --to csv power.*.arrows.zst | head
+  convert --to perfetto -o run.pftrace requests.jsonl power.arrows
 `
 
 // options are the flags.
@@ -52,7 +54,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	var o options
 	return cli.Main(ctx, cli.Tool{
 		Name:   "convert",
-		Usage:  "turn another tool's trace into a raw_payload trace, or seal a recording",
+		Usage:  "turn another tool's trace into a raw_payload trace, or write for other tools",
 		Args:   "[FILE|-]...",
 		Manual: manual,
 		Output: true,
@@ -66,24 +68,32 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.IntFlag{Name: "output-tokens", Usage: "ask for `N` tokens where the input does not say how many", Destination: &o.outputTokens},
 			&ucli.StringFlag{Name: "turns", Usage: "`WHICH` questions of a conversation whose answers are not known: first, or user-only for all, as turns without the answers", Value: "first", Destination: &o.turns},
 			&ucli.StringFlag{Name: "timing", Usage: "write the side file to `FILE`; beside -o FILE it is FILE" + trace.TimingSuffix, Destination: &o.timing},
-			&ucli.StringFlag{Name: "to", Usage: "seal a recording as `FORMAT`: " + formNames(), Destination: &o.to},
+			&ucli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + formHelp(), Destination: &o.to},
 			&ucli.BoolFlag{Name: "compress", Usage: "with --to arrow: compress its buffers (zstd)", Destination: &o.compress},
 			&ucli.BoolFlag{Name: "list", Usage: "print the table of formats and exit", Destination: &o.list},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3; of a damaged recording seal what precedes it", Destination: &o.keepGoing},
 		},
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			if c.IsSet("to") {
-				return seal(ctx, env, c, &o)
+				return to(ctx, env, c, &o)
 			}
-			if c.IsSet("block-size") && o.block < 1 {
-				return cli.Usagef("--block-size %d: want at least 1", o.block)
-			}
-			if c.IsSet("output-tokens") && (o.outputTokens < 1 || o.outputTokens > math.MaxInt32) {
-				return cli.Usagef("--output-tokens %d: want 1 to %d", o.outputTokens, math.MaxInt32)
+			if err := o.checkNumbers(c); err != nil {
+				return err
 			}
 			return run(ctx, env, &o)
 		},
 	}, args, stdin, stdout, stderr)
+}
+
+// checkNumbers refuses numbers that mean nothing.
+func (o *options) checkNumbers(c *ucli.Context) error {
+	if c.IsSet("block-size") && o.block < 1 {
+		return cli.Usagef("--block-size %d: want at least 1", o.block)
+	}
+	if c.IsSet("output-tokens") && (o.outputTokens < 1 || o.outputTokens > math.MaxInt32) {
+		return cli.Usagef("--output-tokens %d: want 1 to %d", o.outputTokens, math.MaxInt32)
+	}
+	return nil
 }
 
 func run(ctx context.Context, env *cli.Env, o *options) error {
@@ -91,8 +101,7 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 		return cli.Usagef("--compress is for --to arrow")
 	}
 	if o.list {
-		_, err := io.WriteString(env.Stdout, traces.Table())
-		return err
+		return list(env.Stdout)
 	}
 	options, err := o.options()
 	if err != nil {

@@ -197,3 +197,106 @@ func TestCounterBesideReduce(t *testing.T) {
 		}
 	}
 }
+
+// python runs a script of testdata/interop and reads the object that it prints last.
+func python(t *testing.T, out any, script string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("python3", append([]string{filepath.Join(root, "testdata/interop", script)}, args...)...)
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	printed, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		t.Fatalf("%v\n%s", err, exit.Stderr)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(printed)), "\n")
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), out); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestInteropRequests has pyarrow, Polars and DuckDB read the table of a log: the same
+// requests and events as our own reader.
+func TestInteropRequests(t *testing.T) {
+	type table struct {
+		Rows          int
+		OutputTokens  int64 `json:"output_tokens"`
+		TTFT          int64 `json:"ttft_nanos"`
+		Events        int
+		LastEvent     int64 `json:"last_event_nanos"`
+		FirstUnixNano int64 `json:"first_unix_nanos"`
+		Keys          []string
+	}
+	list, runs := logOf(t, plain(t, servedLog))
+	want := table{Rows: len(list), FirstUnixNano: math.MaxInt64}
+	for i := range list {
+		q := &list[i]
+		want.OutputTokens += q.OutputTokens.V
+		want.TTFT += int64(q.FirstToken.V - q.Sent)
+		want.Events += len(q.Chunks)
+		want.LastEvent = max(want.LastEvent, int64(q.Chunks[len(q.Chunks)-1].At-q.Sent))
+		want.FirstUnixNano = min(want.FirstUnixNano, runs[0].Clock.Anchor.UnixNanos+int64(q.Sent))
+	}
+	for _, engine := range []struct{ name, packages string }{{"pyarrow", "pyarrow"}, {"polars", "polars"}, {"duckdb", "duckdb, pyarrow"}} {
+		for name, args := range map[string][]string{"t.parquet": {"--to", "parquet"}, "t.arrow": {"--to", "arrow"}, "z.arrow": {"--to", "arrow", "--compress"}} {
+			t.Run(engine.name+"/"+name, func(t *testing.T) {
+				have(t, engine.packages)
+				file := filepath.Join(t.TempDir(), name)
+				if got := convert("", append(args, "-o", file, servedLog)...); got.Code != 0 {
+					t.Fatal(got.Stderr)
+				}
+				var got table
+				python(t, &got, "requests.py", engine.name, file)
+				if engine.name == "pyarrow" && !slices.Contains(got.Keys, "wattrace.log") {
+					t.Errorf("metadata %v", got.Keys)
+				}
+				got.Keys = nil
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
+	}
+}
+
+// TestInteropPerfetto decodes a trace by Perfetto's own definitions of its messages.
+func TestInteropPerfetto(t *testing.T) {
+	have(t, "perfetto.protos.perfetto.trace.perfetto_trace_pb2")
+	file := filepath.Join(t.TempDir(), "run.pftrace")
+	if got := convert("", "--to", "perfetto", "-o", file, servedLog, filepath.Join(root, "testdata/h200/serve-50ms.arrows.zst")); got.Code != 0 {
+		t.Fatal(got.Stderr)
+	}
+	var got struct {
+		Packets, Unknown, Faults int
+		Slices, Counters         map[string]int
+		Units                    map[string]string
+	}
+	python(t, &got, "pftrace.py", file)
+	if got.Unknown != 0 || got.Faults != 0 || got.Slices["request"] != 187 || got.Slices["prefill"] != 187 || got.Units["power_watts"] != "W" || got.Counters["power_watts"] == 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestInteropAIPerf has aiperf plot's own loader read a run, and numpy make its figures
+// anew.
+func TestInteropAIPerf(t *testing.T) {
+	have(t, "aiperf.plot")
+	dir := filepath.Join(t.TempDir(), "run")
+	if got := convert("", "--to", "aiperf", "--model", "m", "-o", dir, servedLog); got.Code != 0 {
+		t.Fatal(got.Stderr)
+	}
+	var got struct {
+		Requests, Profiling int
+		Model               string
+		Concurrency         int
+		Summary, Again      map[string]map[string]float64
+	}
+	python(t, &got, "aiperf.py", dir)
+	if got.Requests != 187 || got.Profiling != 171 || got.Model != "m" || got.Concurrency == 0 || len(got.Again) != 4 {
+		t.Errorf("%+v", got)
+	}
+	if diff := cmp.Diff(got.Again, got.Summary, cmpopts.EquateApprox(1e-12, 0)); diff != "" {
+		t.Errorf("(-numpy +ours):\n%s", diff)
+	}
+}

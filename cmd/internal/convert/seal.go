@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync/atomic"
-
-	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
@@ -24,57 +21,36 @@ import (
 // batchRows is the rows of a batch of a sealed recording.
 const batchRows = 64 << 10
 
-// A form is what a recording can be sealed as.
-type form struct {
-	name   string
-	binary bool
-	open   func(w io.Writer, s telemetry.Summary, compress bool) (rowWriter, error)
-}
-
 // rowWriter takes the rows of a recording, in large batches.
 type rowWriter interface {
 	Write(b *sample.Batch) error
 	Close() error
 }
 
-var forms = []form{
-	{"parquet", true, newParquet},
-	{"arrow", true, func(w io.Writer, s telemetry.Summary, compress bool) (rowWriter, error) {
-		return telemetry.NewFileWriter(w, s, compress)
-	}},
-	{"csv", false, func(w io.Writer, s telemetry.Summary, _ bool) (rowWriter, error) { return telemetry.NewCSVWriter(w, s) }},
-	{"jsonl", false, func(w io.Writer, s telemetry.Summary, _ bool) (rowWriter, error) {
-		return telemetry.NewJSONLWriter(w, s), nil
-	}},
-}
+// openRows begins a sealed recording.
+type openRows func(w io.Writer, s telemetry.Summary, compress bool) (rowWriter, error)
 
-func formNames() string {
-	var names []string
-	for _, f := range forms {
-		names = append(names, f.name)
-	}
-	return strings.Join(names, ", ")
-}
+// noSelf is what the formats of rows alone leave out.
+const noSelf = "what the recording says of itself"
 
-// form returns the form that --to names.
-func (o *options) form(flags *ucli.Context, path string) (form, error) {
-	i := slices.IndexFunc(forms, func(f form) bool { return f.name == o.to })
-	if i < 0 {
-		return form{}, cli.Usagef("--to %q: want %s", o.to, formNames())
-	}
-	for _, name := range []string{"model", "target", "no-stream", "from", "timing"} {
-		if flags.IsSet(name) {
-			return form{}, cli.Usagef("--%s is for traces, --to for recordings", name)
-		}
-	}
-	f := forms[i]
-	switch {
-	case o.compress && f.name != "arrow":
-		return form{}, cli.Usagef("--compress is for --to arrow; parquet is compressed anyway, a FILE.zst of csv and jsonl too")
-	case f.binary && strings.HasSuffix(path, ".zst"):
-		return form{}, cli.Usagef("-o %s: other programs do not open %s inside zstd; parquet is compressed already, arrow with --compress", path, f.name)
-	}
-	return f, nil
+var sealForms = []form{
+	{of: ofRecording, name: "parquet", doc: "all rows in one file of one schema, zstd", binary: true, write: sealAs(newParquet)},
+	{
+		of: ofRecording, name: "arrow", doc: "all rows in one Arrow file (Feather V2), which `reduce` reads", binary: true, flags: []string{"compress"},
+		write: sealAs(func(w io.Writer, s telemetry.Summary, compress bool) (rowWriter, error) {
+			return telemetry.NewFileWriter(w, s, compress)
+		}),
+	},
+	{
+		of: ofRecording, name: "csv", doc: "the rows, a column for each metric", lost: noSelf,
+		write: sealAs(func(w io.Writer, s telemetry.Summary, _ bool) (rowWriter, error) { return telemetry.NewCSVWriter(w, s) }),
+	},
+	{
+		of: ofRecording, name: "jsonl", doc: "the rows, an object each", lost: noSelf,
+		write: sealAs(func(w io.Writer, s telemetry.Summary, _ bool) (rowWriter, error) {
+			return telemetry.NewJSONLWriter(w, s), nil
+		}),
+	},
 }
 
 // parquetWriter is the Arrow table of a recording, as Parquet.
@@ -130,54 +106,30 @@ type part struct {
 	marks     bool
 }
 
-func seal(ctx context.Context, env *cli.Env, flags *ucli.Context, o *options) error {
-	f, err := o.form(flags, env.OutputPath())
-	if err != nil {
-		return err
-	}
-	paths, err := recordings(env)
-	if err != nil {
-		return err
-	}
-	out, err := env.Output(cli.OutputOptions{Atomic: true, Binary: f.binary, Compress: !f.binary})
-	if err != nil {
-		return err
-	}
-	_, hard, stop := cli.Signals(ctx)
-	defer stop()
-	s := &sealing{ctx: hard, env: env, keepGoing: o.keepGoing}
-	defer s.close()
-	stopProgress := env.Progress(s.status)
-	err = s.read(paths)
-	if err == nil {
-		err = s.write(out, f, o.compress)
-	}
-	stopProgress()
-	if err != nil {
-		out.Abort()
-		return err
-	}
-	if err := out.Close(); err != nil {
-		return err
-	}
-	return s.report()
-}
-
-// recordings returns the operands.
-func recordings(env *cli.Env) ([]string, error) {
-	if len(env.Operands) < 2 {
-		path, err := operand(env)
-		return []string{path}, err
-	}
-	if env.Command != nil {
-		return nil, cli.Usagef("nothing may follow --")
-	}
-	for i, path := range env.Operands {
-		if slices.Contains(env.Operands[:i], path) {
-			return nil, cli.Usagef("%s is named twice", path)
+// sealAs returns what seals recordings.
+func sealAs(open openRows) func(*job) error {
+	return func(j *job) error {
+		out, err := j.output()
+		if err != nil {
+			return err
 		}
+		s := &sealing{ctx: j.ctx, env: j.env, keepGoing: j.o.keepGoing}
+		defer s.close()
+		stopProgress := j.env.Progress(s.status)
+		err = s.read(j)
+		if err == nil {
+			err = s.write(out, open, j.o.compress)
+		}
+		stopProgress()
+		if err != nil {
+			out.Abort()
+			return err
+		}
+		if err := out.Close(); err != nil {
+			return err
+		}
+		return s.report()
 	}
-	return env.Operands, nil
 }
 
 func (s *sealing) close() {
@@ -194,9 +146,9 @@ func (s *sealing) status() string {
 }
 
 // read reads all files once, for what the whole says of itself.
-func (s *sealing) read(paths []string) error {
-	for _, path := range paths {
-		in, err := formats.Open(path, &interruptible{ctx: s.ctx, r: s.env.Stdin})
+func (s *sealing) read(j *job) error {
+	for _, path := range j.paths {
+		in, err := j.open(path)
 		if err != nil {
 			return err
 		}
@@ -341,8 +293,8 @@ func (s *sealing) place(h *telemetry.Head, d sample.Device) int32 {
 }
 
 // write reads all files again, and writes their rows.
-func (s *sealing) write(out io.Writer, f form, compress bool) error {
-	w, err := f.open(out, s.summary, compress)
+func (s *sealing) write(out io.Writer, open openRows, compress bool) error {
+	w, err := open(out, s.summary, compress)
 	if err != nil {
 		return err
 	}
