@@ -106,10 +106,10 @@ schema: ## write the JSON Schema of the report anew; fails where the committed o
 # A package that cannot be had leaves its tests out.
 setup: ## what the interop tests read recordings with, where it can be had
 	@test -x dist/interop/bin/python3 || python3 -m venv dist/interop || echo "left out: Python's venv"
-	@for p in 'pyarrow==21.*' polars duckdb; do dist/interop/bin/pip install -q --retries 1 --timeout 20 "$$p" || echo "left out: $$p"; done
+	@for p in 'pyarrow==21.*' polars duckdb 'tokenizers==0.23.*'; do dist/interop/bin/pip install -q --retries 1 --timeout 20 "$$p" || echo "left out: $$p"; done
 
-interop: setup ## pyarrow, Polars and DuckDB beside reduce, on what record wrote and convert sealed
-	PATH="$$PWD/dist/interop/bin:$$PATH" $(GO) test -count=1 -v -run 'Interop|Other|CounterBesideReduce' ./formats/telemetry ./cmd/internal/convert
+interop: setup ## pyarrow, Polars and DuckDB beside reduce, on what record wrote and convert sealed; tokenizers beside ours
+	PATH="$$PWD/dist/interop/bin:$$PATH" $(GO) test -count=1 -v -run 'Interop|Other|CounterBesideReduce' ./formats/telemetry ./formats/tokenizer ./cmd/internal/convert
 
 ci: setup ## what a change must pass; ends with go test's own lines
 	$(MAKE) lint

@@ -73,6 +73,7 @@ var rules = []rule{
 	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/traces", wattrace: []string{"trace", "formats", "formats/tokens", "formats/trtllm", "formats/mooncake", "formats/sharegpt", "formats/openaibatch", "formats/lengths", "formats/aiperfinputs"}, forbidden: noIO},
 	{packages: "formats/tokens", forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "formats/tokenizer", wattrace: []string{"trace"}, others: []string{"github.com/dlclark/regexp2/v2", "golang.org/x/text/unicode/norm"}, forbidden: noIO},
 	{packages: "formats/elements", wattrace: []string{"trace"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/openaibatch", wattrace: []string{"trace", "formats"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/lengths", wattrace: []string{"trace", "formats", "formats/tokens"}, forbidden: noIO},
