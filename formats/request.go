@@ -11,11 +11,13 @@ import (
 type Request struct {
 	Pos      trace.Pos
 	IDs      []int32        // token ids of the prompt
+	Made     bool           // IDs were made for a length: others of its vocabulary do as well
 	Prompt   jsontext.Value // what a user says, as a JSON string
 	Messages jsontext.Value // a JSON array of chat messages
 	Body     []byte         // a whole request body
 
-	Tools jsontext.Value // beside Messages: what the model may call; nil is none
+	Tools  jsontext.Value // beside Messages: what the model may call; nil is none
+	Answer jsontext.Value // what was answered then, as a JSON string; nil is not known
 
 	Conversation string // "" is one of its own
 	Turn         int    // 0-based turn of Conversation

@@ -15,8 +15,10 @@ type Prose struct {
 	ids   []int32
 }
 
-// minWords is how many words a text needs to be unlike another one.
-const minWords = 64
+const (
+	minWords = 64   // so that a text is unlike another one
+	maxWords = 2048 // the first of the vocabulary, which are the most common ones
+)
 
 // NewProse finds the words of a vocabulary: of small letters, and one token both
 // after a space and at the start of a text.
@@ -36,6 +38,9 @@ func NewProse(t *Tokenizer) (*Prose, error) {
 	var want []int32
 	all := ""
 	for _, e := range entries {
+		if len(p.words) == maxWords {
+			break
+		}
 		after, err := p.encode(e.word)
 		if err != nil {
 			return nil, err

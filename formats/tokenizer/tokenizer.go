@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 
@@ -350,12 +349,3 @@ func (t *Tokenizer) pieces(steps []splitter, s string, word func(string) error) 
 // Ordinary returns the ids of the vocabulary that are no added tokens, as special
 // ones are, in order. It must not be changed.
 func (t *Tokenizer) Ordinary() []int32 { return t.ordinary }
-
-// Max returns the highest id.
-func (t *Tokenizer) Max() int32 {
-	most := int32(math.MinInt32)
-	for _, id := range t.vocab {
-		most = max(most, id)
-	}
-	return most
-}

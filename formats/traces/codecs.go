@@ -62,7 +62,7 @@ var Codecs = []Codec{
 		Name: "sharegpt", Kind: formats.ShareGPT,
 		In:   "ShareGPT dump: conversations, as one array or one a line",
 		Out:  "each question as a chat with all that was said before it; ids, conversations",
-		Lost: "how many tokens an answer had (--output-tokens asks for a number), and answers before the first question",
+		Lost: "how many tokens an answer had, unless --tokenizer counts them (--output-tokens asks for a number), and answers before the first question",
 		Open: func(r io.Reader, name string, _ Options) formats.RequestReader { return sharegpt.NewReader(r, name) },
 	},
 	{

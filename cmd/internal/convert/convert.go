@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -25,6 +24,28 @@ which formats it knows.
   convert --model llama-8b -o trace.jsonl dataset.jsonl
   convert --model llama-8b dataset.jsonl.gz | replay --url http://server:8000 -
 
+-o DIR/, with the slash, makes a directory of conversations instead: a file for each,
+in which each line is a turn, and the side file DIR.timing. replay takes either.
+
+  convert --model llama-8b -o chats/ sharegpt.json
+
+Of a large trace a part is enough, and of a raw_payload trace too, whose bodies stay
+as they are. Time range and length are judged first, then the sample is taken, then the
+limit. What was left out is counted. A sample has whole conversations; the others may end them
+early, but take no turn out of their middle.
+
+  convert --after 10m --before 20m --sample 500 -o part.jsonl trace.jsonl
+  convert --max-input-tokens 8192 --speedup 10 --model llama-8b -o part.jsonl mooncake.jsonl
+
+--tokenizer takes the model's tokenizer.json (BPE on bytes: Llama 3, Qwen, GPT-2,
+Mistral-Nemo, DeepSeek). Token ids that are made for lengths are then its own, without
+special ones; texts are counted; and an answer of the source (ShareGPT's) gives the length
+to ask for. --as-text makes texts of exactly so many tokens instead of ids, for servers
+that take none. A chat template adds its own tokens to a text, and a completion that of its
+beginning (BOS) where the model has one: --endpoint completions is the closer.
+
+  convert --tokenizer tokenizer.json --as-text --endpoint completions --model llama-8b -o trace.jsonl mooncake.jsonl
+
 With --to it seals a recording for other programs: one file of one schema, in large
 batches.
 
@@ -39,7 +60,11 @@ type options struct {
 	list                bool
 	block, vocab        int
 	outputTokens        int
-	timing              string
+	timing, fromTiming  string
+	endpoint, tokenizer string
+	asText              bool
+	shape               shape
+	intoDirectory       bool // found out from -o
 
 	to       string
 	compress bool
@@ -54,20 +79,24 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Args:   "[FILE|-]...",
 		Manual: manual,
 		Output: true,
-		Flags: []ucli.Flag{
+		Flags: append([]ucli.Flag{
 			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model in the bodies; needed unless all rows are bodies", Destination: &o.model},
 			&ucli.StringFlag{Name: "target", Usage: "`SERVER` whose keys to use: " + targetNames(), Value: targets[0].name, Destination: &o.target},
+			&ucli.StringFlag{Name: "endpoint", Usage: "what texts become: `chat|completions`", Value: "chat", Destination: &o.endpoint},
 			&ucli.BoolFlag{Name: "no-stream", Usage: "ask for whole answers instead of streams", Destination: &o.noStream},
 			&ucli.StringFlag{Name: "from", Usage: "`FORMAT` of the input: " + traces.Names() + "; found out when not given", Destination: &o.from},
 			&ucli.IntFlag{Name: "block-size", Usage: "tokens of a block that has a hash: `N`; 512, of Bailian's traces 16", Destination: &o.block},
 			&ucli.IntFlag{Name: "vocab", Usage: "make token ids for a vocabulary of `N`: from 1,000 to N-1", Value: int(tokens.Default), Destination: &o.vocab},
 			&ucli.IntFlag{Name: "output-tokens", Usage: "ask for `N` tokens where the input does not say how many", Destination: &o.outputTokens},
+			&ucli.StringFlag{Name: "tokenizer", Usage: "count, and make prompts, by the tokenizer.json `FILE`, instead of --vocab", Destination: &o.tokenizer},
+			&ucli.BoolFlag{Name: "as-text", Usage: "make texts of so many tokens where there are only lengths, not token ids", Destination: &o.asText},
+			&ucli.StringFlag{Name: "from-timing", Usage: "side file `FILE` of a raw_payload input; beside it it is found", Destination: &o.fromTiming},
 			&ucli.StringFlag{Name: "timing", Usage: "write the side file to `FILE`; beside -o FILE it is FILE" + trace.TimingSuffix, Destination: &o.timing},
 			&ucli.StringFlag{Name: "to", Usage: "seal a recording as `FORMAT`: " + formNames(), Destination: &o.to},
 			&ucli.BoolFlag{Name: "compress", Usage: "with --to arrow: compress its buffers (zstd)", Destination: &o.compress},
 			&ucli.BoolFlag{Name: "list", Usage: "print the table of formats and exit", Destination: &o.list},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3; of a damaged recording seal what precedes it", Destination: &o.keepGoing},
-		},
+		}, o.shape.flags()...),
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			if c.IsSet("to") {
 				return seal(ctx, env, c, &o)
@@ -77,6 +106,15 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			}
 			if c.IsSet("output-tokens") && (o.outputTokens < 1 || o.outputTokens > math.MaxInt32) {
 				return cli.Usagef("--output-tokens %d: want 1 to %d", o.outputTokens, math.MaxInt32)
+			}
+			if c.IsSet("vocab") && o.tokenizer != "" {
+				return cli.Usagef("--vocab and --tokenizer: the tokenizer has a vocabulary")
+			}
+			if o.endpoint != "chat" && o.endpoint != "completions" {
+				return cli.Usagef("--endpoint %q: want chat or completions", o.endpoint)
+			}
+			if err := o.shape.check(c); err != nil {
+				return err
 			}
 			return run(ctx, env, &o)
 		},
@@ -103,7 +141,15 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	if err != nil {
 		return err
 	}
-	out, err := openOutputs(env, o.timing)
+	env.Reads(o.tokenizer)
+	t, err := openTexts(o.tokenizer, o.asText)
+	if err != nil {
+		return err
+	}
+	if t.tok != nil {
+		options.Vocab = t.vocab()
+	}
+	out, err := o.openSink(env)
 	if err != nil {
 		return err
 	}
@@ -111,18 +157,17 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	// told too and is about to close its end.
 	_, hard, stop := cli.Signals(ctx)
 	defer stop()
-	in, err := formats.Open(path, &interruptible{ctx: hard, r: env.Stdin})
+	in, err := o.openSource(env, path, &interruptible{ctx: hard, r: env.Stdin}, options)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	codec, err := o.codec(in)
-	if err != nil {
-		return err
+	defer in.close()
+	c := &conversion{
+		ctx: hard, env: env, keepGoing: o.keepGoing, bodies: b, texts: t, out: out, name: path, checked: in.raw,
+		outputTokens: int64(o.outputTokens), shape: o.shape,
 	}
-	c := &conversion{ctx: hard, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: in.Name(), outputTokens: int64(o.outputTokens)}
 	stopProgress := env.Progress(c.status)
-	err = c.run(codec.Open(in.Stream(), in.Name(), options))
+	err = c.run(in)
 	stopProgress()
 	if err != nil {
 		out.abort()
@@ -131,8 +176,8 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	if err := out.close(); err != nil {
 		return err
 	}
-	if codec.Lost != "" {
-		env.Summaryf("lost: %s", codec.Lost)
+	if in.lost != "" {
+		env.Summaryf("lost: %s", in.lost)
 	}
 	return c.report()
 }
@@ -168,7 +213,7 @@ func (o *options) bodies() (*bodies, error) {
 	if err != nil {
 		return nil, cli.Usagef("%s", err)
 	}
-	b, err := newBodies(t, o.model, !o.noStream)
+	b, err := newBodies(t, o.model, !o.noStream, o.endpoint == "completions")
 	if err != nil {
 		return nil, cli.Usagef("%s", err)
 	}
@@ -179,7 +224,7 @@ func (o *options) bodies() (*bodies, error) {
 func (o *options) codec(in *formats.Input) (traces.Codec, error) {
 	if o.from != "" {
 		codec, ok := traces.ByName(o.from)
-		if !ok || codec.Open == nil {
+		if !ok || codec.Open == nil && !o.reshapes(in.Name()) {
 			return codec, cli.Usagef("--from %q: want one of %s", o.from, traces.Names())
 		}
 		return codec, nil
@@ -189,8 +234,10 @@ func (o *options) codec(in *formats.Input) (traces.Codec, error) {
 	switch {
 	case ok && codec.Open != nil:
 		return codec, nil
+	case ok && o.reshapes(in.Name()):
+		return codec, nil
 	case ok:
-		return codec, cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is")
+		return codec, cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is; --limit, --sample and others take a part of it")
 	case kind == formats.TelemetryStream || kind == formats.TelemetryFile:
 		return codec, cli.Hint(fmt.Errorf("%s: is a %s, not a trace", in.Name(), kind), "--to parquet seals it, or --to arrow, csv, jsonl")
 	case kind == formats.Unknown:
@@ -210,60 +257,6 @@ func unknown(in *formats.Input) error {
 		return fmt.Errorf("%s: is empty", in.Name())
 	}
 	return cli.Hint(fmt.Errorf("%s: %s", in.Name(), formats.Unknown), "--from FORMAT reads it all the same: %s", traces.Names())
-}
-
-// outputs are the trace and its side file. They appear whole or not at all,
-// the side file first, so that there is never a trace that lacks its own.
-type outputs struct {
-	trace  *cli.Output
-	timing *cli.Output // nil is none
-}
-
-func openOutputs(env *cli.Env, timing string) (*outputs, error) {
-	path := env.OutputPath()
-	stdout := path == "-" || path == ""
-	switch info, err := os.Stat(path); {
-	case timing == "-" && stdout:
-		return nil, cli.Usagef("the trace and the side file cannot both be standard output")
-	case timing != "" && timing == path:
-		return nil, cli.Usagef("the trace and the side file cannot both be %s", path)
-	case timing != "" || stdout:
-	case err == nil && !info.Mode().IsRegular(): // a device or a pipe has no place beside it
-	default:
-		timing = trace.TimingPath(path)
-	}
-	out := new(outputs)
-	var err error
-	if out.trace, err = env.Output(cli.OutputOptions{Atomic: true, Compress: true}); err != nil {
-		return nil, err
-	}
-	if timing != "" {
-		out.timing, err = env.OutputTo(timing, cli.OutputOptions{Atomic: true})
-	}
-	return out, err
-}
-
-func (o *outputs) abort() {
-	o.trace.Abort()
-	if o.timing != nil {
-		o.timing.Abort()
-	}
-}
-
-func (o *outputs) close() error {
-	if o.timing != nil {
-		if err := o.timing.Close(); err != nil {
-			o.trace.Abort()
-			return err
-		}
-	}
-	err := o.trace.Close()
-	if err != nil && o.timing != nil {
-		if info, statErr := os.Stat(o.timing.Path); statErr == nil && info.Mode().IsRegular() && !o.timing.Stdout {
-			os.Remove(o.timing.Path)
-		}
-	}
-	return err
 }
 
 // interruptible is a reader that gives up when a context ends, even while it

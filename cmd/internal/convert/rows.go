@@ -22,27 +22,45 @@ type conversion struct {
 	env       *cli.Env
 	keepGoing bool
 	bodies    *bodies
-	out       *outputs
+	texts     *texts
+	out       sink
 	name      string
+	checked   bool // bodies of the input are good
+	shape     shape
 
 	outputTokens int64 // of a row that does not say; 0 is no limit
 
 	rows, ids, whole, skipped atomic.Int64
+	surveyed                  atomic.Int64
 	cut                       error // the input broke off
+	left                      string
 }
 
 func (c *conversion) status() string {
+	if c.rows.Load() == 0 && c.surveyed.Load() > 0 {
+		return fmt.Sprintf("%d requests to choose from", c.surveyed.Load())
+	}
 	return fmt.Sprintf("%d requests, %d rows skipped", c.rows.Load(), c.skipped.Load())
 }
 
-// run converts all rows of r.
-func (c *conversion) run(r formats.RequestReader) error {
-	w := trace.NewWriter(c.out.trace)
-	var side io.Writer = io.Discard
-	if c.out.timing != nil {
-		side = c.out.timing
+// run converts the rows that are taken.
+func (c *conversion) run(in *source) error {
+	sel := newSelection(c.shape, c.count)
+	open := in.once
+	if c.shape.sample > 0 {
+		r, err := in.again()
+		if err != nil {
+			return err
+		}
+		if sel.chosen, err = c.survey(r, c.shape); err != nil {
+			return err
+		}
+		open = in.again
 	}
-	t := trace.NewTimingWriter(side)
+	r, err := open()
+	if err != nil {
+		return err
+	}
 	var row formats.Request
 	var body, ids = []byte(nil), []int32(nil)
 	for {
@@ -57,6 +75,16 @@ func (c *conversion) run(r formats.RequestReader) error {
 		if err == io.EOF {
 			break
 		}
+		take := false
+		if err == nil {
+			take, err = sel.take(&row)
+		}
+		if err == errEnough {
+			break
+		}
+		if err == nil && take {
+			body, err = c.body(body[:0], &row)
+		}
 		if err != nil {
 			if done, err := c.bad(err); done {
 				break
@@ -65,34 +93,55 @@ func (c *conversion) run(r formats.RequestReader) error {
 			}
 			continue
 		}
-		if !row.Timing.OutputTokens.OK && row.Body == nil && c.outputTokens > 0 {
-			row.Timing.OutputTokens = trace.Some(c.outputTokens)
+		if !take {
+			continue
 		}
-		if body, err = c.bodies.appendBody(body[:0], &row); err != nil {
-			return err
-		}
-		if err := w.Write(body); err != nil {
+		if err := c.out.write(body, c.checked, &row); err != nil {
 			return c.unwritten(&row, err)
 		}
-		if err := t.Write(c.entry(&row)); err != nil {
-			return err
-		}
+		c.counted(&row)
+	}
+	c.left = sel.leftOut()
+	if c.rows.Load() == 0 && c.left != "" {
+		return fmt.Errorf("%s: no request is left: %s", c.name, c.left)
 	}
 	if c.rows.Load() == 0 {
 		return fmt.Errorf("%s: %w", c.name, errNoRows)
 	}
-	return errors.Join(w.Flush(), t.Flush())
+	return nil
 }
 
-// entry is the side file's line for the row that was written last.
-func (c *conversion) entry(row *formats.Request) trace.TimingEntry {
+// count counts the prompt of a row.
+func (c *conversion) count(row *formats.Request) error { return c.texts.length(row) }
+
+// body makes the body of a row, and what its lengths are.
+func (c *conversion) body(dst []byte, row *formats.Request) ([]byte, error) {
+	if err := c.texts.make(row); err != nil {
+		return dst, err
+	}
+	if c.texts.tok != nil {
+		if err := c.texts.length(row); err != nil {
+			return dst, err
+		}
+	}
+	if err := c.texts.answer(row); err != nil {
+		return dst, err
+	}
+	if !row.Timing.OutputTokens.OK && row.Body == nil && c.outputTokens > 0 {
+		row.Timing.OutputTokens = trace.Some(c.outputTokens)
+	}
+	return c.bodies.appendBody(dst, row)
+}
+
+// counted counts a row that was written.
+func (c *conversion) counted(row *formats.Request) {
+	c.rows.Add(1)
 	switch {
 	case row.IDs != nil:
 		c.ids.Add(1)
 	case row.Body != nil:
 		c.whole.Add(1)
 	}
-	return trace.TimingEntry{Line: c.rows.Add(1), Conversation: row.Conversation, Turn: row.Turn, Timing: row.Timing}
 }
 
 // unwritten gives a body that became too long the position of its row; other
@@ -130,6 +179,9 @@ func (c *conversion) bad(err error) (done bool, _ error) {
 
 // report says what was done, and whether all of it was.
 func (c *conversion) report() error {
+	if c.left != "" {
+		c.env.Summaryf("left out: %s", c.left)
+	}
 	rows, ids, skipped := c.rows.Load(), c.ids.Load(), c.skipped.Load()
 	switch {
 	case c.cut != nil && skipped > 0:

@@ -56,13 +56,19 @@ func formNames() string {
 	return strings.Join(names, ", ")
 }
 
+// traceFlags are those that mean nothing for a recording.
+var traceFlags = []string{
+	"model", "target", "endpoint", "no-stream", "from", "from-timing", "timing", "block-size", "vocab", "output-tokens",
+	"tokenizer", "as-text", "after", "before", "max-input-tokens", "sample", "seed", "limit", "speedup",
+}
+
 // form returns the form that --to names.
 func (o *options) form(flags *ucli.Context, path string) (form, error) {
 	i := slices.IndexFunc(forms, func(f form) bool { return f.name == o.to })
 	if i < 0 {
 		return form{}, cli.Usagef("--to %q: want %s", o.to, formNames())
 	}
-	for _, name := range []string{"model", "target", "no-stream", "from", "timing"} {
+	for _, name := range traceFlags {
 		if flags.IsSet(name) {
 			return form{}, cli.Usagef("--%s is for traces, --to for recordings", name)
 		}
