@@ -187,7 +187,9 @@ func (r *RawReader) next() error {
 
 func (r *RawReader) fault(what string) error {
 	r.waiting = false
-	return &trace.SyntaxError{Pos: r.entry.Pos, Err: errors.New(what)}
+	pos := r.entry.Pos
+	pos.Col = 1
+	return &trace.SyntaxError{Pos: pos, Err: errors.New(what)}
 }
 
 // leftover is the fault of a side file that says more than there is, at the end of

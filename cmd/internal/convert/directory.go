@@ -185,7 +185,7 @@ func (d *directory) talk(row *formats.Request) (*written, error) {
 		}
 	}
 	if row.Conversation != "" && row.Turn != t.turns {
-		return nil, &trace.SyntaxError{Pos: row.Pos, Err: fmt.Errorf("turn %d of a conversation where turn %d would be next: a directory has them in order", row.Turn, t.turns)}
+		return nil, faultOf(row, fmt.Errorf("turn %d of a conversation where turn %d would be next: a directory has them in order", row.Turn, t.turns))
 	}
 	t.turns++
 	return t, nil

@@ -199,3 +199,10 @@ func (c *conversion) report() error {
 	c.env.Summaryf("%d requests: %d with token ids, %d with text%s", c.rows.Load(), ids, rows-ids, whole)
 	return nil
 }
+
+// faultOf is a fault of a whole row.
+func faultOf(row *formats.Request, err error) error {
+	pos := row.Pos
+	pos.Col = max(pos.Col, 1)
+	return &trace.SyntaxError{Pos: pos, Err: err}
+}

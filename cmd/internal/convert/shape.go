@@ -159,7 +159,7 @@ func (s *selection) take(row *formats.Request) (bool, error) {
 }
 
 func untimed(row *formats.Request) error {
-	return &trace.SyntaxError{Pos: row.Pos, Err: errors.New("no time, by which --after and --before go")}
+	return faultOf(row, errors.New("no time, by which --after and --before go"))
 }
 
 func (s *selection) within(at float64) bool {
@@ -175,7 +175,7 @@ func (s *selection) isTooLong(row *formats.Request) (bool, error) {
 	}
 	n, ok := row.Timing.InputTokens.Get()
 	if !ok {
-		return false, &trace.SyntaxError{Pos: row.Pos, Err: errUncounted}
+		return false, faultOf(row, errUncounted)
 	}
 	return n > s.maxInput, nil
 }
@@ -196,7 +196,7 @@ func (s *selection) move(row *formats.Request) error {
 	delay.V /= s.speedup
 	const most = 1 << 61 / 1e9 // what a side file may say
 	if at.V > most || delay.V > most {
-		return &trace.SyntaxError{Pos: row.Pos, Err: fmt.Errorf("divided by --speedup %v it is beyond what can be scheduled", s.speedup)}
+		return faultOf(row, fmt.Errorf("divided by --speedup %v it is beyond what can be scheduled", s.speedup))
 	}
 	return nil
 }

@@ -347,10 +347,10 @@ func TestShapeWords(t *testing.T) {
 		{in, []string{"--to", "csv", "--limit", "1"}, 2, "convert: --limit is for traces, --to for recordings\n" + hint},
 		{text, []string{"--limit", "1", "--from-timing", path}, 2, "convert: --from-timing is for a raw_payload trace, and - is a trtllm-bench dataset\n" + hint},
 		{in, []string{"--limit", "1", "--from-timing", "-"}, 1, "convert: -: standard input cannot be both the trace and its side file\n"},
-		{in, []string{"--after", "1s"}, 1, "convert: -:1: no time, by which --after and --before go\n"},
-		{`{"prompt":"x"}`, []string{"--max-input-tokens", "1"}, 1, "convert: -:1: how many tokens the prompt has is not known, by which --max-input-tokens goes; --tokenizer counts those of texts\n"},
+		{in, []string{"--after", "1s"}, 1, "convert: -:1:1: no time, by which --after and --before go\n"},
+		{`{"prompt":"x"}`, []string{"--max-input-tokens", "1"}, 1, "convert: -:1:1: how many tokens the prompt has is not known, by which --max-input-tokens goes; --tokenizer counts those of texts\n"},
 		{in, []string{"--after", "1h", "--from-timing", path + ".timing"}, 1, "convert: -: no request is left: 5 outside the time range\n"},
-		{in, []string{"--speedup", "1e-300", "--from-timing", path + ".timing"}, 1, "convert: -:1: divided by --speedup 1e-300 it is beyond what can be scheduled\n"},
+		{in, []string{"--speedup", "1e-300", "--from-timing", path + ".timing"}, 1, "convert: -:1:1: divided by --speedup 1e-300 it is beyond what can be scheduled\n"},
 		{in + "{}\n", []string{"--sample", "9"}, 1, "convert: -:7:1: none of the keys \"messages\", \"prompt\" and \"input\" is there\n"},
 	} {
 		got := convert(c.stdin, append([]string{"--model", "m"}, c.args...)...)

@@ -82,7 +82,7 @@ func (t *texts) make(row *formats.Request) error {
 	t.text = append(t.text[:0], '"')
 	var err error
 	if t.text, err = t.prose.Append(t.text, row.IDs); err != nil {
-		return &trace.SyntaxError{Pos: row.Pos, Err: err}
+		return faultOf(row, err)
 	}
 	t.text = append(t.text, '"')
 	row.Prompt, row.IDs = t.text, nil
@@ -111,7 +111,7 @@ func (t *texts) length(row *formats.Request) error {
 	case err == nil:
 		row.Timing.InputTokens = trace.Some(n)
 	case err != errUnknown:
-		return &trace.SyntaxError{Pos: row.Pos, Err: err}
+		return faultOf(row, err)
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (t *texts) answer(row *formats.Request) error {
 	}
 	n, err := t.value(row.Answer)
 	if err != nil {
-		return &trace.SyntaxError{Pos: row.Pos, Err: err}
+		return faultOf(row, err)
 	}
 	if n > 0 { // none cannot be asked for
 		row.Timing.OutputTokens = trace.Some(n)
