@@ -23,6 +23,9 @@ import (
 // turns of many may come in any order, and a file is opened only for a part of them.
 const maxWaiting = 64 << 20
 
+// perWaiting is what a waiting turn takes besides its bytes, at most.
+const perWaiting = 256
+
 // maxConversations is how many have names that sort in the order in which they begin.
 const maxConversations = 99_999_999
 
@@ -159,7 +162,7 @@ func (d *directory) write(body []byte, checked bool, row *formats.Request) error
 		d.dirty = append(d.dirty, t)
 	}
 	t.wait = append(t.wait, d.line.Bytes()...)
-	if d.waiting += d.line.Len(); d.waiting > maxWaiting {
+	if d.waiting += d.line.Len() + perWaiting; d.waiting > maxWaiting {
 		if err := d.flush(); err != nil {
 			return err
 		}
