@@ -293,7 +293,7 @@ func steps(raw json.RawMessage) (all []splitter, byteLevel bool, _ error) {
 	case "Split":
 		s, err := p.split()
 		if err != nil {
-			return nil, false, fmt.Errorf("Split: %w", err)
+			return nil, false, fmt.Errorf("%s: %w", p.Type, err)
 		}
 		return []splitter{s}, false, nil
 	}
