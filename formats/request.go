@@ -11,6 +11,7 @@ import (
 type Request struct {
 	Pos      trace.Pos
 	IDs      []int32        // token ids of the prompt
+	Made     bool           // IDs were made for a length: others of its vocabulary do as well
 	Prompt   jsontext.Value // what a user says, as a JSON string
 	Messages jsontext.Value // a JSON array of chat messages
 	Body     []byte         // a whole request body
@@ -19,6 +20,8 @@ type Request struct {
 	Media string         // of Messages with parts beside texts: image, video or audio; of several one that is no image
 	Extra jsontext.Value // beside IDs, Prompt and Messages: an object, whose members belong into the body and win over what else would be there; nil is none
 	Bare  bool           // Body lacks a model and the wish for a stream, which are added where it has none
+
+	Answer jsontext.Value // what was answered then, as a JSON string; nil is not known
 
 	Adapter Adapter
 

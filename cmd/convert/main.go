@@ -51,10 +51,65 @@
 //	convert --model llama-8b -o trace.jsonl mooncake.jsonl
 //	replay --trace-times --url http://server:8000 -o requests.jsonl trace.jsonl
 //
+// # Directories
+//
+// -o DIR/, with the slash at the end, makes a directory: a file for each conversation, whose
+// lines are its turns, and beside it the side file DIR.timing. replay takes it. A
+// row without a conversation is one of its own. Files are numbered, so that they sort
+// in the order in which conversations begin, and have what is safe of the
+// conversation's name: 00000017-session_a.jsonl. The directory appears whole or not
+// at all; --force replaces one that has nothing but conversations. Turns
+// may come in any order of conversations: 64 MiB of them wait in memory, and 16 bytes a turn.
+//
+//	convert --output-tokens 5 --model llama-8b -o chats/ sharegpt.json
+//	replay --concurrency 8 --url http://server:8000 -o requests.jsonl chats/
+//
+// # Parts of a trace
+//
+// What is left out is counted and said at the end. A trace that is one already (a raw_payload
+// file or a directory, with its side file) can be shortened too, and its bodies stay byte for byte:
+//
+//	convert --before 10m --speedup 2 -o part.jsonl trace.jsonl
+//	convert --sample 500 --seed 1 --model llama-8b -o part.jsonl mooncake.jsonl
+//
+// In this order:
+//
+//	--after, --before   what begins in a time range since the first request's time. A
+//	                    conversation is judged by its first turn and stays whole. With
+//	                    --after the times count from the start of the range
+//	--max-input-tokens  prompts that are no longer. A conversation ends before its first
+//	                    turn that is, since what follows builds on it
+//	--sample            so many conversations, whole; a request without one is one. Each set of
+//	                    them is as likely; the same --seed takes the same ones,
+//	                    and all of a smaller sample. The input is read twice
+//	--limit             so many requests, the first ones; the rest is not read
+//	--speedup           times and delays (think times) divided, so that a
+//	                    trace's conversations stay beside each other
+//
+// # Tokenizers
+//
+// --tokenizer FILE takes the tokenizer.json of a model, as it lies beside its weights: BPE
+// on bytes, as Llama 3, Qwen, GPT-2, Mistral-Nemo and DeepSeek have; others are refused by
+// name. It gives
+//
+//	token ids    of prompts that are made for lengths: all of the vocabulary but
+//	             special and added ones
+//	texts        of exactly so many tokens in their place, with --as-text, for servers that take
+//	             no ids: common words, the same blocks for the same hashes but for
+//	             the space at the start of a prompt
+//	counts       of prompts, into the side file where the input has none, and for
+//	             --max-input-tokens: of the texts alone
+//	lengths      to ask for, where the input has the answer (ShareGPT)
+//
+// A server adds to the tokens of a text: in a chat its template, some tens of tokens, in a
+// completion the token of the beginning (BOS), where the model has one. Token ids are exact.
+//
+//	convert --tokenizer tokenizer.json --as-text --endpoint completions --model llama-8b -o trace.jsonl mooncake.jsonl
+//
 // # Traces for other tools
 //
 // --to FORMAT writes a raw_payload trace, a file with its side file (FILE.timing, or
-// --timing FILE) or a directory of conversations, as
+// --from-timing FILE) or a directory of conversations, as
 //
 //	aiperfinputs  inputs.json: the bodies of each session. A request of no conversation is a
 //	              session of its own, by its number
@@ -123,6 +178,7 @@
 //
 //	--model NAME       the model that the bodies name; needed unless all rows are bodies
 //	--target SERVER    whose keys to use: trtllm (default), vllm, sglang, openai
+//	--endpoint E       what texts become: chat (default) or completions
 //	--no-stream        ask for whole answers instead of streams
 //	--from FORMAT      do not guess what the input is: trtllm, trtllmcustom,
 //	                   vllmcustom, questions, guidellm, guidellmtrace,
@@ -134,14 +190,20 @@
 //	--turns WHICH      questions of a conversation without answers: first (default),
 //	                   user-only for all
 //	--output-tokens N  ask for N tokens where the input does not say how many
-//	--timing FILE      write the side file to FILE; with --to, read it from there
+//	--tokenizer FILE   count, and make prompts, by a tokenizer.json, instead of --vocab
+//	--as-text          with it: make texts of so many tokens, not token ids
+//	--timing FILE      write the side file to FILE
+//	--from-timing FILE the side file of a raw_payload input, if it is not beside it
+//	--after TIME, --before TIME, --max-input-tokens N, --sample N, --seed N,
+//	--limit N, --speedup X
+//	                   take a part of the trace, or make it faster: see above
 //	--to FORMAT        of a trace aiperfinputs, mooncake, openaibatch, trtllm, vllm; of a
 //	                   request log parquet, arrow, csv, jsonl, aiperf, perfetto; of a
 //	                   recording parquet, arrow, csv, jsonl, perfetto
 //	--compress         with --to arrow: compress its buffers (zstd)
 //	--keep-going       skip rows that cannot be converted, count them, exit 3; of
 //	                   a damaged recording seal what precedes it
-//	-o FILE, --force   write to FILE; replace it if it exists
+//	-o FILE, --force   write to FILE, or to a directory DIR/; replace it if it exists
 //
 // Keys of the bodies, N being the tokens of the answer, where they are known:
 //

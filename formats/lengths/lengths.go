@@ -178,7 +178,7 @@ func (r *Reader) row(dst *formats.Request, line []byte) (failed bool, err error)
 	if err != nil {
 		return false, err
 	}
-	dst.IDs = r.vocab.AppendUnique(dst.IDs, uint64(dst.Pos.Line), int(input))
+	dst.IDs, dst.Made = r.vocab.AppendUnique(dst.IDs, uint64(dst.Pos.Line), int(input)), true
 	dst.Timing = trace.Timing{AtSeconds: trace.Some(at), InputTokens: trace.Some(input), OutputTokens: trace.Some(output)}
 	return false, nil
 }

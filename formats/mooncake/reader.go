@@ -279,6 +279,7 @@ func (p *parser) finish(o Options) error {
 		p.row.IDs = nil
 		return nil
 	}
+	p.row.Made = true
 	input, ok := p.row.Timing.InputTokens.Get()
 	switch {
 	case !ok:

@@ -59,7 +59,7 @@ func TestRead(t *testing.T) {
 	at := func(line int) trace.Pos { return trace.Pos{File: "m.jsonl", Line: line} }
 	want := []formats.Request{
 		{
-			Pos: at(1), IDs: v.AppendBlock(v.AppendBlock(nil, 46, 3), 1<<64-1, 2),
+			Pos: at(1), Made: true, IDs: v.AppendBlock(v.AppendBlock(nil, 46, 3), 1<<64-1, 2),
 			Timing: trace.Timing{AtSeconds: trace.Some(27.482), InputTokens: trace.Some[int64](5), OutputTokens: trace.Some[int64](52)},
 		},
 		{
@@ -76,7 +76,7 @@ func TestRead(t *testing.T) {
 		},
 		{Pos: at(6), Body: []byte(`{"model":"m", "prompt":"x","temperature":1.0e0}`)},
 		{
-			Pos: at(8), IDs: v.AppendUnique(nil, 8, 3),
+			Pos: at(8), Made: true, IDs: v.AppendUnique(nil, 8, 3),
 			Timing: trace.Timing{InputTokens: trace.Some[int64](3), OutputTokens: trace.Some[int64](1)},
 		},
 	}
@@ -92,11 +92,11 @@ func TestRead(t *testing.T) {
 	}
 	want = []formats.Request{
 		{
-			Pos: at(1), IDs: tokens.Default.AppendBlock(tokens.Default.AppendBlock(nil, 1, 16), 2, 1),
+			Pos: at(1), Made: true, IDs: tokens.Default.AppendBlock(tokens.Default.AppendBlock(nil, 1, 16), 2, 1),
 			Timing: trace.Timing{ID: "159", AtSeconds: trace.Some(61.114), InputTokens: trace.Some[int64](17), OutputTokens: trace.Some[int64](13)},
 		},
 		{
-			Pos: at(2), IDs: tokens.Default.AppendBlock(tokens.Default.AppendBlock(nil, 1, 512), 2, 1),
+			Pos: at(2), Made: true, IDs: tokens.Default.AppendBlock(tokens.Default.AppendBlock(nil, 1, 512), 2, 1),
 			Timing: trace.Timing{AtSeconds: trace.Some(0.061114), InputTokens: trace.Some[int64](513), OutputTokens: trace.Some[int64](13)},
 		},
 	}

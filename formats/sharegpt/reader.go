@@ -48,6 +48,9 @@ func (r *Reader) Read(dst *formats.Request) error {
 		if end := r.question(); end > 0 {
 			r.say(end)
 			*dst = formats.Request{Pos: r.pos, Messages: append(r.messages, ']'), Timing: trace.Timing{ID: r.id}}
+			if end < len(r.turns) {
+				dst.Answer = r.turns[end].text
+			}
 			if r.several {
 				dst.Conversation, dst.Turn = strconv.Itoa(r.number), r.asked
 			}

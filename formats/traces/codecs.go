@@ -147,7 +147,7 @@ var Codecs = []Codec{
 		Name: "sharegpt", Kind: formats.ShareGPT,
 		In:    "ShareGPT dump, LMSYS-Chat-1M as JSON: conversations, as one array or one a line",
 		Out:   "each question as a chat with all that was said before it; ids, conversations",
-		Lost:  "how many tokens an answer had (--output-tokens asks for a number), models",
+		Lost:  "how many tokens an answer had, unless --tokenizer counts them (--output-tokens asks for a number), models",
 		Omits: "answers before the first question, conversations without a question",
 		Open:  func(r io.Reader, name string, _ Options) formats.RequestReader { return sharegpt.NewReader(r, name) },
 	},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,36 +98,29 @@ func loadFile(in *formats.Input) (*trace.Trace, error) {
 // loadDirectory reads the conversations of a directory into memory: mapping
 // thousands of small files would use up the process's file descriptors.
 func loadDirectory(dir string) (*trace.Trace, error) {
-	entries, err := os.ReadDir(dir) // in bytewise order of the names
+	names, err := conversationFiles(dir)
 	if err != nil {
 		return nil, err
 	}
 	t := &trace.Trace{Path: dir}
 	hash := sha256.New()
-	for _, e := range entries {
-		conversation, ok := strings.CutSuffix(e.Name(), ".jsonl")
-		if !ok || strings.HasPrefix(e.Name(), ".") { // as the shell's *.jsonl
-			continue
-		}
-		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-			return nil, fmt.Errorf("%s: is no regular file", filepath.Join(dir, e.Name())) // reading a named pipe would wait for whoever writes
-		}
-		data, err := readFile(filepath.Join(dir, e.Name()))
+	for _, name := range names {
+		data, err := readFile(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
-		turns, err := trace.Split(filepath.Join(dir, e.Name()), data)
+		turns, err := trace.Split(filepath.Join(dir, name), data)
 		if err != nil {
 			return nil, err
 		}
 		for i := range turns {
-			turns[i].Conversation, turns[i].Index = conversation, i
+			turns[i].Conversation, turns[i].Index = strings.TrimSuffix(name, conversationSuffix), i
 		}
 		t.Turns = append(t.Turns, turns...)
-		fmt.Fprintf(hash, "%x  %s\n", sha256.Sum256(data), e.Name())
+		fmt.Fprintf(hash, "%x  %s\n", sha256.Sum256(data), name)
 	}
 	if len(t.Turns) == 0 {
-		return nil, &trace.SyntaxError{Pos: trace.Pos{File: dir}, Err: errors.New("the directory has no *.jsonl")}
+		return nil, &trace.SyntaxError{Pos: trace.Pos{File: dir}, Err: errNoConversations}
 	}
 	t.SHA256 = hex.EncodeToString(hash.Sum(nil))
 	return t, nil
@@ -145,18 +137,8 @@ func readFile(path string) ([]byte, error) {
 
 // loadTiming applies the side file, if there is one.
 func loadTiming(t *trace.Trace, timing string, stdin io.Reader) error {
-	explicit := timing != ""
-	if !explicit && t.Path != "-" {
-		timing = trace.TimingPath(t.Path)
-	}
-	if timing == "" {
-		return nil
-	}
-	in, err := formats.Open(timing, stdin)
-	if !explicit && errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	in, timing, err := OpenSide(t.Path, timing, stdin)
+	if err != nil || in == nil {
 		return err
 	}
 	defer in.Close()

@@ -90,6 +90,7 @@ func (r *Reader) Read(dst *formats.Request) error {
 	*dst = formats.Request{
 		Pos: elements.ErrorAt(r.pos, r.buf, q.at.Errorf("")).Pos, Conversation: r.conv.name, Turn: r.conv.turns,
 		IDs:    r.prompt(ids, q),
+		Made:   true,
 		Timing: trace.Timing{InputTokens: trace.Some(q.in), OutputTokens: trace.Some(q.out)},
 	}
 	if r.conv.turns > 0 {

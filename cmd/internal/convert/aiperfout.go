@@ -25,7 +25,7 @@ func (j *job) aiperf() error {
 	if err != nil {
 		return err
 	}
-	dir, err := newDirectory(j.env)
+	dir, err := newFileSet(j.env)
 	if err != nil {
 		return err
 	}

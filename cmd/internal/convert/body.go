@@ -52,11 +52,12 @@ type bodies struct {
 	target target
 	model  []byte // as a JSON string
 	stream bool
+	plain  bool // texts are completions, not what a user says in a chat
 
 	paths int64 // of adapters, that did not get into bodies
 }
 
-func newBodies(t target, model string, stream bool) (*bodies, error) {
+func newBodies(t target, model string, stream, plain bool) (*bodies, error) {
 	if !utf8.ValidString(model) {
 		return nil, errors.New("--model: not UTF-8")
 	}
@@ -66,14 +67,14 @@ func newBodies(t target, model string, stream bool) (*bodies, error) {
 	if err := e.Encode(model); err != nil {
 		return nil, err
 	}
-	return &bodies{target: t, model: bytes.TrimSpace(quoted.Bytes()), stream: stream}, nil
+	return &bodies{target: t, model: bytes.TrimSpace(quoted.Bytes()), stream: stream, plain: plain}, nil
 }
 
 // errNoModel is the fault of a trace that needs a model's name.
 var errNoModel = cli.Usagef("--model is needed: the input does not name one, and each body must")
 
 // appendBody appends the body of a row: token ids as a completion, which is
-// exact to the token, texts as a chat, a body as it is.
+// exact to the token, texts as a chat or a completion, a body as it is.
 func (b *bodies) appendBody(dst []byte, row *formats.Request) ([]byte, error) {
 	if row.Body != nil {
 		return append(dst, row.Body...), nil
@@ -99,6 +100,8 @@ func (b *bodies) appendBody(dst []byte, row *formats.Request) ([]byte, error) {
 			dst = append(append(dst, `,"tools":`...), row.Tools...)
 		}
 		limit = b.target.chatMax
+	case b.plain:
+		dst = append(append(dst, `,"prompt":`...), row.Prompt...)
 	default:
 		dst = append(append(dst, `,"messages":[{"role":"user","content":`...), row.Prompt...)
 		dst = append(dst, `}]`...)

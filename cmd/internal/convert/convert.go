@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 
 	ucli "github.com/urfave/cli/v2"
@@ -26,6 +25,28 @@ which formats it knows.
   convert --model llama-8b -o trace.jsonl dataset.jsonl
   convert --model llama-8b dataset.jsonl.gz | replay --url http://server:8000 -
 
+-o DIR/, with the slash, makes a directory of conversations instead: a file for each,
+in which each line is a turn, and the side file DIR.timing. replay takes either.
+
+  convert --model llama-8b -o chats/ sharegpt.json
+
+Of a large trace a part is enough, and of a raw_payload trace too, whose bodies stay
+as they are. Time range and length are judged first, then the sample is taken, then the
+limit. What was left out is counted. A sample has whole conversations; the others may end them
+early, but take no turn out of their middle.
+
+  convert --after 10m --before 20m --sample 500 -o part.jsonl trace.jsonl
+  convert --max-input-tokens 8192 --speedup 10 --model llama-8b -o part.jsonl mooncake.jsonl
+
+--tokenizer takes the model's tokenizer.json (BPE on bytes: Llama 3, Qwen, GPT-2,
+Mistral-Nemo, DeepSeek). Token ids that are made for lengths are then its own, without
+special ones; texts are counted; and an answer of the source (ShareGPT's) gives the length
+to ask for. --as-text makes texts of exactly so many tokens instead of ids, for servers
+that take none. A chat template adds its own tokens to a text, and a completion that of its
+beginning (BOS) where the model has one: --endpoint completions is the closer.
+
+  convert --tokenizer tokenizer.json --as-text --endpoint completions --model llama-8b -o trace.jsonl mooncake.jsonl
+
 With --to it goes the other way: a trace becomes a file of another tool, a request log
 or a recording a table, and both together a trace for ui.perfetto.dev.
 
@@ -43,7 +64,11 @@ type options struct {
 	block, vocab        int
 	outputTokens        int
 	turns               string
-	timing              string
+	timing, fromTiming  string
+	endpoint, tokenizer string
+	asText              bool
+	shape               shape
+	intoDirectory       bool // found out from -o
 
 	to       string
 	compress bool
@@ -58,26 +83,39 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Args:   "[FILE|-]...",
 		Manual: manual,
 		Output: true,
-		Flags: []ucli.Flag{
+		Flags: append([]ucli.Flag{
 			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model in the bodies; needed unless all rows are bodies", Destination: &o.model},
 			&ucli.StringFlag{Name: "target", Usage: "`SERVER` whose keys to use: " + targetNames(), Value: targets[0].name, Destination: &o.target},
+			&ucli.StringFlag{Name: "endpoint", Usage: "what texts become: `chat|completions`", Value: "chat", Destination: &o.endpoint},
 			&ucli.BoolFlag{Name: "no-stream", Usage: "ask for whole answers instead of streams", Destination: &o.noStream},
 			&ucli.StringFlag{Name: "from", Usage: "`FORMAT` of the input: " + traces.Names() + "; found out when not given", Destination: &o.from},
 			&ucli.IntFlag{Name: "block-size", Usage: "tokens of a block that has a hash: `N`; 512, of Bailian's traces 16", Destination: &o.block},
 			&ucli.IntFlag{Name: "vocab", Usage: "make token ids for a vocabulary of `N`: from 1,000 to N-1", Value: int(tokens.Default), Destination: &o.vocab},
 			&ucli.IntFlag{Name: "output-tokens", Usage: "ask for `N` tokens where the input does not say how many", Destination: &o.outputTokens},
 			&ucli.StringFlag{Name: "turns", Usage: "`WHICH` questions of a conversation whose answers are not known: first, or user-only for all, as turns without the answers", Value: "first", Destination: &o.turns},
+			&ucli.StringFlag{Name: "tokenizer", Usage: "count, and make prompts, by the tokenizer.json `FILE`, instead of --vocab", Destination: &o.tokenizer},
+			&ucli.BoolFlag{Name: "as-text", Usage: "make texts of so many tokens where there are only lengths, not token ids", Destination: &o.asText},
+			&ucli.StringFlag{Name: "from-timing", Usage: "side file `FILE` of a raw_payload input; beside it it is found", Destination: &o.fromTiming},
 			&ucli.StringFlag{Name: "timing", Usage: "write the side file to `FILE`; beside -o FILE it is FILE" + trace.TimingSuffix, Destination: &o.timing},
 			&ucli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + formHelp(), Destination: &o.to},
 			&ucli.BoolFlag{Name: "compress", Usage: "with --to arrow: compress its buffers (zstd)", Destination: &o.compress},
 			&ucli.BoolFlag{Name: "list", Usage: "print the table of formats and exit", Destination: &o.list},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3; of a damaged recording seal what precedes it", Destination: &o.keepGoing},
-		},
+		}, o.shape.flags()...),
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			if c.IsSet("to") {
 				return to(ctx, env, c, &o)
 			}
 			if err := o.checkNumbers(c); err != nil {
+				return err
+			}
+			if c.IsSet("vocab") && o.tokenizer != "" {
+				return cli.Usagef("--vocab and --tokenizer: the tokenizer has a vocabulary")
+			}
+			if o.endpoint != "chat" && o.endpoint != "completions" {
+				return cli.Usagef("--endpoint %q: want chat or completions", o.endpoint)
+			}
+			if err := o.shape.check(c); err != nil {
 				return err
 			}
 			return run(ctx, env, &o)
@@ -103,19 +141,10 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	if o.list {
 		return list(env.Stdout)
 	}
-	options, err := o.options()
-	if err != nil {
+	if _, err := o.options(); err != nil {
 		return err
 	}
 	path, err := operand(env)
-	if err != nil {
-		return err
-	}
-	b, err := o.bodies()
-	if err != nil {
-		return err
-	}
-	out, err := openOutputs(env, o.timing)
 	if err != nil {
 		return err
 	}
@@ -123,22 +152,48 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	// told too and is about to close its end.
 	_, hard, stop := cli.Signals(ctx)
 	defer stop()
-	in, err := formats.Open(path, &interruptible{ctx: hard, r: env.Stdin})
+	return o.transform(hard, env, path, nil, "", func() (sink, error) { return o.openSink(env) })
+}
+
+// transform writes the requests of an input, which may be open already, to a sink. lost
+// is what does not get into that.
+func (o *options) transform(ctx context.Context, env *cli.Env, path string, first *formats.Input, lost string, open func() (sink, error)) error {
+	options, err := o.options()
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	codec, err := o.codec(in)
+	b, err := o.bodies()
 	if err != nil {
 		return err
 	}
-	if o.turns != "first" && !codec.Turns {
-		return cli.Usagef("--turns: of a %s all turns are known", codec.Kind)
+	env.Reads(o.tokenizer)
+	env.Reads(o.fromTiming)
+	if path != "-" {
+		env.Reads(trace.TimingPath(path))
 	}
-	c := &conversion{ctx: hard, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: in.Name(), outputTokens: int64(o.outputTokens)}
+	t, err := openTexts(o.tokenizer, o.asText)
+	if err != nil {
+		return err
+	}
+	if t.tok != nil {
+		options.Vocab = t.vocab()
+	}
+	out, err := open()
+	if err != nil {
+		return err
+	}
+	in, err := o.openSource(env, path, first, &interruptible{ctx: ctx, r: env.Stdin}, options)
+	if err != nil {
+		out.abort()
+		return err
+	}
+	defer in.close()
+	c := &conversion{
+		ctx: ctx, env: env, keepGoing: o.keepGoing, bodies: b, texts: t, out: out, name: path, checked: in.raw,
+		outputTokens: int64(o.outputTokens), shape: o.shape,
+	}
 	stopProgress := env.Progress(c.status)
-	reader := codec.Open(in.Stream(), in.Name(), options)
-	err = c.run(reader)
+	err = c.run(in)
 	stopProgress()
 	if err != nil {
 		out.abort()
@@ -147,10 +202,16 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	if err := out.close(); err != nil {
 		return err
 	}
-	if codec.Lost != "" {
-		env.Summaryf("lost: %s", codec.Lost)
+	for _, what := range []string{in.lost, lost} {
+		if what != "" {
+			env.Summaryf("lost: %s", what)
+		}
 	}
-	c.leftOut(reader)
+	if n, ok := out.(interface{ notes() []string }); ok {
+		for _, note := range n.notes() {
+			env.Summaryf("%s", note)
+		}
+	}
 	return c.report()
 }
 
@@ -188,7 +249,7 @@ func (o *options) bodies() (*bodies, error) {
 	if err != nil {
 		return nil, cli.Usagef("%s", err)
 	}
-	b, err := newBodies(t, o.model, !o.noStream)
+	b, err := newBodies(t, o.model, !o.noStream, o.endpoint == "completions")
 	if err != nil {
 		return nil, cli.Usagef("%s", err)
 	}
@@ -199,7 +260,7 @@ func (o *options) bodies() (*bodies, error) {
 func (o *options) codec(in *formats.Input) (traces.Codec, error) {
 	if o.from != "" {
 		codec, ok := traces.ByName(o.from)
-		if !ok || codec.Open == nil {
+		if !ok || codec.Open == nil && !o.reshapes(in.Name()) {
 			return codec, cli.Usagef("--from %q: want one of %s", o.from, traces.Names())
 		}
 		return codec, nil
@@ -209,8 +270,10 @@ func (o *options) codec(in *formats.Input) (traces.Codec, error) {
 	switch {
 	case ok && codec.Open != nil:
 		return codec, nil
+	case ok && o.reshapes(in.Name()):
+		return codec, nil
 	case ok:
-		return codec, cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is; if it is a dataset, say of which tool: %s", from(kind))
+		return codec, cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is; --limit, --sample and others take a part of it; if it is a dataset, say of which tool: %s", from(kind))
 	case kind == formats.TelemetryStream || kind == formats.TelemetryFile:
 		return codec, cli.Hint(fmt.Errorf("%s: is a %s, not a trace", in.Name(), kind), "--to parquet seals it, or --to arrow, csv, jsonl")
 	case kind == formats.Unknown:
@@ -242,60 +305,6 @@ func unknown(in *formats.Input) error {
 		return fmt.Errorf("%s: is empty", in.Name())
 	}
 	return cli.Hint(fmt.Errorf("%s: %s", in.Name(), formats.Unknown), "--from FORMAT reads it all the same: %s", traces.Names())
-}
-
-// outputs are the trace and its side file. They appear whole or not at all,
-// the side file first, so that there is never a trace that lacks its own.
-type outputs struct {
-	trace  *cli.Output
-	timing *cli.Output // nil is none
-}
-
-func openOutputs(env *cli.Env, timing string) (*outputs, error) {
-	path := env.OutputPath()
-	stdout := path == "-" || path == ""
-	switch info, err := os.Stat(path); {
-	case timing == "-" && stdout:
-		return nil, cli.Usagef("the trace and the side file cannot both be standard output")
-	case timing != "" && timing == path:
-		return nil, cli.Usagef("the trace and the side file cannot both be %s", path)
-	case timing != "" || stdout:
-	case err == nil && !info.Mode().IsRegular(): // a device or a pipe has no place beside it
-	default:
-		timing = trace.TimingPath(path)
-	}
-	out := new(outputs)
-	var err error
-	if out.trace, err = env.Output(cli.OutputOptions{Atomic: true, Compress: true}); err != nil {
-		return nil, err
-	}
-	if timing != "" {
-		out.timing, err = env.OutputTo(timing, cli.OutputOptions{Atomic: true})
-	}
-	return out, err
-}
-
-func (o *outputs) abort() {
-	o.trace.Abort()
-	if o.timing != nil {
-		o.timing.Abort()
-	}
-}
-
-func (o *outputs) close() error {
-	if o.timing != nil {
-		if err := o.timing.Close(); err != nil {
-			o.trace.Abort()
-			return err
-		}
-	}
-	err := o.trace.Close()
-	if err != nil && o.timing != nil {
-		if info, statErr := os.Stat(o.timing.Path); statErr == nil && info.Mode().IsRegular() && !o.timing.Stdout {
-			os.Remove(o.timing.Path)
-		}
-	}
-	return err
 }
 
 // interruptible is a reader that gives up when a context ends, even while it

@@ -186,7 +186,7 @@ func TestFailures(t *testing.T) {
 		{"\n\n", []string{"--from=trtllm"}, 1, "convert: -: no row to convert\n"},
 		{"a,b\n1,2\n", nil, 1, "convert: -: unknown format\nconvert: hint: --from FORMAT reads it all the same: " + traces.Names() + "\n"},
 		{"a,b\n", []string{"--from=trtllm"}, 1, "convert: -:1:1: not JSON: unexpected character\n"},
-		{`{"prompt":"x"}`, nil, 1, "convert: -: is a raw_payload trace already\nconvert: hint: replay sends it as it is; if it is a dataset, say of which tool: --from vllmcustom, --from guidellm, --from sglangopenai\n"},
+		{`{"prompt":"x"}`, nil, 1, "convert: -: is a raw_payload trace already\nconvert: hint: replay sends it as it is; --limit, --sample and others take a part of it; if it is a dataset, say of which tool: --from vllmcustom, --from guidellm, --from sglangopenai\n"},
 		{`{"timestamp":1,"input_length":2,"output_length":3}`, nil, 1, "convert: -: is a trace of times and lengths, in milliseconds as Mooncake's or in seconds as guidellm's\nconvert: hint: say which: --from guidellmtrace, --from mooncake\n"},
 		{text, []string{"--turns", "all"}, 2, "convert: --turns \"all\": want first or user-only\n" + hint},
 		{`{"custom_id":"a","body":{}}`, []string{"--turns", "user-only"}, 2, "convert: --turns: of a batch of OpenAI requests all turns are known\n" + hint},
@@ -202,7 +202,7 @@ func TestFailures(t *testing.T) {
 		{text, []string{"--model", ""}, 2, "convert: --model is needed: the input does not name one, and each body must\n" + hint},
 		{text, []string{"--model", "\xff"}, 2, "convert: --model: not UTF-8\n" + hint},
 		{text, []string{filepath.Join(dir, "none")}, 1, "convert: open " + filepath.Join(dir, "none") + ": no such file or directory\n"},
-		{text, []string{dir}, 1, "convert: open " + dir + ": is a directory\n"},
+		{text, []string{dir}, 1, "convert: " + dir + ": the directory has no *.jsonl\n"},
 	} {
 		got := convert(c.stdin, append([]string{"--model", "m", "-o", path}, c.args...)...)
 		lines := ""

@@ -22,27 +22,47 @@ type conversion struct {
 	env       *cli.Env
 	keepGoing bool
 	bodies    *bodies
-	out       *outputs
+	texts     *texts
+	out       sink
 	name      string
+	checked   bool // bodies of the input are good
+	shape     shape
 
 	outputTokens int64 // of a row that does not say; 0 is no limit
 
 	rows, ids, whole, skipped atomic.Int64
-	cut                       error // the input broke off
+	surveyed                  atomic.Int64
+	cut                       error  // the input broke off
+	left                      string // what was not taken
+	reader                    formats.RequestReader
 }
 
 func (c *conversion) status() string {
+	if c.rows.Load() == 0 && c.surveyed.Load() > 0 {
+		return fmt.Sprintf("%d requests to choose from", c.surveyed.Load())
+	}
 	return fmt.Sprintf("%d requests, %d rows skipped", c.rows.Load(), c.skipped.Load())
 }
 
-// run converts all rows of r.
-func (c *conversion) run(r formats.RequestReader) error {
-	w := trace.NewWriter(c.out.trace)
-	var side io.Writer = io.Discard
-	if c.out.timing != nil {
-		side = c.out.timing
+// run converts the rows that are taken.
+func (c *conversion) run(in *source) error {
+	sel := newSelection(c.shape, c.count)
+	open := in.once
+	if c.shape.sample > 0 {
+		r, err := in.again()
+		if err != nil {
+			return err
+		}
+		if sel.chosen, err = c.survey(r, c.shape); err != nil {
+			return err
+		}
+		open = in.again
 	}
-	t := trace.NewTimingWriter(side)
+	r, err := open()
+	if err != nil {
+		return err
+	}
+	c.reader = r
 	var row formats.Request
 	var body, ids = []byte(nil), []int32(nil)
 	for {
@@ -57,6 +77,16 @@ func (c *conversion) run(r formats.RequestReader) error {
 		if err == io.EOF {
 			break
 		}
+		take := false
+		if err == nil {
+			take, err = sel.take(&row)
+		}
+		if err == errEnough {
+			break
+		}
+		if err == nil && take {
+			body, err = c.body(body[:0], &row)
+		}
 		if err != nil {
 			if done, err := c.bad(err); done {
 				break
@@ -65,50 +95,71 @@ func (c *conversion) run(r formats.RequestReader) error {
 			}
 			continue
 		}
-		if !row.Timing.OutputTokens.OK && row.Body == nil && c.outputTokens > 0 && !limited(row.Extra) {
-			row.Timing.OutputTokens = trace.Some(c.outputTokens)
+		if !take {
+			continue
 		}
-		made, err := c.bodies.appendRow(body[:0], &row)
-		if err != nil {
-			if _, err := c.bad(err); err != nil {
+		if err := c.out.write(body, c.checked, &row); err != nil {
+			if _, err := c.bad(c.unwritten(&row, err)); err != nil {
 				return err
 			}
 			continue
 		}
-		body = made
-		if err := w.Write(body); err != nil {
-			return c.unwritten(&row, err)
-		}
-		if err := t.Write(c.entry(&row)); err != nil {
-			return err
-		}
+		c.counted(&row)
+	}
+	c.left = sel.leftOut()
+	if left := c.leftOut(); c.rows.Load() == 0 && left != "" {
+		return fmt.Errorf("%s: no request is left: %s", c.name, left)
 	}
 	if c.rows.Load() == 0 {
-		c.leftOut(r)
 		return fmt.Errorf("%s: %w", c.name, errNoRows)
 	}
-	return errors.Join(w.Flush(), t.Flush())
+	return nil
 }
 
-// entry is the side file's line for the row that was written last.
-func (c *conversion) entry(row *formats.Request) trace.TimingEntry {
+// count counts the prompt of a row.
+func (c *conversion) count(row *formats.Request) error { return c.texts.length(row) }
+
+// body makes the body of a row, and what its lengths are.
+func (c *conversion) body(dst []byte, row *formats.Request) ([]byte, error) {
+	if err := c.texts.make(row); err != nil {
+		return dst, err
+	}
+	if c.texts.tok != nil {
+		if err := c.texts.length(row); err != nil {
+			return dst, err
+		}
+	}
+	if err := c.texts.answer(row); err != nil {
+		return dst, err
+	}
+	if !row.Timing.OutputTokens.OK && row.Body == nil && c.outputTokens > 0 && !limited(row.Extra) {
+		row.Timing.OutputTokens = trace.Some(c.outputTokens)
+	}
+	return c.bodies.appendRow(dst, row)
+}
+
+// counted counts a row that was written.
+func (c *conversion) counted(row *formats.Request) {
+	c.rows.Add(1)
 	switch {
 	case row.IDs != nil:
 		c.ids.Add(1)
 	case row.Body != nil && !row.Bare:
 		c.whole.Add(1)
 	}
-	return trace.TimingEntry{Line: c.rows.Add(1), Conversation: row.Conversation, Turn: row.Turn, Timing: row.Timing}
 }
 
-// unwritten gives a body that became too long the position of its row; other
-// errors are the output's.
+// unwritten gives a body that cannot be written the position of its row, in which its
+// columns count where it was there already; other errors are the output's.
 func (c *conversion) unwritten(row *formats.Request, err error) error {
 	var column *trace.ColumnError
-	if errors.As(err, &column) {
-		return &trace.SyntaxError{Pos: row.Pos, Err: column.Err}
+	switch {
+	case !errors.As(err, &column):
+		return err
+	case c.checked:
+		return trace.ErrorAt(row.Pos, column)
 	}
-	return err
+	return &trace.SyntaxError{Pos: row.Pos, Err: column.Err}
 }
 
 // bad decides what an error of the reader means: an error to end with, the end
@@ -132,25 +183,29 @@ func (c *conversion) bad(err error) (done bool, _ error) {
 	return false, err
 }
 
-// leftOut says how much of the input the format's rule leaves out.
-func (c *conversion) leftOut(r formats.RequestReader) {
+// leftOut says what was not taken, and what the format's rule leaves out of the input.
+func (c *conversion) leftOut() string {
+	var all []string
+	if c.left != "" {
+		all = append(all, c.left)
+	}
 	omissions := []formats.Omission{{What: "paths of adapters, which the server must know by name", N: c.bodies.paths}}
-	if o, ok := r.(formats.Omitter); ok {
+	if o, ok := c.reader.(formats.Omitter); ok {
 		omissions = append(o.Omissions(), omissions...)
 	}
-	var all []string
 	for _, omission := range omissions {
 		if omission.N > 0 {
 			all = append(all, fmt.Sprintf("%d %s", omission.N, omission.What))
 		}
 	}
-	if len(all) > 0 {
-		c.env.Summaryf("left out: %s", strings.Join(all, ", "))
-	}
+	return strings.Join(all, ", ")
 }
 
 // report says what was done, and whether all of it was.
 func (c *conversion) report() error {
+	if left := c.leftOut(); left != "" {
+		c.env.Summaryf("left out: %s", left)
+	}
 	rows, ids, skipped := c.rows.Load(), c.ids.Load(), c.skipped.Load()
 	switch {
 	case c.cut != nil && skipped > 0:
@@ -167,4 +222,11 @@ func (c *conversion) report() error {
 	}
 	c.env.Summaryf("%d requests: %d with token ids, %d with text%s", c.rows.Load(), ids, rows-ids, whole)
 	return nil
+}
+
+// faultOf is a fault of a whole row.
+func faultOf(row *formats.Request, err error) error {
+	pos := row.Pos
+	pos.Col = max(pos.Col, 1)
+	return &trace.SyntaxError{Pos: pos, Err: err}
 }

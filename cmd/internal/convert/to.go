@@ -30,7 +30,10 @@ var families = []family{ofTrace, ofLog, ofRecording}
 
 // flagsOf are the flags of --to that are for one family alone.
 var flagsOf = map[family][]string{
-	ofTrace: {"model", "target", "no-stream", "from", "block-size", "vocab", "output-tokens", "timing"},
+	ofTrace: {
+		"model", "target", "endpoint", "no-stream", "from", "from-timing", "block-size", "vocab", "output-tokens", "turns",
+		"tokenizer", "as-text", "after", "before", "max-input-tokens", "sample", "seed", "limit", "speedup",
+	},
 }
 
 // A form is what an input of a family can be written as with --to.
@@ -184,7 +187,7 @@ func (j *job) family() (family, error) {
 	case in.Kind() == formats.Unknown:
 		return "", unknown(in)
 	case in.Kind() == formats.Timing:
-		return "", cli.Hint(fmt.Errorf("%s: is a %s, which is no input", in.Name(), in.Kind()), "it is read beside its trace, or with --timing")
+		return "", cli.Hint(fmt.Errorf("%s: is a %s, which is no input", in.Name(), in.Kind()), "it is read beside its trace, or with --from-timing")
 	}
 	return "", fmt.Errorf("%s: is a %s, which cannot be converted", in.Name(), in.Kind())
 }
@@ -220,6 +223,8 @@ func (j *job) choose(of family) error {
 	}
 	path := j.env.OutputPath()
 	switch {
+	case j.flags.IsSet("timing"):
+		return cli.Usagef("--timing names the side file that is written, and --to %s writes none; --from-timing names the one to read", j.form.name)
 	case j.o.compress && !slices.Contains(j.form.flags, "compress"):
 		return cli.Usagef("--compress is for --to arrow; parquet is compressed anyway, a FILE.zst of csv and jsonl too")
 	case j.form.name == "perfetto" && strings.HasSuffix(path, ".zst"):

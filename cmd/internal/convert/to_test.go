@@ -241,7 +241,7 @@ func TestUnsaid(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", body, diff)
 		}
 		got = convert(in, "--to", "trtllm", "--from", "raw_payload", "--keep-going")
-		if got.Code != 3 || strings.Count(got.Stdout, "\n") != 2 || !strings.Contains(got.Stderr, "skipped: -:"+want) || !strings.Contains(got.Stderr, "2 requests, 1 skipped") {
+		if got.Code != 3 || strings.Count(got.Stdout, "\n") != 2 || !strings.Contains(got.Stderr, "skipped: -:"+want) || !strings.Contains(got.Stderr, "2 requests, 1 rows skipped") {
 			t.Errorf("%s: %+v", body, got)
 		}
 	}
@@ -261,11 +261,11 @@ func TestSideFile(t *testing.T) {
 		"":                              "",
 		`{"line":3,"id":"x"}`:           "",
 		"{\"line\":1}\n{\"line\":4}":    "",
-		`{"line":2}`:                    "s:1: the trace has no request on that line",
-		`{"line":5}`:                    "s:1: the trace has no request on that line",
-		"{\"line\":3}\n{\"line\":1}":    "s:2: out of the order of the trace",
-		"{\"line\":3}\n{\"line\":3}":    "s:2: the turn was named before",
-		`{"conversation":"a"}`:          `s:1: "line" is missing, by which the turns of a file go`,
+		`{"line":2}`:                    "s:1:1: the trace has no such turn, or not in this order",
+		`{"line":5}`:                    "s:1:1: the trace has no such turn, or not in this order",
+		"{\"line\":3}\n{\"line\":1}":    "s:2:1: the trace has no such turn, or not in this order",
+		"{\"line\":3}\n{\"line\":3}":    "s:2:1: the trace has no such turn, or not in this order",
+		`{"conversation":"a"}`:          `s:1:1: "line" is missing, by which the turns of a file go`,
 		`{"line":1,"output_tokens":-1}`: `s:1:27: "output_tokens" must be at least 0`,
 		`{"line":1`:                     "s:1:10: not JSON: the line ends inside a value",
 	} {
@@ -274,7 +274,7 @@ func TestSideFile(t *testing.T) {
 		if err := os.WriteFile(path, []byte(side), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		got := convert(body, "-q", "--to", "openaibatch", "--timing", path)
+		got := convert(body, "-q", "--to", "openaibatch", "--from-timing", path)
 		if want == "" && (got.Code != 0 || strings.Count(got.Stdout, "\n") != 3) || want != "" && !strings.HasPrefix(got.Stderr, "convert: "+dir+"/"+want) {
 			t.Errorf("%q: %+v, want %s", side, got, want)
 		}
@@ -282,7 +282,7 @@ func TestSideFile(t *testing.T) {
 	// A line that is skipped takes its entry with it.
 	path := filepath.Join(t.TempDir(), "s")
 	os.WriteFile(path, []byte("{\"line\":1,\"id\":\"one\"}\n{\"line\":2,\"id\":\"two\"}\n{\"line\":3,\"id\":\"three\"}\n"), 0o666)
-	got := convert("{\"prompt\":\"a\"}\n{\"prompt\":\n{\"prompt\":\"c\"}\n", "-q", "--to", "openaibatch", "--timing", path, "--keep-going")
+	got := convert("{\"prompt\":\"a\"}\n{\"prompt\":\n{\"prompt\":\"c\"}\n", "-q", "--to", "openaibatch", "--from-timing", path, "--keep-going")
 	if got.Code != 3 || !strings.Contains(got.Stdout, `"one"`) || strings.Contains(got.Stdout, `"two"`) || !strings.Contains(got.Stdout, `"three"`) {
 		t.Errorf("%+v", got)
 	}
@@ -338,11 +338,11 @@ func TestToRefusals(t *testing.T) {
 		{[]string{"--to", "parquet", log, path}, 2, "convert: --to parquet takes one request log at a time, not 2\n" + hint},
 		{[]string{"--to", "mooncake", path, log}, 2, "convert: --to mooncake takes one trace at a time, not 2\n" + hint},
 		{[]string{"--to", "perfetto", log, path}, 1, "convert: " + path + ": is a raw_payload trace, which has no times\n"},
-		{[]string{"--to", "parquet", "--timing", "x", log}, 2, "convert: --timing is for a trace, and " + log + " is a request log\n" + hint},
+		{[]string{"--to", "parquet", "--from-timing", "x", log}, 2, "convert: --from-timing is for a trace, and " + log + " is a request log\n" + hint},
 		{[]string{"--to", "parquet", "--model", "x", log}, 2, "convert: --model is for a trace, and " + log + " is a request log\n" + hint},
 		{[]string{"--to", "mooncake", "--model", "x", path}, 2, "convert: --model is for the bodies that are made of another tool's trace, and those of " + path + " stay as they are\n" + hint},
 		{[]string{"--to", "csv", "--list", path}, 2, "convert: --list takes no --to\n" + hint},
-		{[]string{"--to", "mooncake", path + ".timing"}, 1, "convert: " + path + ".timing: is a timing side file, which is no input\nconvert: hint: it is read beside its trace, or with --timing\n"},
+		{[]string{"--to", "mooncake", path + ".timing"}, 1, "convert: " + path + ".timing: is a timing side file, which is no input\nconvert: hint: it is read beside its trace, or with --from-timing\n"},
 		{[]string{"--to", "mooncake", "-o", path, path}, 1, "convert: " + path + ": is an input\n"},
 		{[]string{"--to", "mooncake", "-o", path + ".timing", "--force", path}, 1, "convert: " + path + ".timing: is an input\n"},
 		{[]string{"--to", "perfetto", "-o", filepath.Join(dir, "x.zst"), log}, 2, "convert: -o " + filepath.Join(dir, "x.zst") + ": Perfetto does not open what is inside zstd\n" + hint},

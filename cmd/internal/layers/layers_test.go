@@ -75,6 +75,7 @@ var rules = []rule{
 	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/traces", wattrace: []string{"trace", "formats", "formats/tokens", "formats/trtllm", "formats/mooncake", "formats/sharegpt", "formats/openaibatch", "formats/lengths", "formats/aiperfinputs", "formats/media", "formats/prompts", "formats/sglang", "formats/turns", "formats/weka"}, forbidden: noIO},
 	{packages: "formats/tokens", forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "formats/tokenizer", wattrace: []string{"trace"}, others: []string{"github.com/dlclark/regexp2/v2", "golang.org/x/text/unicode/norm"}, forbidden: noIO},
 	{packages: "formats/elements", wattrace: []string{"trace"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/openaibatch", wattrace: []string{"trace", "formats"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/lengths", wattrace: []string{"trace", "formats", "formats/tokens"}, forbidden: noIO},
@@ -93,7 +94,7 @@ var rules = []rule{
 	{packages: "cmd/internal/script", wattrace: []string{"cmd/internal/...", "sample/sampletest", "replay/replaytest"}},
 	{packages: "cmd/internal/cli", others: []string{"github.com/urfave/cli/v2", "github.com/klauspost/compress/zstd", "golang.org/x/term", "golang.org/x/sys/unix"}},
 	// aiperf's files have figures in them, whose formulas are in reduce/peers.
-	{packages: "cmd/internal/convert", wattrace: []string{"trace", "sample", "reduce/peers", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "github.com/apache/arrow/go/v17/arrow"}},
+	{packages: "cmd/internal/convert", wattrace: []string{"trace", "sample", "reduce/peers", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "github.com/apache/arrow/go/v17/arrow", "github.com/go-json-experiment/json/jsontext"}},
 	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "replay/dialect", "replay/selftest", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "sample/rapl", "sample/hwmon", "sample/smi", "sample/amdsmi", "sample/scrape", "sample/dcgm", "sample/server", "reduce", "reduce/characterise", "formats/telemetry", "formats/sensors", "formats/nvidiasmi", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "github.com/prometheus/common/expfmt", "github.com/prometheus/client_model/go"}},
 	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/requests", "formats/logs", "formats/telemetries", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},

@@ -148,6 +148,8 @@ func recordOnce(t *testing.T, dir, url string) {
 		"sensors.yaml":     "schema: wattrace.sensors/1\nsensors:\n  - {field: instant, kind: instant, window: 25ms, period: 100ms}\n",
 		"dataset.jsonl":    datasetRow, "dataset.jsonl.gz": zipped.String(),
 		"mooncake.jsonl": mooncakeRow,
+		"sharegpt.json":  `[{"id":"a","conversations":[{"from":"human","value":"Hello"},{"from":"gpt","value":"Hi"},{"from":"human","value":"Why?"}]}]`,
+		"tokenizer.json": readFile(t, "../../../formats/tokenizer/testdata/small.json"),
 		"plan.yaml":      "schema: wattrace.plan/1\nphases:\n  - {name: warmup, kind: warmup, concurrency: 1, requests: 1}\n  - {name: profiling, concurrency: 2, requests: 3}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
@@ -175,6 +177,14 @@ func smiLog(t *testing.T, until time.Time) []byte {
 		out = fmt.Appendf(out, "%s, 0, 77.47 W\n", at.In(london).Format("2006/01/02 15:04:05.000"))
 	}
 	return out
+}
+
+func readFile(t *testing.T, path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func hostname(t *testing.T) string {
@@ -206,7 +216,7 @@ var (
 
 func runBlock(t *testing.T, home, url, exporter string, block []string) {
 	dir := t.TempDir()
-	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "mooncake.jsonl", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"} {
+	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "mooncake.jsonl", "sharegpt.json", "tokenizer.json", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"} {
 		if err := os.Symlink(filepath.Join(home, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
