@@ -1,13 +1,17 @@
 package telemetries
 
 import (
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"wattrace/formats"
 	"wattrace/formats/aiperf"
 	"wattrace/formats/nvidiasmi"
+	"wattrace/formats/stamped"
 	"wattrace/formats/telemetry"
+	"wattrace/formats/telemetryrows"
 	"wattrace/trace"
 )
 
@@ -16,6 +20,7 @@ type Codec struct {
 	Name  string         // the package in formats
 	Kinds []formats.Kind // what formats.Sniff calls it
 	Doc   string         // one line
+	Lost  string         // what a recording has that it does not; "" is nothing
 	// Schema is what a report calls it.
 	Schema string
 	// Local says that its stamps are local times without a zone, for which
@@ -34,6 +39,7 @@ type Codec struct {
 type Options struct {
 	Location *time.Location // where local times are local; nil is UTC
 	Host     string         // where the devices are; "" is unknown
+	Columns  string         // the header of a CSV that has none; "" is none
 }
 
 // Codecs lists every format once.
@@ -44,13 +50,36 @@ var Codecs = []Codec{
 	},
 	{
 		Name: "nvidiasmi", Kinds: []formats.Kind{formats.NVIDIASMI},
-		Doc: "CSV of nvidia-smi --query-gpu=timestamp,power.draw,... --format=csv", Schema: "nvidia-smi csv",
+		Doc:  "CSV of `nvidia-smi --query-gpu=timestamp,power.draw,... --format=csv`, with or without units",
+		Lost: "the zone of its times (`--timezone`), the host", Schema: "nvidia-smi csv",
 		Local: true, Nameless: true, open: openNVIDIASMI,
 	},
 	{
 		Name: "aiperf", Kinds: []formats.Kind{formats.AIPerfTelemetry},
-		Doc: "aiperf's gpu_telemetry_export.jsonl, of any version", Schema: "aiperf gpu_telemetry_export", open: openAIPerf,
+		Doc: "aiperf's `gpu_telemetry_export.jsonl`, of any version", Lost: "how long a reading took", Schema: "aiperf gpu_telemetry_export", open: openAIPerf,
 	},
+	{
+		Name: "telemetryrows", Kinds: []formats.Kind{formats.TelemetryCSV},
+		Doc:  "CSV with the names of our columns, as `convert --to csv` writes it: `time`, `power_watts`, ...",
+		Lost: tableLost, Schema: "telemetry csv", Nameless: true, open: openCSV,
+	},
+	{
+		Name: "telemetryrows", Kinds: []formats.Kind{formats.TelemetryLines},
+		Doc:  "JSON Lines of the same, as `convert --to jsonl` writes them",
+		Lost: tableLost, Schema: "telemetry json lines", Nameless: true, open: openLines,
+	},
+}
+
+const tableLost = "clocks but the wall clock, names of products, drivers, holes, and whether it is whole"
+
+// Table returns the table of formats, in Markdown.
+func Table() string {
+	var b strings.Builder
+	b.WriteString("| telemetry | what it is | lost |\n|---|---|---|\n")
+	for _, c := range Codecs {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", c.Name, c.Doc, c.Lost)
+	}
+	return b.String()
 }
 
 // ByKind finds the codec of a sniffed kind.
@@ -93,7 +122,7 @@ func (r telemetryReader) Clean() bool {
 type smiReader struct{ *nvidiasmi.Reader }
 
 func openNVIDIASMI(r io.Reader, name string, o Options) (Reader, error) {
-	rd, err := nvidiasmi.NewReader(r, name, nvidiasmi.Options{Location: o.Location, Host: o.Host})
+	rd, err := nvidiasmi.NewReader(r, name, nvidiasmi.Options{Location: o.Location, Host: o.Host, Columns: o.Columns})
 	if err != nil {
 		return nil, err
 	}
@@ -132,4 +161,36 @@ func (r aiperfReader) Clean() bool { return true }
 // Clocks returns no readings but the first row's stamp, as of a log of nvidia-smi.
 func (r aiperfReader) Clocks() []trace.Clocks {
 	return []trace.Clocks{{Clock: r.TelemetryReader.Head().Clock}}
+}
+
+// stampedReader is a log whose rows a wall clock stamps.
+type stampedReader struct{ *stamped.Reader }
+
+func openCSV(r io.Reader, name string, o Options) (Reader, error) {
+	rd, err := telemetryrows.NewCSVReader(r, name, o.Host)
+	return newStamped(rd, err)
+}
+
+func openLines(r io.Reader, name string, o Options) (Reader, error) {
+	rd, err := telemetryrows.NewLinesReader(r, name, o.Host)
+	return newStamped(rd, err)
+}
+
+func newStamped(rd *stamped.Reader, err error) (Reader, error) {
+	if err != nil {
+		return nil, err
+	}
+	return stampedReader{rd}, nil
+}
+
+func (r stampedReader) Head() Head {
+	h := r.Reader.Head()
+	return Head{Clock: h.Clock, Info: h.Info, Devices: h.Devices}
+}
+
+func (r stampedReader) Clean() bool { return true }
+
+// Clocks returns no readings but the first row's stamp, as of a log of nvidia-smi.
+func (r stampedReader) Clocks() []trace.Clocks {
+	return []trace.Clocks{{Clock: r.Reader.Head().Clock}}
 }

@@ -6,6 +6,7 @@ import (
 
 	"wattrace/formats/aiperf"
 	"wattrace/formats/nvidiasmi"
+	"wattrace/formats/stamped"
 	"wattrace/formats/telemetry"
 	"wattrace/sample"
 	"wattrace/trace"
@@ -54,6 +55,14 @@ func AccountOf(r Reader) Account {
 	return a
 }
 
+// Own returns the reader of a recording of ours; of another format it is nil.
+func Own(r Reader) *telemetry.Reader {
+	if t, ok := r.(telemetryReader); ok {
+		return t.Reader
+	}
+	return nil
+}
+
 // Reader reads a recording. It is not safe for concurrent use.
 type Reader interface {
 	// Head returns what the recording has said of itself so far.
@@ -86,7 +95,7 @@ func Judge(err error) Fault {
 	var corrupt *telemetry.CorruptError
 	var syntax *trace.SyntaxError
 	switch {
-	case errors.Is(err, telemetry.ErrTruncated), errors.Is(err, nvidiasmi.ErrTruncated), errors.Is(err, aiperf.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, telemetry.ErrTruncated), errors.Is(err, nvidiasmi.ErrTruncated), errors.Is(err, aiperf.ErrTruncated), errors.Is(err, stamped.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
 		return Truncated
 	case errors.As(err, &corrupt):
 		return Damaged

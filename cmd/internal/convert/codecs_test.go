@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wattrace/formats"
+	"wattrace/formats/telemetries"
 	"wattrace/formats/traces"
 )
 
@@ -173,7 +174,7 @@ func TestLongInputs(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	want := outcome{0, traces.Table(), ""}
+	want := outcome{0, traces.Table() + "\n" + telemetries.Table(), ""}
 	if d := cmp.Diff(want, convert("", "--list")); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

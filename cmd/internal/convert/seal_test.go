@@ -323,15 +323,15 @@ func TestSealFailures(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{whole, []string{"--to", "xlsx"}, 2, "convert: --to \"xlsx\": want parquet, arrow, csv, jsonl\n" + hint},
-		{whole, []string{"--to", ""}, 2, "convert: --to \"\": want parquet, arrow, csv, jsonl\n" + hint},
+		{whole, []string{"--to", "xlsx"}, 2, "convert: --to \"xlsx\": want parquet, arrow, csv, jsonl, aiperf\n" + hint},
+		{whole, []string{"--to", ""}, 2, "convert: --to \"\": want parquet, arrow, csv, jsonl, aiperf\n" + hint},
 		{whole, []string{"--to", "csv", "--model", "m"}, 2, "convert: --model is for traces, --to for recordings\n" + hint},
-		{whole, []string{"--to", "csv", "--compress"}, 2, "convert: --compress is for --to arrow; parquet is compressed anyway, a FILE.zst of csv and jsonl too\n" + hint},
+		{whole, []string{"--to", "csv", "--compress"}, 2, "convert: --compress is for --to arrow; parquet is compressed anyway, a FILE.zst of the others too\n" + hint},
 		{whole, []string{"--model", "m", "--compress"}, 2, "convert: --compress is for --to arrow\n" + hint},
 		{whole, []string{"--to", "csv", "a", "b", "a"}, 2, "convert: a is named twice\n" + hint},
 		{whole, []string{"--to", "csv", full, recorded[0], "--", "x"}, 2, "convert: nothing may follow --\n" + hint},
-		{whole, []string{"--model", "m"}, 1, "convert: -: is a telemetry recording, not a trace\nconvert: hint: --to parquet seals it, or --to arrow, csv, jsonl\n"},
-		{text, []string{"--to", "csv"}, 1, "convert: -: is a trtllm-bench dataset; --to takes the recordings of record\n"},
+		{whole, []string{"--model", "m"}, 1, "convert: -: is a telemetry recording, not a trace\nconvert: hint: --to parquet seals it, or --to arrow, csv, jsonl, aiperf\n"},
+		{text, []string{"--to", "csv"}, 1, "convert: -: is a trtllm-bench dataset; --to takes recordings and telemetry of other tools\n"},
 		{"", []string{"--to", "csv"}, 1, "convert: -: is no recording\n"},
 		{whole[:100], []string{"--to", "csv"}, 1, "convert: -: the recording is not complete: it ends inside a message's metadata (at byte 0)\n"},
 		{whole + string(plain(t, recorded[1])), []string{"--to", "csv"}, 1, "convert: -: holds several recordings one after the other; one schema has one clock\n"},

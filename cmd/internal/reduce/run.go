@@ -217,7 +217,10 @@ func (s *job) forget(in *formats.Input) {
 
 // refuse says that an operand is none.
 func (s *job) refuse(in *formats.Input) error {
-	err := fmt.Errorf("%s: %s: reduce takes request logs, recordings and logs of nvidia-smi", in.Name(), in.Kind())
+	err := fmt.Errorf("%s: %s: reduce takes request logs, recordings and other tools' telemetry", in.Name(), in.Kind())
+	if in.Kind() == formats.Parquet {
+		return cli.Hint(err, "convert --to arrow %s makes a recording of it, if it is one", in.Name())
+	}
 	if flag, ok := flagOf[in.Kind()]; ok {
 		return cli.Hint(err, "%s %s", flag, in.Name())
 	}

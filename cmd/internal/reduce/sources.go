@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
+	"wattrace/formats/nvidiasmi"
 	"wattrace/formats/telemetries"
 	"wattrace/reduce"
 	"wattrace/sample"
@@ -203,14 +205,18 @@ func (s *job) openTelemetry(t *teleFile) (telemetries.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := telemetries.Options{Location: s.opt.inputs.location}
+	o := telemetries.Options{Location: s.opt.inputs.location, Columns: s.opt.inputs.columns}
 	if o.Location == nil {
 		o.Location = time.Local
 	}
 	if t.codec.Nameless {
 		o.Host = s.hostOf(t)
 	}
-	return t.codec.Open(r, t.in.Name(), o)
+	rd, err := t.codec.Open(r, t.in.Name(), o)
+	if errors.Is(err, nvidiasmi.ErrNoHeader) {
+		err = cli.Hint(err, "--columns says it: what --query-gpu was given")
+	}
+	return rd, err
 }
 
 // hostOf returns the host of a recording that does not name it: as --host says;
