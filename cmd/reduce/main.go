@@ -4,7 +4,7 @@
 //
 //	$ reduce requests.jsonl power.arrows
 //
-// The operands are request logs (of replay or of aiperf), recordings and logs of nvidia-smi, in any order
+// The operands are request logs (of replay or of aiperf), recordings and telemetry of other tools, in any order
 // and number, compressed or not; "-" is standard input, and so is no operand. Standard input is read to its end before
 // the named files are opened, so that this works as typed:
 //

@@ -9,6 +9,7 @@ import (
 	"wattrace/formats"
 	"wattrace/formats/aiperf"
 	"wattrace/formats/nvidiasmi"
+	"wattrace/formats/srtslurm"
 	"wattrace/formats/stamped"
 	"wattrace/formats/telemetry"
 	"wattrace/formats/telemetryrows"
@@ -40,6 +41,8 @@ type Options struct {
 	Location *time.Location // where local times are local; nil is UTC
 	Host     string         // where the devices are; "" is unknown
 	Columns  string         // the header of a CSV that has none; "" is none
+	// Package is what stands beside the samples of srt-slurm; nil is nothing.
+	Package *srtslurm.Package
 }
 
 // Codecs lists every format once.
@@ -68,7 +71,37 @@ var Codecs = []Codec{
 		Doc:  "JSON Lines of the same, as `convert --to jsonl` writes them",
 		Lost: tableLost, Schema: "telemetry json lines", Nameless: true, open: openLines,
 	},
+	{
+		Name: "srtslurm", Kinds: []formats.Kind{formats.SRTSlurm},
+		Doc:  "srt-slurm's power package (`power/manifest.json`, `samples.csv`, `windows/`), named by its directory; or its `samples.csv` alone",
+		Lost: "energy counters", Schema: "srt-slurm.dcgm-power samples", open: openSRTSlurm,
+	},
 }
+
+// packageReader is a power package of srt-slurm.
+type packageReader struct {
+	stampedReader
+	of *srtslurm.Package // nil: the samples alone
+}
+
+func openSRTSlurm(r io.Reader, name string, o Options) (Reader, error) {
+	rd, err := srtslurm.NewReader(r, name, o.Package)
+	if err != nil {
+		return nil, err
+	}
+	return packageReader{stampedReader{rd}, o.Package}, nil
+}
+
+func (r packageReader) Head() Head {
+	h := r.stampedReader.Head()
+	if r.of != nil {
+		h.Topology = r.of.Topology
+	}
+	return h
+}
+
+// Clean reports whether the collector says that it ended of itself.
+func (r packageReader) Clean() bool { return r.of == nil || r.of.Complete }
 
 const tableLost = "clocks but the wall clock, names of products, drivers, holes, and whether it is whole"
 

@@ -8,6 +8,7 @@ import (
 	"wattrace/formats/nvidiasmi"
 	"wattrace/formats/stamped"
 	"wattrace/formats/telemetry"
+	"wattrace/reduce"
 	"wattrace/sample"
 	"wattrace/trace"
 )
@@ -19,6 +20,9 @@ type Head struct {
 	Devices []sample.Device // those of the rows so far, at least of the first batch
 	// TimeSync is how well the host's wall clock was kept; the zero value is unknown.
 	TimeSync TimeSync
+	// Topology lists the GPUs that should be there, and what they do, where the format says
+	// so; nil is unknown.
+	Topology []reduce.Member
 }
 
 // What a recorder says is as package telemetry has it: other formats say none of it.

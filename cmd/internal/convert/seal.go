@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -17,6 +19,7 @@ import (
 	"wattrace/formats/aiperf"
 	"wattrace/formats/nvidiasmi"
 	"wattrace/formats/parquet"
+	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
 	"wattrace/formats/telemetry"
 	"wattrace/sample"
@@ -131,6 +134,7 @@ type part struct {
 	rows   int64      // that can be read, and are sealed
 	places []int32    // of its devices in the summary
 
+	pkg       *srtslurm.Package // what stands beside the samples of srt-slurm
 	head      telemetry.Head
 	snapshots []trace.ClockSnapshot
 	holes     []telemetry.Hole
@@ -207,11 +211,10 @@ func (s *sealing) status() string {
 // read reads all files once, for what the whole says of itself.
 func (s *sealing) read(paths []string) error {
 	for _, path := range paths {
-		in, err := formats.Open(path, &interruptible{ctx: s.ctx, r: s.env.Stdin})
+		p, err := s.openInput(path)
 		if err != nil {
 			return err
 		}
-		p := &part{in: in}
 		s.parts = append(s.parts, p)
 		if err := s.survey(p); err != nil {
 			return err
@@ -240,6 +243,27 @@ func (s *sealing) read(paths []string) error {
 	}
 	s.sumUp()
 	return nil
+}
+
+// openInput opens an operand: a file, or the directory of a power package of srt-slurm.
+func (s *sealing) openInput(path string) (*part, error) {
+	stdin := &interruptible{ctx: s.ctx, r: s.env.Stdin}
+	for _, dir := range []string{path, filepath.Join(path, "power")} {
+		if path == "-" || !srtslurm.Is(os.DirFS(dir)) {
+			continue
+		}
+		pkg, err := srtslurm.Load(os.DirFS(dir), dir)
+		if err != nil {
+			return nil, err
+		}
+		in, err := formats.Open(filepath.Join(dir, srtslurm.Samples), stdin)
+		if err != nil {
+			return nil, err
+		}
+		return &part{in: in, pkg: pkg}, pkg.Check(in)
+	}
+	in, err := formats.Open(path, stdin)
+	return &part{in: in}, err
 }
 
 // survey reads a file to its end.
@@ -374,7 +398,9 @@ func (s *sealing) openPart(p *part) (telemetries.Reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		return codec.Open(content, p.in.Name(), s.inputs)
+		o := s.inputs
+		o.Package = p.pkg
+		return codec.Open(content, p.in.Name(), o)
 	case kind == formats.Unknown:
 		if _, err := io.Copy(io.Discard, io.LimitReader(p.in.Stream(), 1)); err != nil {
 			return nil, err

@@ -74,6 +74,9 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	if err := s.loadFiles(env, &ro); err != nil {
 		return nil, err
 	}
+	if s.opt.inputs.topology == "" {
+		ro.Topology = s.toldTopology()
+	}
 	if opt.truth != "" {
 		if ro.Truth, err = s.loadTruth(env); err != nil {
 			return nil, err

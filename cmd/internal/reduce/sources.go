@@ -13,6 +13,7 @@ import (
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
 	"wattrace/formats/nvidiasmi"
+	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
 	"wattrace/reduce"
 	"wattrace/sample"
@@ -30,6 +31,8 @@ type teleFile struct {
 	joint  joint // moves its times to the common clock
 	number int   // in the order of time
 	of     *recording
+
+	pkg *srtslurm.Package // what stands beside the samples of srt-slurm
 
 	account telemetries.Account
 	fault   error // where it ends before its end
@@ -205,7 +208,7 @@ func (s *job) openTelemetry(t *teleFile) (telemetries.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := telemetries.Options{Location: s.opt.inputs.location, Columns: s.opt.inputs.columns}
+	o := telemetries.Options{Location: s.opt.inputs.location, Columns: s.opt.inputs.columns, Package: t.pkg}
 	if o.Location == nil {
 		o.Location = time.Local
 	}
@@ -217,6 +220,23 @@ func (s *job) openTelemetry(t *teleFile) (telemetries.Reader, error) {
 		err = cli.Hint(err, "--columns says it: what --query-gpu was given")
 	}
 	return rd, err
+}
+
+// toldTopology returns the GPUs that the recordings say should be there, if all
+// recordings that have GPUs say so.
+func (s *job) toldTopology() (all []reduce.Member) {
+	for _, t := range s.tele {
+		gpus := slices.ContainsFunc(t.head.Devices, func(d sample.Device) bool { return d.Scope == sample.ScopeGPU })
+		if gpus && t.head.Topology == nil {
+			return nil
+		}
+		for _, m := range t.head.Topology {
+			if !slices.Contains(all, m) {
+				all = append(all, m)
+			}
+		}
+	}
+	return all
 }
 
 // hostOf returns the host of a recording that does not name it: as --host says;
