@@ -114,6 +114,14 @@ var headers = []struct {
 	kind     Kind
 }{
 	{
+		all: []string{"gpu"},
+		any: []string{
+			"socket_power", "current_socket_power", "average_socket_power", "socket_power_w", "power_usage",
+			"total_energy_consumption", "energy_accumulator", "gfx_activity", "umc_activity", "hotspot", "hotspot_temperature", "gfx_0_clk",
+		},
+		kind: AMDSMI,
+	},
+	{
 		all: []string{"timestamp"},
 		any: []string{
 			"power.draw", "power.draw.average", "power.draw.instant", "enforced.power.limit", "power.limit",
@@ -124,14 +132,6 @@ var headers = []struct {
 		kind: NVIDIASMI,
 	},
 	{all: []string{"timestamp_unix", "hostname", "gpu_index"}, any: []string{"power_w"}, kind: SRTSlurm},
-	{
-		all: []string{"gpu"},
-		any: []string{
-			"socket_power", "current_socket_power", "average_socket_power", "socket_power_w", "power_usage",
-			"total_energy_consumption", "energy_accumulator", "gfx_activity", "umc_activity", "hotspot", "hotspot_temperature", "gfx_0_clk",
-		},
-		kind: AMDSMI,
-	},
 	{all: []string{"time", "device"}, any: []string{"took_nanos", "source", "scope"}, kind: TelemetryCSV},
 	{all: []string{"time"}, any: []string{"power_watts", "power_instant_watts", "power_average_watts", "energy_joules"}, kind: TelemetryCSV},
 	{all: []string{"time_unix_seconds"}, any: []string{"power_watts", "power_instant_watts", "power_average_watts", "energy_joules"}, kind: TelemetryCSV},

@@ -8,6 +8,7 @@ import (
 
 	"wattrace/formats"
 	"wattrace/formats/aiperf"
+	"wattrace/formats/amdsmi"
 	"wattrace/formats/nvidiasmi"
 	"wattrace/formats/srtslurm"
 	"wattrace/formats/stamped"
@@ -58,6 +59,11 @@ var Codecs = []Codec{
 		Local: true, Nameless: true, open: openNVIDIASMI,
 	},
 	{
+		Name: "amdsmi", Kinds: []formats.Kind{formats.AMDSMI},
+		Doc:  "CSV of `amd-smi metric -w 1 --csv` and `amd-smi monitor -w 1 --csv`",
+		Lost: "fractions of its times, which are whole seconds; the host, UUIDs and names", Schema: "amd-smi csv", Nameless: true, open: openAMDSMI,
+	},
+	{
 		Name: "aiperf", Kinds: []formats.Kind{formats.AIPerfTelemetry},
 		Doc: "aiperf's `gpu_telemetry_export.jsonl`, of any version", Lost: "how long a reading took", Schema: "aiperf gpu_telemetry_export", open: openAIPerf,
 	},
@@ -102,6 +108,26 @@ func (r packageReader) Head() Head {
 
 // Clean reports whether the collector says that it ended of itself.
 func (r packageReader) Clean() bool { return r.of == nil || r.of.Complete }
+
+// amdReader is a log of amd-smi.
+type amdReader struct {
+	stampedReader
+	log *amdsmi.Reader
+}
+
+func openAMDSMI(r io.Reader, name string, o Options) (Reader, error) {
+	rd, err := amdsmi.NewReader(r, name, amdsmi.Options{Location: o.Location, Host: o.Host})
+	if err != nil {
+		return nil, err
+	}
+	return amdReader{stampedReader{rd.Reader}, rd}, nil
+}
+
+func (r amdReader) Head() Head {
+	h := r.stampedReader.Head()
+	h.Local = r.log.Local()
+	return h
+}
 
 const tableLost = "clocks but the wall clock, names of products, drivers, holes, and whether it is whole"
 

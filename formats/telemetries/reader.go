@@ -20,6 +20,8 @@ type Head struct {
 	Devices []sample.Device // those of the rows so far, at least of the first batch
 	// TimeSync is how well the host's wall clock was kept; the zero value is unknown.
 	TimeSync TimeSync
+	// Local says that a time so far was local, without a zone, where the format has both.
+	Local bool
 	// Topology lists the GPUs that should be there, and what they do, where the format says
 	// so; nil is unknown.
 	Topology []reduce.Member

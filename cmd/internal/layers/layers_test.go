@@ -35,7 +35,8 @@ var rules = []rule{
 	{packages: "sample/rapl", wattrace: []string{"sample", "sample/sysfs"}, forbidden: noIO},
 	{packages: "sample/hwmon", wattrace: []string{"sample", "sample/sysfs"}, forbidden: noIO},
 	{packages: "sample/smi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
-	{packages: "sample/amdsmi", wattrace: []string{"trace", "sample"}, forbidden: []string{"net", "net/http"}}, // starts amd-smi
+	{packages: "sample/amdsmi/output", wattrace: []string{"sample"}, forbidden: noIO},
+	{packages: "sample/amdsmi", wattrace: []string{"trace", "sample", "sample/amdsmi/output"}, forbidden: []string{"net", "net/http"}}, // starts amd-smi
 	{packages: "sample/scrape", others: []string{"github.com/prometheus/common/expfmt", "github.com/prometheus/common/model", "github.com/prometheus/client_model/go"}},
 	{packages: "sample/dcgm", wattrace: []string{"trace", "sample", "sample/scrape"}},
 	{packages: "sample/server", wattrace: []string{"trace", "sample", "sample/scrape"}},
@@ -69,10 +70,11 @@ var rules = []rule{
 	{packages: "formats/stamped", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "formats/telemetryrows", wattrace: []string{"trace", "sample", "formats/stamped", "formats/telemetry"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/srtslurm", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/stamped"}, forbidden: noIO},
+	{packages: "formats/amdsmi", wattrace: []string{"trace", "sample", "sample/amdsmi/output", "formats/stamped"}, forbidden: noIO},
 	{packages: "formats/energies", wattrace: []string{"trace", "reduce", "reduce/attribute"}, forbidden: noIO},
 	{packages: "formats/aiperf", wattrace: []string{"trace", "sample"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/logs", wattrace: []string{"trace", "formats", "formats/requests", "formats/aiperf"}, forbidden: noIO},
-	{packages: "formats/telemetries", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/srtslurm", "formats/telemetry", "formats/telemetryrows", "formats/stamped", "formats/nvidiasmi", "formats/aiperf"}, forbidden: noIO},
+	{packages: "formats/telemetries", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/amdsmi", "formats/srtslurm", "formats/telemetry", "formats/telemetryrows", "formats/stamped", "formats/nvidiasmi", "formats/aiperf"}, forbidden: noIO},
 	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/traces", wattrace: []string{"trace", "formats", "formats/tokens", "formats/trtllm", "formats/mooncake", "formats/sharegpt", "formats/openaibatch", "formats/lengths", "formats/aiperfinputs"}, forbidden: noIO},
 	{packages: "formats/tokens", forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},

@@ -418,7 +418,7 @@ func (s *job) warnRecording(t *teleFile) {
 	case t.skipped > 1:
 		s.r.Warn(reduce.WarnIncompleteTele, "", "", "%v; this row and %d more are left out", t.why, t.skipped-1)
 	}
-	if t.codec.Local && s.opt.inputs.location == nil {
+	if (t.codec.Local || t.head.Local) && s.opt.inputs.location == nil {
 		zone := time.Unix(0, t.head.Clock.Anchor.UnixNanos).In(time.Local).Format("MST (UTC-07:00)")
 		s.r.Warn(reduce.WarnTimezone, "", "", "%s: its times are local ones without a zone: taken for %s, this machine's; --timezone says better", name, zone)
 	}
