@@ -9,7 +9,9 @@ import (
 	"wattrace/formats"
 	"wattrace/formats/aiperf"
 	"wattrace/formats/amdsmi"
+	"wattrace/formats/dmon"
 	"wattrace/formats/nvidiasmi"
+	"wattrace/formats/promrange"
 	"wattrace/formats/srtslurm"
 	"wattrace/formats/stamped"
 	"wattrace/formats/telemetry"
@@ -59,6 +61,17 @@ var Codecs = []Codec{
 		Local: true, Nameless: true, open: openNVIDIASMI,
 	},
 	{
+		Name: "dmon", Kinds: []formats.Kind{formats.NVIDIASMIDmon},
+		Doc:  "table of `nvidia-smi dmon -o DT`",
+		Lost: "the zone of its times, which are whole seconds; fractions of watts; the host, UUIDs and names", Schema: "nvidia-smi dmon",
+		Local: true, Nameless: true, open: openDmon,
+	},
+	{
+		Name: "dmon", Kinds: []formats.Kind{formats.DCGMIDmon},
+		Doc:  "table of `dcgmi dmon`: refused, for its rows have no times; `record --source dcgmi:-` reads it while it runs",
+		Lost: "", Schema: "dcgmi dmon", Nameless: true, open: openDCGMI,
+	},
+	{
 		Name: "amdsmi", Kinds: []formats.Kind{formats.AMDSMI},
 		Doc:  "CSV of `amd-smi metric -w 1 --csv` and `amd-smi monitor -w 1 --csv`",
 		Lost: "fractions of its times, which are whole seconds; the host, UUIDs and names", Schema: "amd-smi csv", Nameless: true, open: openAMDSMI,
@@ -76,6 +89,11 @@ var Codecs = []Codec{
 		Name: "telemetryrows", Kinds: []formats.Kind{formats.TelemetryLines},
 		Doc:  "JSON Lines of the same, as `convert --to jsonl` writes them",
 		Lost: tableLost, Schema: "telemetry json lines", Nameless: true, open: openLines,
+	},
+	{
+		Name: "promrange", Kinds: []formats.Kind{formats.Prometheus},
+		Doc:  "answers of Prometheus to range queries (`query_range`) for series of dcgm-exporter or AMD's exporter, one after the other",
+		Lost: "when a value was read: only between which two evaluations it was scraped", Schema: "prometheus query_range", Nameless: true, open: openPrometheus,
 	},
 	{
 		Name: "srtslurm", Kinds: []formats.Kind{formats.SRTSlurm},
@@ -127,6 +145,37 @@ func (r amdReader) Head() Head {
 	h := r.stampedReader.Head()
 	h.Local = r.log.Local()
 	return h
+}
+
+// promReader is the answer of Prometheus.
+type promReader struct{ *promrange.Reader }
+
+func openPrometheus(r io.Reader, name string, o Options) (Reader, error) {
+	rd, err := promrange.NewReader(r, name, o.Host)
+	if err != nil {
+		return nil, err
+	}
+	return promReader{rd}, nil
+}
+
+func (r promReader) Head() Head {
+	h := r.Reader.Head()
+	return Head{Clock: h.Clock, Info: h.Info, Devices: h.Devices}
+}
+
+func (r promReader) Clean() bool { return true }
+
+// Clocks returns no readings but the first row's time, as of a log of nvidia-smi.
+func (r promReader) Clocks() []trace.Clocks {
+	return []trace.Clocks{{Clock: r.Reader.Head().Clock}}
+}
+
+func openDmon(r io.Reader, name string, o Options) (Reader, error) {
+	return newStamped(dmon.NewReader(r, name, dmon.Options{Location: o.Location, Host: o.Host}))
+}
+
+func openDCGMI(_ io.Reader, name string, _ Options) (Reader, error) {
+	return nil, fmt.Errorf("%s: %w", name, dmon.ErrDCGMI)
 }
 
 const tableLost = "clocks but the wall clock, names of products, drivers, holes, and whether it is whole"
