@@ -81,6 +81,18 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// The README has the table that convert --list prints.
+func TestREADME(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), "\n"+Table()+"\n") {
+		t.Errorf("README.md does not have this table:\n%s", Table())
+	}
+}
+
 func codecOf(kind formats.Kind) Codec {
 	c, _ := ByKind(kind)
 	return c

@@ -28,8 +28,8 @@ which formats it knows.
   convert --model llama-8b -o trace.jsonl dataset.jsonl
   convert --model llama-8b dataset.jsonl.gz | replay --url http://server:8000 -
 
-With --to it seals a recording for other programs: one file of one schema, in large
-batches.
+With --to it seals a recording, or the telemetry of another tool, for other programs: one
+file of one schema, in large batches.
 
   convert --to parquet -o power.parquet power.arrows
   convert --to csv power.*.arrows.zst | head
