@@ -39,7 +39,15 @@ const (
 	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
 	Report          Kind = "report"
 	Truth           Kind = "truth file"
-	NVIDIASMI       Kind = "nvidia-smi log" // CSV of nvidia-smi --query-gpu
+	TelemetryCSV    Kind = "telemetry CSV" // rows of a recording, by the names of its columns
+	TelemetryLines  Kind = "telemetry JSON Lines"
+	Parquet         Kind = "Parquet file"
+	NVIDIASMI       Kind = "nvidia-smi log"      // CSV of nvidia-smi --query-gpu
+	NVIDIASMIDmon   Kind = "nvidia-smi dmon log" // table of nvidia-smi dmon
+	DCGMIDmon       Kind = "dcgmi dmon log"      // table of dcgmi dmon
+	AMDSMI          Kind = "amd-smi log"         // CSV of amd-smi metric and amd-smi monitor
+	SRTSlurm        Kind = "samples of srt-slurm's power package"
+	Prometheus      Kind = "answer of Prometheus" // of its API to a query, JSON
 	Plan            Kind = "plan"
 	Sensors         Kind = "sensor table"
 	Calibration     Kind = "calibration"
@@ -64,6 +72,7 @@ var magics = []struct {
 }{
 	{"\xff\xff\xff\xff", TelemetryStream}, // continuation marker of the first message
 	{"ARROW1\x00\x00", TelemetryFile},
+	{"PAR1", Parquet},
 }
 
 // schemas are kinds known by the "schema" of their first object, or of their first
@@ -115,6 +124,8 @@ var shapes = []struct {
 	in                   container
 	kind                 Kind
 }{
+	{all: []string{"time", "device"}, any: []string{"took_nanos"}, in: nothing, kind: TelemetryLines},
+	{all: []string{"status"}, any: []string{"data"}, none: []string{"model", "messages", "schema"}, in: nothing, kind: Prometheus},
 	{all: []string{"telemetry_data"}, any: []string{"timestamp_ns"}, in: nothing, kind: AIPerfTelemetry},
 	{all: []string{"metadata"}, any: []string{"start_perf_ns", "responses", "payload"}, none: []string{"messages"}, in: nothing, kind: AIPerfRaw},
 	{all: []string{"metadata"}, any: []string{"metrics", "error"}, none: []string{"messages"}, in: nothing, kind: AIPerf},
@@ -153,14 +164,27 @@ var headers = []struct {
 	kind     Kind
 }{
 	{
+		all: []string{"gpu"},
+		any: []string{
+			"socket_power", "current_socket_power", "average_socket_power", "socket_power_w", "power_usage",
+			"total_energy_consumption", "energy_accumulator", "gfx_activity", "umc_activity", "hotspot", "hotspot_temperature", "gfx_0_clk",
+		},
+		kind: AMDSMI,
+	},
+	{
 		all: []string{"timestamp"},
 		any: []string{
 			"power.draw", "power.draw.average", "power.draw.instant", "enforced.power.limit", "power.limit",
 			"temperature.gpu", "utilization.gpu", "utilization.memory", "memory.used", "clocks.current.sm", "clocks.sm",
 			"clocks.current.memory", "clocks.mem", "clocks_event_reasons.active", "clocks_throttle_reasons.active",
+			"total_energy_consumption", "temperature.memory",
 		},
 		kind: NVIDIASMI,
 	},
+	{all: []string{"timestamp_unix", "hostname", "gpu_index"}, any: []string{"power_w"}, kind: SRTSlurm},
+	{all: []string{"time", "device"}, any: []string{"took_nanos", "source", "scope"}, kind: TelemetryCSV},
+	{all: []string{"time"}, any: []string{"power_watts", "power_instant_watts", "power_average_watts", "energy_joules"}, kind: TelemetryCSV},
+	{all: []string{"time_unix_seconds"}, any: []string{"power_watts", "power_instant_watts", "power_average_watts", "energy_joules"}, kind: TelemetryCSV},
 	{all: []string{"TIMESTAMP", "GeneratedTokens"}, any: []string{"ContextTokens"}, kind: AzureLLM},
 	{all: []string{"Timestamp", "Response tokens"}, any: []string{"Request tokens"}, kind: BurstGPT},
 }
@@ -233,6 +257,12 @@ func sniffHeader(text []byte) (kind Kind, final bool) {
 		kind := bySchema(strings.Trim(string(schema), " \"'"))
 		return kind, ended || kind != Unknown
 	}
+	if title, ok := bytes.CutPrefix(line, []byte("#")); ok {
+		return sniffTable(title), ended
+	}
+	if bytes.HasPrefix(line, []byte("'CTRL' + 'C' to stop")) { // what amd-smi says before its first row
+		return AMDSMI, true
+	}
 	var names []string
 	for field := range strings.SplitSeq(string(line), ",") {
 		name, _, _ := strings.Cut(field, "[")
@@ -244,7 +274,36 @@ func sniffHeader(text []byte) (kind Kind, final bool) {
 			return h.kind, ended
 		}
 	}
+	if len(names) > 1 && slices.ContainsFunc(names, isSMITime) {
+		return NVIDIASMI, ended // without its header, of which its reader says what to do
+	}
 	return Unknown, ended
+}
+
+// sniffTable judges the first line of a table that begins with #.
+func sniffTable(title []byte) Kind {
+	names := strings.Fields(string(title))
+	switch {
+	case len(names) > 1 && names[0] == "Entity":
+		return DCGMIDmon
+	case len(names) > 1 && slices.Contains(names, "gpu"):
+		return NVIDIASMIDmon
+	}
+	return Unknown
+}
+
+// isSMITime reports whether a field is a time as nvidia-smi writes it.
+func isSMITime(text string) bool {
+	const layout = "0000/00/00 00:00:00"
+	if len(text) < len(layout) {
+		return false
+	}
+	for i := range len(layout) {
+		if digit := text[i] >= '0' && text[i] <= '9'; digit != (layout[i] == '0') || !digit && text[i] != layout[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // firstObject returns the keys of the object that text begins with, or of the

@@ -189,6 +189,9 @@ func (r Row) Mark(m Mark) {
 	r.b.Mark[r.i] = m
 }
 
+// SetStatus sets the whole status, as another recording has it.
+func (r Row) SetStatus(status string) { r.b.Status[r.i] = status }
+
 // Fail notes that a metric could not be read, and why, as in
 // "energy_joules=NOT_SUPPORTED". The reason has no comma.
 func (r Row) Fail(id MetricID, reason string) {

@@ -161,6 +161,16 @@
 //	         same report. --compress makes its buffers zstd
 //	csv      the rows alone, a column for each metric, null is empty
 //	jsonl    the rows alone, an object each, without what is null
+//	aiperf   aiperf's gpu_telemetry_export.jsonl (since 0.9): the GPUs alone, each by one source
+//
+// The input may also be one of these files again, or the telemetry of another tool, of which
+// convert --list has the table: logs of nvidia-smi and amd-smi, answers of Prometheus, the
+// directory of srt-slurm's power package. What such a log does not say may be told: --timezone of
+// its local times, --host, and --columns, its header where it has none. Sealed it has no clocks
+// but its own stamps. --keep-going leaves rows out that cannot be read, counts them, and exits
+// with 3.
+//
+//	convert --to arrow --timezone Europe/London --host node1 -o power.arrow smi.csv
 //
 // Names of columns have their units; the field metadata of Arrow and Parquet has
 // them too. Package formats/telemetry specifies it all. So any of these gives the joules

@@ -4,7 +4,7 @@
 //
 //	$ reduce requests.jsonl power.arrows
 //
-// The operands are request logs (of replay or of aiperf), recordings and logs of nvidia-smi, in any order
+// The operands are request logs (of replay or of aiperf), recordings and telemetry of other tools, in any order
 // and number, compressed or not; "-" is standard input, and so is no operand. Standard input is read to its end before
 // the named files are opened, so that this works as typed:
 //
@@ -37,8 +37,16 @@
 //	$ reduce --timezone Europe/London smi.csv
 //
 // Their times are local ones without a zone: --timezone says which. What such a
-// log does not say may be told: --device-name, --driver, --host. Several that have
+// log does not say may be told: --device-name, --driver, --host, and --columns, its header
+// where it has none (noheader). Several that have
 // no UUIDs are of one host each, named by its file, unless --host says otherwise.
+//
+// Other telemetry that it takes, which convert --list lists, are the CSV of amd-smi, logs of
+// nvidia-smi dmon -o DT, answers of Prometheus to range queries (several may follow each
+// other: cat power.json energy.json | reduce -), and the CSV and JSON Lines of convert
+// --to. Of srt-slurm's power package the directory is named: its windows are phases, as
+// marks are, and its expected devices are the topology unless --topology says another.
+// Parquet only convert reads: convert --to arrow makes a recording of it again.
 //
 // A request log may also be aiperf's profile_export.jsonl, of any version; what
 // profile_export_aiperf.json beside it says of the load is used. A phase is from when its

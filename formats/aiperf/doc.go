@@ -81,11 +81,20 @@
 //	memory_utilization   mem_utilization, nvidia_memory_utilization, amd_umc_activity (%)
 //	memory_used_bytes    gpu_memory_used, nvidia_memory_used, amd_memory_used (GB)
 //	temperature_celsius  gpu_temperature, nvidia_temperature, amd_temperature
+//	power_cap_seconds    power_violation, nvidia_power_violation (us)
 //
 // A GPU that several exporters show, which aiperf counts as often, is read from the first
 // of them. A row that is not later than the one before of its GPU is a fault. A page of
 // the exporter that repeats the one before is not in the file, so that its rows are further
 // apart than aiperf asked.
+//
+// [TelemetryWriter] writes it, with the newest names and beside them nvidia_sm_utilization
+// (sm_activity, %): a line for each reading of a GPU that has a value of these, at the middle
+// of what it took. Energy is written to the millijoule, memory to the byte. The source is
+// pynvml://HOST for nvml, amdsmi://HOST, http://HOST:9400/metrics for dcgm, else
+// SOURCE://HOST, of which nvidia-smi: is read back as itself. gpu_uuid is the device's
+// identity. Left out are devices that are no GPU, a GPU by its second source, which aiperf would
+// count again, and all that aiperf has no name for.
 //
 // # What is written
 //

@@ -41,12 +41,16 @@ var fields = map[string]struct {
 	"gpu_temperature":           {sample.TemperatureCelsius, same},
 	"nvidia_temperature":        {sample.TemperatureCelsius, same},
 	"amd_temperature":           {sample.TemperatureCelsius, same},
+	"power_violation":           {sample.PowerCapSeconds, seconds},
+	"nvidia_power_violation":    {sample.PowerCapSeconds, seconds},
 }
 
 func same(v float64) float64 { return v }
 
 // joules are of megajoules, of which the ninth digit is the counter's millijoule.
 func joules(megajoules float64) float64 { return math.Round(megajoules*1e9) / 1000 }
+
+func seconds(micros float64) float64 { return micros / 1e6 }
 
 func share(percent float64) float64 { return percent / 100 }
 
@@ -251,6 +255,8 @@ func (r *TelemetryReader) device(w *telemetryRow) (int, error) {
 // sourceName says by which API aiperf read a GPU.
 func (w *telemetryRow) sourceName() sample.SourceName {
 	switch {
+	case strings.HasPrefix(w.source, "nvidia-smi:"):
+		return sample.NVIDIASMI
 	case strings.HasPrefix(w.source, "pynvml:"):
 		return sample.NVML
 	case strings.HasPrefix(w.source, "amdsmi:"), w.platform == "amd":

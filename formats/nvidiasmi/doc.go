@@ -8,7 +8,8 @@
 //
 // A log is lines of fields that a comma parts, with spaces around it or none;
 // LF or CRLF ends a line. Blank lines are skipped. A field may stand in double
-// quotes, as other programs write it back; no field has a comma inside.
+// quotes, as other programs write it back, and may then have commas, and quotes that are
+// doubled, inside.
 //
 // The first line is the header. A name may be followed by its unit in brackets,
 // which every value has then or does not have (nounits):
@@ -17,8 +18,9 @@
 //	2023/07/20 08:50:40.403, 0, 77.82 W, 62, 1695 MHz, 1024 MiB
 //
 // A line that is a header again is taken as one, for logs are appended to each
-// other; its columns count from there on. A log without a header is refused: the
-// columns could be anything.
+// other; its columns count from there on. A log without one (noheader) is refused with
+// [ErrNoHeader], for the columns could be anything, unless Options.Columns says what
+// --query-gpu was given.
 //
 // Columns are found by name, in any order:
 //
@@ -34,7 +36,9 @@
 //	power.draw.instant             power_instant_watts
 //	enforced.power.limit           power_limit_watts
 //	power.limit                    power_limit_watts, without the column before
+//	total_energy_consumption       energy_joules, of mJ
 //	temperature.gpu                temperature_celsius
+//	temperature.memory             memory_temperature_celsius
 //	utilization.gpu                gpu_utilization
 //	utilization.memory             memory_utilization
 //	clocks.current.sm, clocks.sm   sm_clock_hertz
@@ -50,14 +54,15 @@
 // power.draw is the average of about a second or the power of an instant, by
 // architecture and driver: package reduce has the table.
 //
-// Units are W, %, MHz and MiB; temperature has none (degrees Celsius). A value in
+// Units are W, %, MHz, MiB and mJ or J; temperatures have none (degrees Celsius). A value in
 // another unit is an error. In SI, as package sample has them, they are W, 1, Hz
 // and By.
 //
 // What nvidia-smi puts for a value that it does not have is a null with a
 // status: "[N/A]", "N/A", "[Not Supported]" and "Not Supported" are
-// NOT_SUPPORTED, any other text in brackets is itself: "[Unknown Error]" is
-// UNKNOWN_ERROR. Everything else that is no number is an error.
+// NOT_SUPPORTED, "ERR!" is ERR, any other text in brackets is itself: "[Unknown Error]",
+// also without its brackets, is UNKNOWN_ERROR, "[GPU is lost]" is GPU_IS_LOST. Everything
+// else that is no number is an error.
 //
 // # Devices
 //
@@ -70,7 +75,8 @@
 //
 // The stamp is the local time of the host, YYYY/MM/DD HH:MM:SS.mmm, without a
 // zone: Options.Location says which. In the hour that comes twice when summer
-// time ends, a row belongs to the first of both until that would lead back.
+// time ends, a row belongs to the first of both until that would lead back; a time that
+// the place's clocks pass over when summer time begins is an error.
 // Times are given relative to the first row, whose wall clock is the anchor of
 // the clock; there is no boot clock, so that such a log is joined to others by
 // the wall clocks. nvidia-smi does not say how long a row took: Took is 0. A row

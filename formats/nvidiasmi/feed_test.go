@@ -97,7 +97,7 @@ func TestFeedFails(t *testing.T) {
 	}{
 		{liveHeader, "", 0},
 		{"", "", 0},
-		{good, "-:1: not the header of an nvidia-smi log: a timestamp and a metric are wanted", 0},
+		{good, "-:1: the log has no header that says what its columns are", 0},
 		{liveHeader + good + strings.Replace(good, " W", " mW", 1) + good, "-:3:29: not in the unit of its metric", 1},
 		{liveHeader + good + "\n" + good[:40], "-:4: the last line has no end", 1},
 		{liveHeader + stamp(time.Now().Add(3*time.Hour)) + ", 0, 1 W, 4 %\n", "-:2: its time is 3h0m0s after the one of this host: it has another time zone (TZ) or clock", 0},

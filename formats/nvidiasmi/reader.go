@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -27,10 +28,17 @@ const (
 // ErrTruncated is the cause of the error of a last line that was cut.
 var ErrTruncated = errors.New("the log is not complete: its last line has no end")
 
+// ErrNoHeader is the cause of the error of a log that begins with a row, where Options
+// do not say what its columns are.
+var ErrNoHeader = errors.New("the log has no header that says what its columns are")
+
 // Options say what a log does not. The zero Options are ready.
 type Options struct {
 	Location *time.Location // where its times are local; nil is UTC
 	Host     string         // host that the devices are in; "" is unknown
+	// Columns is the header of a log that has none (--format=csv,noheader): what
+	// --query-gpu was given. A header of the log's own counts more. "" is none.
+	Columns string
 }
 
 // Head is what a log says of itself.
@@ -50,7 +58,10 @@ type Reader struct {
 	head    Head
 
 	ids     map[string]int // index of each device, by what identifies it in its row
-	latest  []time.Time    // last row of each device
+	latest  []int64        // last row of each device, Unix nanoseconds
+	minute  minute         // of the last row
+	given   bool           // the columns are Options.Columns
+	held    []byte         // a line that is to be read again
 	begun   bool           // a row was read, so that there is an anchor
 	scratch []value        // of the current row
 	alone   bool           // nothing in the current row tells its device from others
@@ -75,6 +86,9 @@ func NewReader(r io.Reader, name string, o Options) (*Reader, error) {
 	if err := rd.begin(line); err != nil {
 		return nil, trace.ErrorAt(rd.pos, err)
 	}
+	if rd.given {
+		rd.held = line
+	}
 	rd.fill(true)
 	return rd, nil
 }
@@ -95,11 +109,32 @@ func (r *Reader) begin(line []byte) (err error) {
 	if bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff")) {
 		return errors.New("the log is in UTF-16, as some shells write it: UTF-8 is wanted")
 	}
-	r.columns, r.unread, err = parseHeader(bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")))
-	if err == nil && r.columns == nil {
-		err = errors.New("not the header of an nvidia-smi log: a timestamp and a metric are wanted")
+	line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+	r.columns, r.unread, err = parseHeader(line)
+	switch {
+	case err != nil || r.columns != nil:
+		return err
+	case r.options.Columns != "":
+		r.columns, r.unread, err = parseHeader([]byte(r.options.Columns))
+		if err != nil || r.columns == nil {
+			return fmt.Errorf("the columns that were given, %.100q, are not those of an nvidia-smi log: a timestamp and a metric are wanted", r.options.Columns)
+		}
+		r.given = true
+		return nil
+	case beginsWithRow(line):
+		return ErrNoHeader
 	}
-	return err
+	return errors.New("not the header of an nvidia-smi log: a timestamp and a metric are wanted")
+}
+
+// beginsWithRow reports whether a line has a time, as rows have.
+func beginsWithRow(line []byte) bool {
+	for text := range fields(line) {
+		if _, err := parseStamp(text); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Head returns what the log says of itself, and the devices of the rows so far.
@@ -142,14 +177,16 @@ func (r *Reader) fill(first bool) {
 				err = trace.ErrorAt(r.pos, err)
 			}
 		}
-		var syntax *trace.SyntaxError
+		if err != nil {
+			var syntax *trace.SyntaxError
+			if errors.As(err, &syntax) {
+				r.failed = err
+			} else {
+				r.done = err
+			}
+			return
+		}
 		switch rows := r.next.Len(); {
-		case errors.As(err, &syntax):
-			r.failed = err
-			return
-		case err != nil:
-			r.done = err
-			return
 		case rows > 0 && first && rows > len(r.head.Devices):
 			return
 		case rows > 0 && !first && r.lines.Buffered() == 0:
@@ -160,6 +197,13 @@ func (r *Reader) fill(first bool) {
 
 // line returns the next line that is not blank, without its ending.
 func (r *Reader) line() ([]byte, error) {
+	if line := r.held; line != nil {
+		r.held = nil
+		if r.pos.Line == 1 {
+			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+		}
+		return line, nil
+	}
 	for {
 		line, err := r.lines.ReadSlice('\n')
 		if err == io.EOF && len(line) == 0 {
@@ -176,7 +220,10 @@ func (r *Reader) line() ([]byte, error) {
 		case err != nil:
 			return nil, err
 		}
-		if line = bytes.TrimRight(line, " \t\r\n"); len(line) > 0 {
+		for len(line) > 0 && (space(line[len(line)-1]) || line[len(line)-1] == '\n') {
+			line = line[:len(line)-1]
+		}
+		if len(line) > 0 {
 			return line, nil
 		}
 	}
@@ -223,25 +270,24 @@ type identity struct {
 // values reads a row. Its errors have columns.
 func (r *Reader) values(line []byte) error {
 	var who identity
-	var stamp wall
-	var version []byte
+	var stamp, version []byte
 	stampCol, indexCol, n := 0, 0, 0
 	r.scratch = r.scratch[:0]
-	for text, pos := range fields(line) {
+	for pos := 0; pos >= 0; n++ {
+		text, col, next := field(line, pos)
+		pos = next
 		if n == len(r.columns) {
-			return &trace.ColumnError{Col: pos, Err: fmt.Errorf("more than the header's %d fields", len(r.columns))}
+			return &trace.ColumnError{Col: col, Err: fmt.Errorf("more than the header's %d fields", len(r.columns))}
 		}
-		var err error
 		switch c := &r.columns[n]; c.role {
 		case timestamp:
-			stampCol = pos
-			stamp, err = parseStamp(text)
+			stampCol, stamp = col, text
 		case uuid:
 			who.uuid = text
 		case busID:
 			who.busID = text
 		case index:
-			indexCol, who.index = pos, text
+			indexCol, who.index = col, text
 		case name:
 			who.name = text
 		case driver:
@@ -249,14 +295,11 @@ func (r *Reader) values(line []byte) error {
 		case mig:
 			who.mig = text
 		case metric:
-			var v value
-			v, err = c.parse(text)
-			r.scratch = append(r.scratch, v)
+			r.scratch = append(r.scratch, value{})
+			if err := c.parse(text, &r.scratch[len(r.scratch)-1]); err != nil {
+				return &trace.ColumnError{Col: col, Err: err}
+			}
 		}
-		if err != nil {
-			return &trace.ColumnError{Col: pos, Err: err}
-		}
-		n++
 	}
 	if n < len(r.columns) {
 		return &trace.ColumnError{Col: len(line) + 1, Err: fmt.Errorf("%d fields, where the header has %d", n, len(r.columns))}
@@ -279,34 +322,64 @@ func (r *Reader) values(line []byte) error {
 	return nil
 }
 
+// minute is a minute of a log: until the next one, a stamp is its seconds more. One
+// near to where the place changes its clocks is none.
+type minute struct {
+	text []byte // YYYY/MM/DD HH:MM:
+	unix int64  // nanoseconds
+}
+
+// minuteText is the length of a minute's text.
+const minuteText = len("0000/00/00 00:00:")
+
+// within returns the instant of a stamp of the minute.
+func (m *minute) within(stamp []byte) (unix int64, ok bool) {
+	if len(stamp) < minuteText+len("00") || string(stamp[:minuteText]) != string(m.text) {
+		return 0, false
+	}
+	tens, ones := stamp[minuteText]-'0', stamp[minuteText+1]-'0'
+	if tens > 5 || ones > 9 { // a leap second goes the long way
+		return 0, false
+	}
+	nanos, ok := fraction(stamp[minuteText+2:])
+	return m.unix + int64(10*tens+ones)*1e9 + int64(nanos), ok
+}
+
 // time returns when a row of a device was read, and makes the first one's time
 // the anchor.
-func (r *Reader) time(stamp wall, device int) (trace.Time, error) {
+func (r *Reader) time(stamp []byte, device int) (trace.Time, error) {
 	last := &r.latest[device]
-	at := stamp.in(r.options.Location, *last)
+	at, ok := r.minute.within(stamp)
+	if !ok {
+		w, err := parseStamp(stamp)
+		if err != nil {
+			return 0, err
+		}
+		t, plain, err := w.in(r.options.Location, time.Unix(0, *last))
+		if err != nil {
+			return 0, err
+		}
+		at, r.minute = t.UnixNano(), minute{text: r.minute.text[:0]}
+		if plain && w.second < 60 {
+			r.minute.text = append(r.minute.text, stamp[:minuteText]...)
+			r.minute.unix = at - int64(w.second)*1e9 - int64(w.nanos)
+		}
+	}
 	switch {
 	case !r.begun:
 		r.begun = true
-		r.head.Clock.Anchor.UnixNanos = at.UnixNano()
-	case at.Before(*last):
-		return 0, fmt.Errorf("%v before the row before", last.Sub(at))
-	case at.Equal(*last) && r.alone:
+		r.head.Clock.Anchor.UnixNanos = at
+	case at < *last:
+		return 0, fmt.Errorf("%v before the row before", time.Duration(*last-at))
+	case at == *last && r.alone:
 		return 0, errors.New("a second row of this time, and no column says which device it is of (uuid, pci.bus_id, index)")
 	}
 	*last = at
-	return trace.Time(at.UnixNano() - r.head.Clock.Anchor.UnixNanos), nil
+	return trace.Time(at - r.head.Clock.Anchor.UnixNanos), nil
 }
 
 // device returns the index of a row's device.
 func (r *Reader) device(who *identity) (int, error) {
-	number, numbered := 0, false
-	if text := given(who.index); len(text) > 0 {
-		n, err := strconv.ParseUint(string(text), 10, 31)
-		if err != nil {
-			return 0, errors.New("the index is not a number")
-		}
-		number, numbered = int(n), true
-	}
 	key := given(who.uuid)
 	if len(key) == 0 {
 		key = given(who.busID)
@@ -317,6 +390,14 @@ func (r *Reader) device(who *identity) (int, error) {
 	r.alone = len(key) == 0
 	if i, ok := r.ids[string(key)]; ok {
 		return i, nil
+	}
+	number, numbered := 0, false
+	if text := given(who.index); len(text) > 0 {
+		n, err := strconv.ParseUint(string(text), 10, 31)
+		if err != nil {
+			return 0, errors.New("the index is not a number")
+		}
+		number, numbered = int(n), true
 	}
 	n := len(r.head.Devices)
 	if n == maxDevices {
@@ -333,12 +414,15 @@ func (r *Reader) device(who *identity) (int, error) {
 	d.ID = cmp.Or(d.UUID, fmt.Sprintf("%s:%s:%s", Source, r.options.Host, cmp.Or(string(key), "0")))
 	r.ids[string(key)] = n
 	r.head.Devices = append(r.head.Devices, d)
-	r.latest = append(r.latest, time.Time{})
+	r.latest = append(r.latest, math.MinInt64)
 	return n, nil
 }
 
 // given returns what a field says, nothing where it says that there is nothing.
 func given(text []byte) []byte {
+	if len(text) > 0 && text[0] >= '0' && text[0] <= '9' {
+		return text
+	}
 	if _, none := missing(text); none {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -13,6 +14,7 @@ import (
 	_ "time/tzdata" // the zones must be the same everywhere
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"wattrace/formats"
 	"wattrace/sample"
@@ -145,6 +147,23 @@ func TestColumns(t *testing.T) {
 				Status: "power_watts=NOT_SUPPORTED,power_average_watts=NOT_SUPPORTED,power_instant_watts=NOT_SUPPORTED," +
 					"sm_clock_hertz=UNKNOWN_ERROR,memory_used_bytes=NOT_SUPPORTED,clock_event_reasons=GPU_REQUIRES_RESET",
 			}},
+		},
+		"as programs print what they lack, too": {
+			in: "timestamp, power.draw [W], clocks.sm [MHz], temperature.memory, total_energy_consumption [mJ], power.limit [W]\n" +
+				"2024/01/02 03:04:05.000, ERR!, Unknown Error, [GPU is lost], 12345678 mJ, [Unknown Error]\n",
+			rows: []row{{
+				Values: map[string]float64{"energy_joules": 12345.678},
+				Status: "power_watts=ERR,sm_clock_hertz=UNKNOWN_ERROR,memory_temperature_celsius=GPU_IS_LOST,power_limit_watts=UNKNOWN_ERROR",
+			}},
+		},
+		"joules": {
+			in:   "timestamp, total_energy_consumption [J]\n2024/01/02 03:04:05.000, 12345.678 J\n",
+			rows: []row{{Values: map[string]float64{"energy_joules": 12345.678}}},
+		},
+		"names with commas, as other programs write them back": {
+			in: "timestamp,name,power.draw [W]\n" +
+				"2024/01/02 03:04:05.000,\"NVIDIA A100, 80 \"\"GB\"\"\",1.00 W\n\"2024/01/02 03:04:06.000\" , \"NVIDIA A100\" ,\"2.00 W\"\n",
+			rows: []row{{Values: map[string]float64{"power_watts": 1}}, {At: time.Second, Values: map[string]float64{"power_watts": 2}}},
 		},
 		"reasons": {
 			in:   "timestamp, clocks_throttle_reasons.active\n2024/01/02 03:04:05.000, 0x0000000000000005\n",
@@ -322,6 +341,73 @@ func TestLocalTime(t *testing.T) {
 	}
 }
 
+// Clocks in Britain showed no 01:30 on 2024-03-31.
+func TestTimeThatNeverWas(t *testing.T) {
+	t.Parallel()
+	in := "timestamp, index, power.draw [W]\n"
+	for _, s := range []string{"00:59:59.900", "01:30:00.000", "02:00:00.100", "02:00:30.100", "03:10:00"} {
+		in += "2024/03/31 " + s + ", 0, 1\n"
+	}
+	l := readAll(strings.NewReader(in), Options{Location: zone(t, "Europe/London")})
+	if d := cmp.Diff([]string{"smi.csv:3:1: clocks in Europe/London never show this time: they were set forward over it"}, l.Errors); d != "" {
+		t.Error(d)
+	}
+	var at []float64
+	for _, r := range l.Rows {
+		at = append(at, r.At.Seconds())
+	}
+	if d := cmp.Diff([]float64{0, 0.2, 30.2, 4200.1}, at); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWithoutHeader(t *testing.T) {
+	t.Parallel()
+	const rows = "2024/01/02 03:04:05.000, 3, 412.34\n2024/01/02 03:04:06.000, 3, 1.50\n"
+	if kind := formats.Sniff([]byte(rows)); kind != formats.NVIDIASMI {
+		t.Errorf("it is taken for %s", kind)
+	}
+	if _, err := NewReader(strings.NewReader(rows), "f", Options{}); !errors.Is(err, ErrNoHeader) {
+		t.Error(err)
+	}
+	for _, in := range []string{rows, "\xef\xbb\xbf" + rows, "timestamp, index, power.draw [W]\n" + rows} {
+		columns := "timestamp,index,power.draw"
+		if strings.HasPrefix(in, "time") {
+			columns = "index,timestamp,power.limit"
+		}
+		l := readAll(strings.NewReader(in), Options{Columns: columns})
+		if len(l.Errors) > 0 || len(l.Rows) != 2 || l.Head.Devices[0].Index != 3 || l.Rows[0].Values["power_watts"] != 412.34 {
+			t.Errorf("%+v", l)
+		}
+	}
+	l := readAll(strings.NewReader(rows), Options{Columns: "timestamp,index"})
+	if len(l.Errors) != 1 || !strings.HasPrefix(l.Errors[0], "smi.csv:1: the columns that were given, \"timestamp,index\", are not") {
+		t.Error(l.Errors)
+	}
+}
+
+// What is parsed by hand is what strconv makes of it.
+func TestDecimal(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringMatching(`-?[0-9]{0,18}(\.[0-9]{0,18})?( W)?`).Draw(t, "text")
+		v, rest, ok := decimal([]byte(text))
+		number := strings.TrimSuffix(text, " W")
+		want, err := strconv.ParseFloat(number, 64)
+		if !ok {
+			return
+		}
+		if err != nil || math.Float64bits(v) != math.Float64bits(want) || string(rest) != text[len(number):] {
+			t.Fatalf("%q: %v and %q, want %v, %v", text, v, rest, want, err)
+		}
+	})
+	for _, text := range []string{"412.34", "0", "-0.00", "123456789012345", "0.00000000000001"} {
+		if _, _, ok := decimal([]byte(text)); !ok {
+			t.Errorf("%s goes the long way", text)
+		}
+	}
+}
+
 // Each input has the marker where its fault must be reported. A good row before
 // and after it must be read all the same.
 func TestFaults(t *testing.T) {
@@ -346,7 +432,7 @@ func TestFaults(t *testing.T) {
 		"2024/01/02 03:04:06.000, 0, ∑nan, 1, 0, 30":                               "not a number",
 		"2024/01/02 03:04:06.000, 0, ∑0x1p3, 1, 0, 30":                             "not a number",
 		"2024/01/02 03:04:06.000, 0, ∑, 1, 0, 30":                                  "not a number",
-		"2024/01/02 03:04:06.000, 0, ∑ERR!, 1, 0, 30":                              "not a number",
+		"2024/01/02 03:04:06.000, 0, ∑ERR, 1, 0, 30":                               "not a number",
 		"2024/01/02 03:04:06.000, 0, ∑-1.00 W, 1, 0, 30":                           "not a value that the metric can have",
 		"2024/01/02 03:04:06.000, 0, ∑412340 mW, 1, 0, 30":                         "not in the unit of its metric",
 		"2024/01/02 03:04:06.000, 0, 1 W, ∑1 GiB, 0, 30":                           "not in the unit of its metric",
@@ -388,7 +474,7 @@ func TestHeaders(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                  "smi.csv: the file is empty",
 		"\n \r\n":                           "smi.csv: the file is empty",
-		"2024/01/02 03:04:05.000, 1.00\n":   "smi.csv:1: not the header of an nvidia-smi log: a timestamp and a metric are wanted",
+		"2024/01/02 03:04:05.000, 1.00\n":   "smi.csv:1: " + ErrNoHeader.Error(),
 		"\ntimestamp, pstate\n":             "smi.csv:2: not the header of an nvidia-smi log: a timestamp and a metric are wanted",
 		"power.draw [W]\n":                  "smi.csv:1: not the header of an nvidia-smi log: a timestamp and a metric are wanted",
 		"timestamp, power.draw [mW]\n":      "smi.csv:1:12: the unit of power.draw is not one that is known",

@@ -6,7 +6,9 @@ import (
 
 	"wattrace/formats/aiperf"
 	"wattrace/formats/nvidiasmi"
+	"wattrace/formats/stamped"
 	"wattrace/formats/telemetry"
+	"wattrace/reduce"
 	"wattrace/sample"
 	"wattrace/trace"
 )
@@ -18,6 +20,11 @@ type Head struct {
 	Devices []sample.Device // those of the rows so far, at least of the first batch
 	// TimeSync is how well the host's wall clock was kept; the zero value is unknown.
 	TimeSync TimeSync
+	// Local says that a time so far was local, without a zone, where the format has both.
+	Local bool
+	// Topology lists the GPUs that should be there, and what they do, where the format says
+	// so; nil is unknown.
+	Topology []reduce.Member
 }
 
 // What a recorder says is as package telemetry has it: other formats say none of it.
@@ -54,6 +61,14 @@ func AccountOf(r Reader) Account {
 	return a
 }
 
+// Own returns the reader of a recording of ours; of another format it is nil.
+func Own(r Reader) *telemetry.Reader {
+	if t, ok := r.(telemetryReader); ok {
+		return t.Reader
+	}
+	return nil
+}
+
 // Reader reads a recording. It is not safe for concurrent use.
 type Reader interface {
 	// Head returns what the recording has said of itself so far.
@@ -86,7 +101,7 @@ func Judge(err error) Fault {
 	var corrupt *telemetry.CorruptError
 	var syntax *trace.SyntaxError
 	switch {
-	case errors.Is(err, telemetry.ErrTruncated), errors.Is(err, nvidiasmi.ErrTruncated), errors.Is(err, aiperf.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, telemetry.ErrTruncated), errors.Is(err, nvidiasmi.ErrTruncated), errors.Is(err, aiperf.ErrTruncated), errors.Is(err, stamped.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
 		return Truncated
 	case errors.As(err, &corrupt):
 		return Damaged

@@ -291,7 +291,7 @@ func (r *record) decodeMarks(rec arrow.Record, place int) (row int, err error) {
 	r.marks = make([]sample.Mark, rec.NumRows())
 	for i := range r.marks {
 		if s := text(i); s != "" {
-			if r.marks[i], err = decodeMark(s); err != nil {
+			if r.marks[i], err = ParseMark(s); err != nil {
 				return i + 1, err
 			}
 		}

@@ -186,7 +186,7 @@ func (t *TextWriter) quote(s string) []byte {
 	case t.json:
 		q, _ := json.Marshal(s) // of a string it cannot fail
 		return q
-	case s == "", strings.ContainsAny(s, "\",\r\n"): // a bare nothing is null
+	case s == "", strings.ContainsAny(s, "\",\r\n"), s != strings.Trim(s, " \t"): // a bare nothing is null, bare spaces are none
 		return []byte(`"` + strings.ReplaceAll(s, `"`, `""`) + `"`)
 	}
 	return []byte(s)

@@ -328,8 +328,8 @@ func encodeMark(m sample.Mark) string {
 	return string(m.Event) + " " + m.Phase
 }
 
-// decodeMark reads the text of a mark.
-func decodeMark(s string) (sample.Mark, error) {
+// ParseMark reads the text of a mark, as the column mark has it.
+func ParseMark(s string) (sample.Mark, error) {
 	event, phase, _ := strings.Cut(s, " ")
 	m := sample.Mark{Event: sample.MarkEvent(event), Phase: phase}
 	switch m.Event {

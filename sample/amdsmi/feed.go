@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wattrace/sample"
+	"wattrace/sample/amdsmi/output"
 	"wattrace/trace"
 )
 
@@ -72,15 +73,9 @@ func (f *Feed) Run(ctx context.Context, in *sample.Inbox) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	p := &parser{host: f.clock.Clock().Host}
+	p := &output.Parser{Host: f.clock.Clock().Host}
 	err = sample.Lines(ctx, out, "amd-smi", f.clock.Now, func(line []byte, at trace.Time) error {
-		return p.line(line, func(g gpu) {
-			in.Add(g.Device, at, 0, func(row sample.Row) {
-				for _, v := range g.values {
-					v.set(row)
-				}
-			})
-		})
+		return p.Line(line, func(g output.GPU) { in.Add(g.Device, at, 0, g.Set) })
 	})
 	if err != nil {
 		stop()
@@ -94,7 +89,7 @@ func (f *Feed) Run(ctx context.Context, in *sample.Inbox) error {
 	case ended == nil:
 		ended = fmt.Errorf("exit status 0")
 	}
-	if last := cmp.Or(said.String(), p.said); last != "" {
+	if last := cmp.Or(said.String(), p.Said); last != "" {
 		return fmt.Errorf("amd-smi ended: %w: %s", ended, last)
 	}
 	return fmt.Errorf("amd-smi ended: %w", ended)

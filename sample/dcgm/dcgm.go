@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wattrace/sample"
+	"wattrace/sample/dcgm/fields"
 	"wattrace/sample/scrape"
 	"wattrace/trace"
 )
@@ -81,7 +82,7 @@ func Open(o Options) (*Feed, error) {
 
 // Info describes the feed. The intervals are those of the fetches; see Refresh.
 func (f *Feed) Info() sample.Info {
-	return sample.Info{Source: sample.DCGM, API: "dcgm-exporter", Metrics: metrics(), Interval: f.opt.Interval, SlowInterval: f.opt.Interval}
+	return sample.Info{Source: sample.DCGM, API: "dcgm-exporter", Metrics: fields.Metrics(), Interval: f.opt.Interval, SlowInterval: f.opt.Interval}
 }
 
 // Close implements sample.Feed.

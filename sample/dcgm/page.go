@@ -2,12 +2,11 @@ package dcgm
 
 import (
 	"cmp"
-	"fmt"
+	"math"
 	"slices"
-	"strconv"
-	"strings"
 
 	"wattrace/sample"
+	"wattrace/sample/dcgm/fields"
 	"wattrace/sample/scrape"
 )
 
@@ -37,14 +36,14 @@ func (e *entity) group() string {
 // that of series without one.
 func read(page scrape.Page, host string) []*entity {
 	found := map[identity]*entity{}
-	for i := range fields {
-		f := &fields[i]
-		for _, name := range f.names {
-			for _, series := range slices.Concat(page[prefix+name], page[prefix+name+"_total"]) {
-				if blank(series.Value) || series.Value < 0 {
+	for i := range fields.All {
+		f := &fields.All[i]
+		for _, name := range f.Names {
+			for _, series := range slices.Concat(page[fields.Prefix+name], page[fields.Prefix+name+"_total"]) {
+				if fields.Blank(series.Value) || series.Value < 0 {
 					continue
 				}
-				d, ok := deviceOf(f, series.Labels, host)
+				d, ok := f.Device(series.Labels, host)
 				if !ok {
 					continue
 				}
@@ -70,73 +69,28 @@ func read(page scrape.Page, host string) []*entity {
 }
 
 // take adds a series of the entity, which d is by the series alone.
-func (e *entity) take(f *field, series scrape.Sample, d sample.Device) {
+func (e *entity) take(f *fields.Field, series scrape.Sample, d sample.Device) {
 	e.device.MIG = e.device.MIG || d.MIG
 	e.device.Driver = cmp.Or(e.device.Driver, d.Driver)
 	e.device.Name = cmp.Or(e.device.Name, d.Name)
 	instance := series.Labels["GPU_I_ID"]
 	switch {
-	case f.metric == sample.XIDError:
+	case f.Metric == sample.XIDError:
 		if e.xids == nil {
 			e.xids = map[string]uint64{}
 		}
 		e.xids[instance] = uint64(series.Value)
-	case f.instance && d.MIG:
+	case f.Instance && d.MIG:
 	default:
-		e.values[f.metric], e.has[f.metric] = scaled(series.Value, f.scale), true
+		e.values[f.Metric], e.has[f.Metric] = f.Value(series.Value), true
 	}
 }
 
-// scaled divides where that is exact and a factor is not.
-func scaled(v, scale float64) float64 {
-	switch scale {
-	case 1e-2:
-		return v / 100
-	case 1e-3:
-		return v / 1000
-	case 1e-9:
-		return v / 1e9
+// set stores a value in the metric's own type.
+func set(row sample.Row, metric sample.MetricID, v float64) {
+	if sample.Metrics[metric].Type == sample.Uint64 {
+		row.SetUint(metric, uint64(math.Round(v)))
+		return
 	}
-	return v * scale
-}
-
-// deviceOf returns the device that a series of a field is of; false is one that is
-// none of ours.
-func deviceOf(f *field, labels map[string]string, host string) (sample.Device, bool) {
-	d := sample.Device{Source: sample.DCGM, Host: first(labels, "Hostname", "hostname", "exported_hostname")}
-	d.Host = cmp.Or(d.Host, host)
-	d.Driver = labels["DCGM_FI_DRIVER_VERSION"]
-	if f.scope != "" {
-		cpu := labels["cpu"]
-		index, err := strconv.Atoi(cpu)
-		if _, core := labels["cpucore"]; err != nil || core {
-			return d, false
-		}
-		d.Scope, d.Index, d.Module = f.scope, index, socket(d.Host, cpu)
-		d.ID = fmt.Sprintf("dcgm:%s:cpu%d", d.Host, index)
-		return d, true
-	}
-	index, err := strconv.Atoi(labels["gpu"])
-	if err != nil {
-		return d, false
-	}
-	d.Scope, d.Index, d.Name = sample.ScopeGPU, index, first(labels, "modelName", "model_name")
-	d.PCIBusID = labels["pci_bus_id"]
-	d.MIG = first(labels, "GPU_I_ID", "GPU_I_PROFILE") != ""
-	// That of an instance is none of the board.
-	if d.UUID = first(labels, "UUID", "uuid", "gpu_uuid"); strings.HasPrefix(d.UUID, "MIG-") {
-		d.UUID = ""
-	}
-	d.ID = cmp.Or(d.UUID, fmt.Sprintf("dcgm:%s:%d", d.Host, index))
-	return d, true
-}
-
-// first returns the first label of those that a series has.
-func first(labels map[string]string, names ...string) string {
-	for _, name := range names {
-		if v := labels[name]; v != "" {
-			return v
-		}
-	}
-	return ""
+	row.Set(metric, v)
 }

@@ -42,6 +42,7 @@ func NewDmon(r io.ReadCloser, name string, clock *trace.SteadyClock) *Feed {
 // dmon parses the table.
 type dmon struct {
 	clock  *trace.SteadyClock
+	place  func(date, clock string) (unix int64, err error) // of a finished log; nil is that rows arrive
 	names  []string
 	ready  bool // the line of units has come
 	values []value
@@ -94,6 +95,14 @@ func (d *dmon) line(text string, arrived trace.Time) (r row, ok bool, err error)
 			d.values = append(d.values, v)
 		}
 	}
+	switch {
+	case d.place != nil && (date == "" || clock == ""):
+		return r, false, ErrNoTime
+	case d.place != nil:
+		unix, err := d.place(date, clock)
+		r.at, r.took, r.values = trace.Time(unix), time.Second, d.values
+		return r, err == nil, err
+	}
 	if date != "" && clock != "" {
 		if r.at, r.took, err = d.stamped(date, clock, arrived); err != nil {
 			return r, false, err
@@ -129,9 +138,9 @@ func (d *dmon) units(fields []string) error {
 // stamped places a row that says its second: it was read when it arrived, or
 // within that second if it came later.
 func (d *dmon) stamped(date, clock string, arrived trace.Time) (at trace.Time, took time.Duration, err error) {
-	stamp, err := time.ParseInLocation("20060102 15:04:05", date+" "+clock, time.Local)
+	stamp, err := parseStamp(date, clock, time.Local)
 	if err != nil {
-		return 0, 0, fmt.Errorf("%.20q is not a time as in 20240104 13:54:35", date+" "+clock)
+		return 0, 0, err
 	}
 	if at, err = sample.FromWall(d.clock, stamp, arrived); err != nil {
 		return 0, 0, err
@@ -141,4 +150,13 @@ func (d *dmon) stamped(date, clock string, arrived trace.Time) (at trace.Time, t
 		return arrived, 0, nil
 	}
 	return at, resolution, nil
+}
+
+// parseStamp reads the local time of a row.
+func parseStamp(date, clock string, loc *time.Location) (time.Time, error) {
+	stamp, err := time.ParseInLocation("20060102 15:04:05", date+" "+clock, loc)
+	if err != nil {
+		err = fmt.Errorf("%.20q is not a time as in 20240104 13:54:35", date+" "+clock)
+	}
+	return stamp, err
 }

@@ -7,11 +7,14 @@ import (
 	"io"
 	"math"
 	"strings"
+	"time"
+	_ "time/tzdata" // --timezone, on machines without a zone database
 
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
+	"wattrace/formats/telemetries"
 	"wattrace/formats/tokens"
 	"wattrace/formats/traces"
 	"wattrace/trace"
@@ -72,6 +75,8 @@ type options struct {
 
 	to       string
 	compress bool
+
+	timezone, host, columns string // of logs of other tools
 }
 
 // Main runs the tool and returns its exit code.
@@ -99,6 +104,9 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "timing", Usage: "write the side file to `FILE`; beside -o FILE it is FILE" + trace.TimingSuffix, Destination: &o.timing},
 			&ucli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + formHelp(), Destination: &o.to},
 			&ucli.BoolFlag{Name: "compress", Usage: "with --to arrow: compress its buffers (zstd)", Destination: &o.compress},
+			&ucli.StringFlag{Name: "timezone", Usage: "with --to: where the local times of a log are local: an IANA `NAME` such as Europe/London", DefaultText: "this machine's", Destination: &o.timezone},
+			&ucli.StringFlag{Name: "host", Usage: "with --to: `NAME` of the host of a log that does not say it", Destination: &o.host},
+			&ucli.StringFlag{Name: "columns", Usage: "with --to: the header of a log of nvidia-smi that has none (noheader): `LIST` that --query-gpu was given", Destination: &o.columns},
 			&ucli.BoolFlag{Name: "list", Usage: "print the table of formats and exit", Destination: &o.list},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3; of a damaged recording seal what precedes it", Destination: &o.keepGoing},
 		}, o.shape.flags()...),
@@ -137,6 +145,11 @@ func (o *options) checkNumbers(c *ucli.Context) error {
 func run(ctx context.Context, env *cli.Env, o *options) error {
 	if o.compress {
 		return cli.Usagef("--compress is for --to arrow")
+	}
+	for name, value := range map[string]string{"timezone": o.timezone, "host": o.host, "columns": o.columns} {
+		if value != "" {
+			return cli.Usagef("--%s is for logs of sensors, with --to", name)
+		}
 	}
 	if o.list {
 		return list(env.Stdout)
@@ -274,8 +287,8 @@ func (o *options) codec(in *formats.Input) (traces.Codec, error) {
 		return codec, nil
 	case ok:
 		return codec, cli.Hint(fmt.Errorf("%s: is a %s already", in.Name(), kind), "replay sends it as it is; --limit, --sample and others take a part of it; if it is a dataset, say of which tool: %s", from(kind))
-	case kind == formats.TelemetryStream || kind == formats.TelemetryFile:
-		return codec, cli.Hint(fmt.Errorf("%s: is a %s, not a trace", in.Name(), kind), "--to parquet seals it, or --to arrow, csv, jsonl")
+	case isTelemetry(kind):
+		return codec, cli.Hint(fmt.Errorf("%s: is a %s, not a trace", in.Name(), kind), "--to parquet seals it, or --to arrow, csv, jsonl, aiperf")
 	case kind == formats.Unknown:
 		return codec, unknown(in)
 	}
@@ -292,6 +305,23 @@ func from(kind formats.Kind) string {
 		flags = append(flags, "--from "+name)
 	}
 	return strings.Join(flags, ", ")
+}
+
+// isTelemetry reports whether --to takes a kind of input.
+func isTelemetry(kind formats.Kind) bool {
+	_, ok := telemetries.ByKind(kind)
+	return ok || kind == formats.Parquet
+}
+
+// inputs are what flags say that logs of other tools do not.
+func (o *options) inputs() (t telemetries.Options, err error) {
+	t = telemetries.Options{Location: time.Local, Host: o.host, Columns: o.columns}
+	if o.timezone != "" {
+		if t.Location, err = time.LoadLocation(o.timezone); err != nil || o.timezone == "Local" {
+			return t, cli.Usagef("--timezone %q: want the IANA name of a zone, as in Europe/London or UTC", o.timezone)
+		}
+	}
+	return t, nil
 }
 
 // unknown tells an input that cannot be read or is empty from one of a format

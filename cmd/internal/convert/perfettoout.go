@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
@@ -20,7 +19,7 @@ import (
 
 // perfettoOf is the form of Perfetto's traces, which logs and recordings go into together.
 func perfettoOf(of family) form {
-	f := form{of: of, name: "perfetto", binary: true, write: (*job).perfetto}
+	f := form{of: of, name: "perfetto", binary: true, write: (*job).perfetto, flags: flagsOf[ofRecording]}
 	if of == ofLog {
 		f.doc = "a trace for ui.perfetto.dev, with recordings beside logs: phases, a track for each request, tokens/s, requests in flight"
 		f.lost = "events of streams, but for their rate; connections, bodies, messages of errors, what server and client said of themselves"
@@ -35,6 +34,7 @@ func perfettoOf(of family) form {
 type timeline struct {
 	*job
 	w      *perfetto.Writer
+	inputs telemetries.Options
 	logs   []*timedLog
 	tele   []*timedRecording
 	common trace.Clocks
@@ -71,7 +71,11 @@ func (j *job) perfetto() error {
 	if err != nil {
 		return err
 	}
-	t := &timeline{job: j}
+	inputs, err := j.o.inputs()
+	if err != nil {
+		return err
+	}
+	t := &timeline{job: j, inputs: inputs}
 	defer t.close()
 	stopProgress := j.env.Progress(func() string { return fmt.Sprintf("%d requests and readings", t.rows.Load()) })
 	err = t.survey()
@@ -205,7 +209,7 @@ func (t *timeline) eachBatch(r *timedRecording, first bool, use func(telemetries
 	if err != nil {
 		return err
 	}
-	rd, err := r.codec.Open(&interruptible{ctx: t.ctx, r: content}, r.in.Name(), telemetries.Options{Location: time.Local})
+	rd, err := r.codec.Open(&interruptible{ctx: t.ctx, r: content}, r.in.Name(), t.inputs)
 	b := new(sample.Batch)
 	for batches := 0; ; {
 		if t.ctx.Err() != nil {

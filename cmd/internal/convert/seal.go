@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
+	"wattrace/formats/aiperf"
+	"wattrace/formats/nvidiasmi"
 	"wattrace/formats/parquet"
+	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
 	"wattrace/formats/telemetry"
 	"wattrace/sample"
@@ -51,6 +56,13 @@ var sealForms = []form{
 			return telemetry.NewJSONLWriter(w, s), nil
 		}),
 	},
+	{
+		of: ofRecording, name: "aiperf", doc: "aiperf's gpu_telemetry_export.jsonl: a line for each reading of a GPU",
+		lost: "devices that are no GPU, second sources, metrics that aiperf has no name for, what the recording says of itself",
+		write: sealAs(func(w io.Writer, s telemetry.Summary, _ bool) (rowWriter, error) {
+			return aiperf.NewTelemetryWriter(w, s.Head.Devices, s.Head.Clock.Anchor.UnixNanos), nil
+		}),
+	},
 }
 
 // parquetWriter is the Arrow table of a recording, as Parquet.
@@ -82,10 +94,13 @@ type sealing struct {
 	ctx       context.Context
 	env       *cli.Env
 	keepGoing bool
+	inputs    telemetries.Options
 
 	parts   []*part // in the order of time
 	summary telemetry.Summary
 	faults  []error // why it is incomplete
+	skipped int64   // rows that cannot be read
+	left    int64   // rows that the form has no place for
 
 	seen, rows atomic.Int64 // read so far by the first pass; written
 }
@@ -99,6 +114,7 @@ type part struct {
 	rows   int64      // that can be read, and are sealed
 	places []int32    // of its devices in the summary
 
+	pkg       *srtslurm.Package // what stands beside the samples of srt-slurm
 	head      telemetry.Head
 	snapshots []trace.ClockSnapshot
 	holes     []telemetry.Hole
@@ -109,11 +125,15 @@ type part struct {
 // sealAs returns what seals recordings.
 func sealAs(open openRows) func(*job) error {
 	return func(j *job) error {
+		inputs, err := j.o.inputs()
+		if err != nil {
+			return err
+		}
 		out, err := j.output()
 		if err != nil {
 			return err
 		}
-		s := &sealing{ctx: j.ctx, env: j.env, keepGoing: j.o.keepGoing}
+		s := &sealing{ctx: j.ctx, env: j.env, keepGoing: j.o.keepGoing, inputs: inputs}
 		defer s.close()
 		stopProgress := j.env.Progress(s.status)
 		err = s.read(j)
@@ -148,11 +168,10 @@ func (s *sealing) status() string {
 // read reads all files once, for what the whole says of itself.
 func (s *sealing) read(j *job) error {
 	for _, path := range j.paths {
-		in, err := j.open(path)
+		p, err := s.openInput(j, path)
 		if err != nil {
 			return err
 		}
-		p := &part{in: in}
 		s.parts = append(s.parts, p)
 		if err := s.survey(p); err != nil {
 			return err
@@ -183,14 +202,42 @@ func (s *sealing) read(j *job) error {
 	return nil
 }
 
+// openInput opens an operand: a file, or the directory of a power package of srt-slurm.
+func (s *sealing) openInput(j *job, path string) (*part, error) {
+	for _, dir := range []string{path, filepath.Join(path, "power")} {
+		if path == "-" || !srtslurm.Is(os.DirFS(dir)) {
+			continue
+		}
+		pkg, err := srtslurm.Load(os.DirFS(dir), dir)
+		if err != nil {
+			return nil, err
+		}
+		in, err := formats.Open(filepath.Join(dir, srtslurm.Samples), nil)
+		if err != nil {
+			return nil, err
+		}
+		return &part{in: in, pkg: pkg}, pkg.Check(in)
+	}
+	in, err := j.open(path)
+	return &part{in: in}, err
+}
+
 // survey reads a file to its end.
 func (s *sealing) survey(p *part) error {
-	r, err := p.open()
-	for b := new(sample.Batch); err == nil; {
+	r, err := s.openPart(p)
+	if err != nil && r == nil {
+		return s.unopened(err)
+	}
+	var has [sample.NumMetrics]bool
+	var last trace.Time
+	for b := new(sample.Batch); ; {
 		if s.ctx.Err() != nil {
 			return cli.ErrInterrupted
 		}
 		if err = r.Read(b); err != nil {
+			if telemetries.Judge(err) == telemetries.Skipped && s.skip(err) {
+				continue
+			}
 			break
 		}
 		if p.rows == 0 && b.Len() > 0 {
@@ -199,54 +246,137 @@ func (s *sealing) survey(p *part) error {
 		p.rows += int64(b.Len())
 		s.seen.Add(int64(b.Len()))
 		p.marks = p.marks || slices.ContainsFunc(b.Mark, func(m sample.Mark) bool { return m.Event != "" })
+		for id := range b.Columns {
+			has[id] = has[id] || slices.Contains(b.Columns[id].Valid, true)
+		}
+		for i, at := range b.Time {
+			last = max(last, at.Add(b.Took[i]))
+		}
 	}
 	if err != io.EOF {
-		switch fault := telemetries.Judge(err); {
-		case s.ctx.Err() != nil:
-			return cli.ErrInterrupted
-		case fault == telemetries.Damaged && !s.keepGoing && r != nil:
-			return cli.Hint(err, "--keep-going seals what precedes it")
-		case fault == telemetries.Damaged && r == nil, fault != telemetries.Damaged && fault != telemetries.Truncated:
+		if err := s.broken(err); err != nil {
 			return err
 		}
-		s.faults = append(s.faults, err)
-	}
-	if r == nil {
-		return nil
 	}
 	first := r.Head().Clock
 	if slices.ContainsFunc(r.Clocks(), func(c trace.Clocks) bool { return !c.Clock.Same(first) }) {
 		return fmt.Errorf("%s: holds several recordings one after the other; one schema has one clock", p.in.Name())
 	}
-	p.head, p.snapshots, p.holes = r.Head(), r.Snapshots(), r.Holes()
-	p.clock, p.headed = p.head.Clock, true
+	p.clock, p.headed = first, true
+	if own := telemetries.Own(r); own != nil {
+		p.head, p.snapshots, p.holes = own.Head(), own.Snapshots(), own.Holes()
+		if p.rows == 0 {
+			p.first = p.snapshots[0].At
+		}
+		if end, ok := own.End(); ok {
+			p.end = &end
+		}
+		return nil
+	}
 	if p.rows == 0 {
-		p.first = p.snapshots[0].At
+		return fmt.Errorf("%s: holds no rows", p.in.Name())
 	}
-	if end, ok := r.End(); ok {
-		p.end = &end
-	}
+	p.describe(r, has, last, err == io.EOF)
 	return nil
 }
 
-// open begins to read a file from its start; the reader is nil where there is
-// nothing that can be read.
-func (p *part) open() (*telemetry.Reader, error) {
-	switch kind := p.in.Kind(); kind {
-	case formats.TelemetryStream, formats.TelemetryFile:
-	case formats.Unknown:
+// describe makes of what another tool's log says of itself what a recording would: there
+// is no clock but the wall clock of its stamps.
+func (p *part) describe(r telemetries.Reader, has [sample.NumMetrics]bool, last trace.Time, whole bool) {
+	h := r.Head()
+	start := trace.ClockSnapshot{UnixNanos: h.Clock.Anchor.UnixNanos}
+	end := trace.ClockSnapshot{At: last, UnixNanos: start.UnixNanos + int64(last)}
+	p.head = telemetry.Head{Producer: cli.Producer(), Clock: h.Clock, Info: h.Info, TimeSync: h.TimeSync, Devices: h.Devices, Snapshot: start}
+	for id, ok := range has {
+		if ok {
+			p.head.Metrics = append(p.head.Metrics, sample.MetricID(id))
+		}
+	}
+	p.snapshots = []trace.ClockSnapshot{start, end}
+	if whole {
+		p.end = &telemetry.End{Rows: p.rows, Clean: r.Clean(), Snapshot: end}
+	}
+}
+
+// unopened decides what it means that a file cannot be read from its start.
+func (s *sealing) unopened(err error) error {
+	switch fault := telemetries.Judge(err); {
+	case s.ctx.Err() != nil:
+		return cli.ErrInterrupted
+	case errors.Is(err, nvidiasmi.ErrNoHeader):
+		return cli.Hint(err, "--columns says it: what --query-gpu was given")
+	case fault != telemetries.Truncated:
+		return err
+	}
+	s.faults = append(s.faults, err)
+	return nil
+}
+
+// broken decides what it means that a file cannot be read on; nil is that what precedes
+// it is sealed.
+func (s *sealing) broken(err error) error {
+	switch fault := telemetries.Judge(err); {
+	case s.ctx.Err() != nil:
+		return cli.ErrInterrupted
+	case fault == telemetries.Skipped:
+		return cli.Hint(err, "--keep-going leaves such rows out")
+	case fault == telemetries.Damaged && !s.keepGoing:
+		return cli.Hint(err, "--keep-going seals what precedes it")
+	case fault != telemetries.Damaged && fault != telemetries.Truncated:
+		return err
+	}
+	s.faults = append(s.faults, err)
+	return nil
+}
+
+// skip leaves out a row that cannot be read, if that is wanted.
+func (s *sealing) skip(err error) bool {
+	if !s.keepGoing {
+		return false
+	}
+	if s.skipped++; s.skipped <= maxShown {
+		s.env.Printf("skipped: %s", err)
+	} else if s.skipped == maxShown+1 {
+		s.env.Printf("skipped: more of them, counted at the end")
+	}
+	return true
+}
+
+// openPart begins to read a file from its start.
+func (s *sealing) openPart(p *part) (telemetries.Reader, error) {
+	kind := p.in.Kind()
+	codec, ok := telemetries.ByKind(kind)
+	switch {
+	case kind == formats.Parquet:
+		return openParquet(p.in)
+	case ok:
+		content, err := p.in.Reader()
+		if err != nil {
+			return nil, err
+		}
+		o := s.inputs
+		o.Package = p.pkg
+		return codec.Open(content, p.in.Name(), o)
+	case kind == formats.Unknown:
 		if _, err := io.Copy(io.Discard, io.LimitReader(p.in.Stream(), 1)); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%s: is no recording", p.in.Name())
-	default:
-		return nil, fmt.Errorf("%s: is a %s; --to takes the recordings of record", p.in.Name(), kind)
 	}
-	content, err := p.in.Reader()
+	return nil, fmt.Errorf("%s: is a %s; --to takes recordings and telemetry of other tools", p.in.Name(), kind)
+}
+
+// openParquet reads a recording that was sealed as Parquet.
+func openParquet(in *formats.Input) (telemetries.Reader, error) {
+	content, err := in.Bytes()
 	if err != nil {
 		return nil, err
 	}
-	return telemetry.NewReader(content, p.in.Name())
+	stream, err := parquet.Stream(content, in.Name())
+	if err != nil {
+		return nil, err
+	}
+	return telemetries.Codecs[0].Open(stream, in.Name(), telemetries.Options{})
 }
 
 // sumUp joins what the files say.
@@ -263,7 +393,7 @@ func (s *sealing) sumUp() {
 			p.places = append(p.places, s.place(&sum.Head, d))
 		}
 		switch {
-		case p.end == nil || sum.End == nil || len(s.faults) > 0:
+		case p.end == nil || sum.End == nil || len(s.faults) > 0 || s.skipped > 0:
 			sum.End = nil
 		case i > 0:
 			end := sum.End.Join(*p.end)
@@ -310,7 +440,7 @@ func (s *sealing) write(out io.Writer, open openRows, compress bool) error {
 	}
 	b := new(sample.Batch)
 	for _, p := range s.parts {
-		r, err := p.open()
+		r, err := s.openPart(p)
 		if err != nil {
 			return err
 		}
@@ -319,7 +449,11 @@ func (s *sealing) write(out io.Writer, open openRows, compress bool) error {
 			if s.ctx.Err() != nil {
 				return cli.ErrInterrupted
 			}
-			if err := r.Read(b); err != nil {
+			err := r.Read(b)
+			for err != nil && s.keepGoing && telemetries.Judge(err) == telemetries.Skipped {
+				err = r.Read(b)
+			}
+			if err != nil {
 				return fmt.Errorf("reading it again: %w", err)
 			}
 			for i, d := range b.Device {
@@ -340,6 +474,9 @@ func (s *sealing) write(out io.Writer, open openRows, compress bool) error {
 	if err := flush(); err != nil {
 		return err
 	}
+	if l, ok := w.(interface{ Left() int64 }); ok {
+		s.left = l.Left()
+	}
 	return w.Close()
 }
 
@@ -350,8 +487,17 @@ func (s *sealing) report() error {
 		devices = fmt.Sprintf("%d devices", n)
 	}
 	what := fmt.Sprintf("%d rows of %s", s.rows.Load(), devices)
-	if len(s.faults) > 0 {
+	if s.left > 0 {
+		what += fmt.Sprintf(", %d of them left out: they are of no GPU, of one that another source reads too, or without a value that the format has", s.left)
+	}
+	if s.skipped > 0 {
+		what += fmt.Sprintf(", %d rows skipped", s.skipped)
+	}
+	switch {
+	case len(s.faults) > 0:
 		return cli.Incompletef("%w; %s", errors.Join(s.faults...), what)
+	case s.skipped > 0:
+		return cli.Incompletef("%s", what)
 	}
 	s.env.Summaryf("%s", what)
 	return nil

@@ -323,14 +323,14 @@ func TestSealFailures(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{whole, []string{"--to", "xlsx"}, 2, "convert: --to \"xlsx\": want aiperfinputs, mooncake, openaibatch, trtllm, vllm of a trace; parquet, arrow, csv, jsonl, aiperf, perfetto of a request log; parquet, arrow, csv, jsonl, perfetto of a recording\n" + hint},
-		{whole, []string{"--to", ""}, 2, "convert: --to \"\": want aiperfinputs, mooncake, openaibatch, trtllm, vllm of a trace; parquet, arrow, csv, jsonl, aiperf, perfetto of a request log; parquet, arrow, csv, jsonl, perfetto of a recording\n" + hint},
+		{whole, []string{"--to", "xlsx"}, 2, "convert: --to \"xlsx\": want aiperfinputs, mooncake, openaibatch, trtllm, vllm of a trace; parquet, arrow, csv, jsonl, aiperf, perfetto of a request log; parquet, arrow, csv, jsonl, aiperf, perfetto of a recording\n" + hint},
+		{whole, []string{"--to", ""}, 2, "convert: --to \"\": want aiperfinputs, mooncake, openaibatch, trtllm, vllm of a trace; parquet, arrow, csv, jsonl, aiperf, perfetto of a request log; parquet, arrow, csv, jsonl, aiperf, perfetto of a recording\n" + hint},
 		{whole, []string{"--to", "csv", "--model", "m"}, 2, "convert: --model is for a trace, and - is a recording\n" + hint},
-		{whole, []string{"--to", "csv", "--compress"}, 2, "convert: --compress is for --to arrow; parquet is compressed anyway, a FILE.zst of csv and jsonl too\n" + hint},
+		{whole, []string{"--to", "csv", "--compress"}, 2, "convert: --compress is for --to arrow; parquet is compressed anyway, a FILE.zst of the others too\n" + hint},
 		{whole, []string{"--model", "m", "--compress"}, 2, "convert: --compress is for --to arrow\n" + hint},
 		{whole, []string{"--to", "csv", "a", "b", "a"}, 2, "convert: a is named twice\n" + hint},
 		{whole, []string{"--to", "csv", full, recorded[0], "--", "x"}, 2, "convert: nothing may follow --\n" + hint},
-		{whole, []string{"--model", "m"}, 1, "convert: -: is a telemetry recording, not a trace\nconvert: hint: --to parquet seals it, or --to arrow, csv, jsonl\n"},
+		{whole, []string{"--model", "m"}, 1, "convert: -: is a telemetry recording, not a trace\nconvert: hint: --to parquet seals it, or --to arrow, csv, jsonl, aiperf\n"},
 		{text, []string{"--to", "csv"}, 2, "convert: --to csv: - is a trace, which becomes aiperfinputs, mooncake, openaibatch, trtllm, vllm\n" + hint},
 		{"", []string{"--to", "csv"}, 1, "convert: -: is empty\n"},
 		{whole[:100], []string{"--to", "csv"}, 1, "convert: -: the recording is not complete: it ends inside a message's metadata (at byte 0)\n"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
 	"wattrace/formats/logs"
+	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
 	"wattrace/formats/traces"
 )
@@ -34,6 +36,7 @@ var flagsOf = map[family][]string{
 		"model", "target", "endpoint", "no-stream", "from", "from-timing", "block-size", "vocab", "output-tokens", "turns",
 		"tokenizer", "as-text", "after", "before", "max-input-tokens", "sample", "seed", "limit", "speedup",
 	},
+	ofRecording: {"timezone", "host", "columns"},
 }
 
 // A form is what an input of a family can be written as with --to.
@@ -170,6 +173,9 @@ func operands(env *cli.Env) ([]string, error) {
 func (j *job) family() (family, error) {
 	path := j.paths[0]
 	if info, err := os.Stat(path); path != "-" && err == nil && info.IsDir() {
+		if srtslurm.Is(os.DirFS(path)) || srtslurm.Is(os.DirFS(filepath.Join(path, "power"))) {
+			return ofRecording, nil
+		}
 		return ofTrace, nil // a directory of conversations
 	}
 	in, err := formats.Open(path, &interruptible{ctx: j.ctx, r: j.env.Stdin})
@@ -202,8 +208,7 @@ func familyOf(kind formats.Kind) (family, bool) {
 	if _, ok := logs.ByKind(kind); ok {
 		return ofLog, true
 	}
-	_, ok := telemetries.ByKind(kind)
-	return ofRecording, ok
+	return ofRecording, isTelemetry(kind)
 }
 
 // choose finds the form, and refuses what does not go with it.
@@ -226,7 +231,7 @@ func (j *job) choose(of family) error {
 	case j.flags.IsSet("timing"):
 		return cli.Usagef("--timing names the side file that is written, and --to %s writes none; --from-timing names the one to read", j.form.name)
 	case j.o.compress && !slices.Contains(j.form.flags, "compress"):
-		return cli.Usagef("--compress is for --to arrow; parquet is compressed anyway, a FILE.zst of csv and jsonl too")
+		return cli.Usagef("--compress is for --to arrow; parquet is compressed anyway, a FILE.zst of the others too")
 	case j.form.name == "perfetto" && strings.HasSuffix(path, ".zst"):
 		return cli.Usagef("-o %s: Perfetto does not open what is inside zstd", path)
 	case j.form.binary && strings.HasSuffix(path, ".zst"):
@@ -275,7 +280,6 @@ func Table() string {
 	return b.String()
 }
 
-// row is a row of the table.
 // losses joins what a codec drops of rows, and the rows that it leaves out.
 func losses(c traces.Codec) string {
 	if c.Lost != "" && c.Omits != "" {
@@ -284,6 +288,7 @@ func losses(c traces.Codec) string {
 	return c.Lost + c.Omits
 }
 
+// row is a row of the table.
 type row struct{ name, in, becomes, inLost, out, outLost string }
 
 // inputsOf returns the formats that are read, from the table of each family.
@@ -301,6 +306,7 @@ func inputsOf(of family) (rows []row) {
 		for _, c := range telemetries.Codecs {
 			rows = append(rows, row{name: c.Name, in: c.Doc, becomes: "rows of a recording", inLost: c.Lost})
 		}
+		rows = append(rows, row{name: "parquet", in: "what --to parquet wrote, for `convert` alone", becomes: "rows of a recording"})
 	}
 	return rows
 }

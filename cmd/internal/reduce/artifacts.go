@@ -9,6 +9,7 @@ import (
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
 	"wattrace/formats/logs"
+	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
 )
 
@@ -24,6 +25,46 @@ type artifacts struct {
 func isDirectory(path string) bool {
 	info, err := os.Stat(path)
 	return path != "-" && err == nil && info.IsDir()
+}
+
+// packageIn returns the directory of srt-slurm's power package that a path names, or
+// holds.
+func packageIn(path string) (dir string, ok bool) {
+	for _, dir := range []string{path, filepath.Join(path, "power")} {
+		if srtslurm.Is(os.DirFS(dir)) {
+			return dir, true
+		}
+	}
+	return "", false
+}
+
+// openPackage opens the samples of a power package, and what stands beside them.
+func (s *job) openPackage(env *cli.Env, dir string) error {
+	p, err := srtslurm.Load(os.DirFS(dir), dir)
+	if err != nil {
+		return err
+	}
+	in, err := formats.Open(filepath.Join(dir, srtslurm.Samples), env.Stdin)
+	if err != nil {
+		return err
+	}
+	s.inputs = append(s.inputs, in)
+	if err := p.Check(in); err != nil {
+		return err
+	}
+	if in.Kind() != formats.SRTSlurm {
+		return fmt.Errorf("%s: is a %s, not the samples of the package", in.Name(), in.Kind())
+	}
+	codec, _ := telemetries.ByKind(formats.SRTSlurm)
+	s.tele = append(s.tele, &teleFile{in: in, codec: codec, pkg: p})
+	for _, name := range p.Files {
+		beside, err := formats.Open(filepath.Join(dir, name), env.Stdin)
+		if err != nil {
+			return err
+		}
+		s.inputs, s.schemas[beside] = append(s.inputs, beside), "srt-slurm.dcgm-power"
+	}
+	return nil
 }
 
 // openArtifacts opens the request log and the telemetry of a directory. Other files in it
@@ -55,7 +96,7 @@ func (s *job) openArtifacts(env *cli.Env, path string) (*artifacts, error) {
 		}
 	}
 	if a.log == nil {
-		return nil, cli.Hint(fmt.Errorf("%s: is a directory, and holds no request log of aiperf", path),
+		return nil, cli.Hint(fmt.Errorf("%s: is a directory, and holds no request log of aiperf and no power package of srt-slurm", path),
 			"aiperf writes it (profile_export.jsonl) at --export-level records")
 	}
 	return a, nil
@@ -90,6 +131,12 @@ func (a *artifacts) take(in *formats.Input) bool {
 func (s *job) openDirectories(env *cli.Env, paths []string) error {
 	named := len(s.tele) > 0
 	for _, path := range paths {
+		if dir, ok := packageIn(path); ok {
+			if err := s.openPackage(env, dir); err != nil {
+				return err
+			}
+			continue
+		}
 		a, err := s.openArtifacts(env, path)
 		if err != nil {
 			return err

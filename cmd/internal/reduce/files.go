@@ -23,6 +23,7 @@ type inputOptions struct {
 	location    *time.Location         // of local times; nil is this machine's
 	deviceName  string                 // of devices without one
 	driver      string                 // of recordings that do not say it
+	columns     string                 // the header of a log of nvidia-smi that has none
 	hosts       map[string]string      // by file
 	offsets     map[string]clockOffset // by file
 	sensors     string                 // path of a file, "" where there is none
@@ -45,13 +46,14 @@ func inputFlags() []ucli.Flag {
 		&ucli.StringFlag{Name: "timezone", Usage: "where the local times of nvidia-smi's logs are local: an IANA `NAME` such as Europe/London", DefaultText: "this machine's"},
 		&ucli.StringFlag{Name: "device-name", Usage: "product `NAME` of devices whose recording does not say it"},
 		&ucli.StringFlag{Name: "driver", Usage: "`VERSION` of the driver, where a recording does not say it"},
+		&ucli.StringFlag{Name: "columns", Usage: "the header of logs of nvidia-smi that have none (noheader): `LIST` that --query-gpu was given"},
 		&ucli.StringSliceFlag{Name: "host", Usage: "the host of a file that does not say it: `FILE=NAME`"},
 	}
 }
 
 func parseInputs(env *cli.Env, c *ucli.Context) (o inputOptions, err error) {
 	o = inputOptions{
-		deviceName: c.String("device-name"), driver: c.String("driver"), hosts: map[string]string{}, offsets: map[string]clockOffset{},
+		deviceName: c.String("device-name"), driver: c.String("driver"), columns: c.String("columns"), hosts: map[string]string{}, offsets: map[string]clockOffset{},
 		sensors: c.String("sensors"), calibration: c.String("calibration"), topology: c.String("topology"),
 	}
 	if name := c.String("timezone"); name != "" {

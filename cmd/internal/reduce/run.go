@@ -74,6 +74,9 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	if err := s.loadFiles(env, &ro); err != nil {
 		return nil, err
 	}
+	if s.opt.inputs.topology == "" {
+		ro.Topology = s.toldTopology()
+	}
 	if opt.truth != "" {
 		if ro.Truth, err = s.loadTruth(env); err != nil {
 			return nil, err
@@ -217,7 +220,10 @@ func (s *job) forget(in *formats.Input) {
 
 // refuse says that an operand is none.
 func (s *job) refuse(in *formats.Input) error {
-	err := fmt.Errorf("%s: %s: reduce takes request logs, recordings and logs of nvidia-smi", in.Name(), in.Kind())
+	err := fmt.Errorf("%s: %s: reduce takes request logs, recordings and other tools' telemetry", in.Name(), in.Kind())
+	if in.Kind() == formats.Parquet {
+		return cli.Hint(err, "convert --to arrow %s makes a recording of it, if it is one", in.Name())
+	}
 	if flag, ok := flagOf[in.Kind()]; ok {
 		return cli.Hint(err, "%s %s", flag, in.Name())
 	}

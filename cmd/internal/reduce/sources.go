@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
+	"wattrace/formats/nvidiasmi"
+	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
 	"wattrace/reduce"
 	"wattrace/sample"
@@ -28,6 +31,8 @@ type teleFile struct {
 	joint  joint // moves its times to the common clock
 	number int   // in the order of time
 	of     *recording
+
+	pkg *srtslurm.Package // what stands beside the samples of srt-slurm
 
 	account telemetries.Account
 	fault   error // where it ends before its end
@@ -203,14 +208,35 @@ func (s *job) openTelemetry(t *teleFile) (telemetries.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := telemetries.Options{Location: s.opt.inputs.location}
+	o := telemetries.Options{Location: s.opt.inputs.location, Columns: s.opt.inputs.columns, Package: t.pkg}
 	if o.Location == nil {
 		o.Location = time.Local
 	}
 	if t.codec.Nameless {
 		o.Host = s.hostOf(t)
 	}
-	return t.codec.Open(r, t.in.Name(), o)
+	rd, err := t.codec.Open(r, t.in.Name(), o)
+	if errors.Is(err, nvidiasmi.ErrNoHeader) {
+		err = cli.Hint(err, "--columns says it: what --query-gpu was given")
+	}
+	return rd, err
+}
+
+// toldTopology returns the GPUs that the recordings say should be there, if all
+// recordings that have GPUs say so.
+func (s *job) toldTopology() (all []reduce.Member) {
+	for _, t := range s.tele {
+		gpus := slices.ContainsFunc(t.head.Devices, func(d sample.Device) bool { return d.Scope == sample.ScopeGPU })
+		if gpus && t.head.Topology == nil {
+			return nil
+		}
+		for _, m := range t.head.Topology {
+			if !slices.Contains(all, m) {
+				all = append(all, m)
+			}
+		}
+	}
+	return all
 }
 
 // hostOf returns the host of a recording that does not name it: as --host says;
@@ -392,7 +418,7 @@ func (s *job) warnRecording(t *teleFile) {
 	case t.skipped > 1:
 		s.r.Warn(reduce.WarnIncompleteTele, "", "", "%v; this row and %d more are left out", t.why, t.skipped-1)
 	}
-	if t.codec.Local && s.opt.inputs.location == nil {
+	if (t.codec.Local || t.head.Local) && s.opt.inputs.location == nil {
 		zone := time.Unix(0, t.head.Clock.Anchor.UnixNanos).In(time.Local).Format("MST (UTC-07:00)")
 		s.r.Warn(reduce.WarnTimezone, "", "", "%s: its times are local ones without a zone: taken for %s, this machine's; --timezone says better", name, zone)
 	}

@@ -1,4 +1,6 @@
-package amdsmi
+// Package output reads what amd-smi prints: package amdsmi, which runs it, says what that
+// is.
+package output
 
 import (
 	"bytes"
@@ -14,10 +16,17 @@ import (
 	"wattrace/sample"
 )
 
-// gpu is one reading of one device.
-type gpu struct {
+// GPU is one reading of one device.
+type GPU struct {
 	sample.Device
 	values []value
+}
+
+// Set stores the reading in a row.
+func (g *GPU) Set(row sample.Row) {
+	for _, v := range g.values {
+		v.set(row)
+	}
 }
 
 // value is what a reading says of a metric.
@@ -38,10 +47,10 @@ func (v value) set(row sample.Row) {
 	}
 }
 
-// parser reads what amd-smi prints.
-type parser struct {
-	host string
-	said string // the last line before the first reading, which may be why there is none
+// Parser reads what amd-smi prints while it runs, line by line.
+type Parser struct {
+	Host string // that it runs on
+	Said string // the last line before the first reading, which may be why there is none
 
 	begun  bool
 	header []string // of CSV
@@ -49,13 +58,15 @@ type parser struct {
 	nested nesting
 }
 
+const maxSaid = 1 << 10
+
 // maxText is the longest JSON that is taken for one reading.
 const maxText = 16 << 20
 
 var errLine = errors.New("neither JSON nor CSV of amd-smi metric")
 
-// line reads a line and calls f with each reading that it completes.
-func (p *parser) line(line []byte, f func(gpu)) error {
+// Line reads a line and calls f with each reading that it completes.
+func (p *Parser) Line(line []byte, f func(GPU)) error {
 	trimmed := bytes.TrimSpace(line)
 	switch {
 	case p.text == nil && (trimmed[0] == '[' || trimmed[0] == '{'), p.text != nil:
@@ -82,7 +93,7 @@ func (p *parser) line(line []byte, f func(gpu)) error {
 	case p.begun:
 		return errLine
 	}
-	p.said = strings.ToValidUTF8(string(trimmed[:min(len(trimmed), maxLastLine)]), "?")
+	p.Said = strings.ToValidUTF8(string(trimmed[:min(len(trimmed), maxSaid)]), "?")
 	return nil
 }
 
@@ -109,7 +120,7 @@ func (n *nesting) add(line []byte) {
 }
 
 // json reads the JSON of all GPUs.
-func (p *parser) json(f func(gpu)) error {
+func (p *Parser) json(f func(GPU)) error {
 	var wrapped struct {
 		GPUs []map[string]any `json:"gpu_data"`
 	}
@@ -134,8 +145,8 @@ func (p *parser) json(f func(gpu)) error {
 }
 
 // flatten names the values of all sections as CSV does.
-func flatten(g map[string]any) map[string]field {
-	flat := map[string]field{}
+func flatten(g map[string]any) map[string]Field {
+	flat := map[string]Field{}
 	for _, section := range g {
 		values, is := section.(map[string]any)
 		if !is {
@@ -156,23 +167,23 @@ func flatten(g map[string]any) map[string]field {
 	return flat
 }
 
-// field is a value as it stands.
-type field struct{ text, unit string }
+// Field is a value as it stands.
+type Field struct{ Text, Unit string }
 
 // leaf reads {"value": 238, "unit": "W"}, 238 or "N/A".
-func leaf(v any) (f field, ok bool) {
+func leaf(v any) (f Field, ok bool) {
 	switch v := v.(type) {
 	case float64:
-		return field{text: strconv.FormatFloat(v, 'g', -1, 64)}, true
+		return Field{Text: strconv.FormatFloat(v, 'g', -1, 64)}, true
 	case string:
-		return field{text: v}, true
+		return Field{Text: v}, true
 	case map[string]any:
 		inner, has := v["value"]
 		if !has {
 			return f, false
 		}
 		f, ok = leaf(inner)
-		f.unit, _ = v["unit"].(string)
+		f.Unit, _ = v["unit"].(string)
 		return f, ok
 	}
 	return f, false
@@ -187,7 +198,7 @@ func record(line []byte) ([]string, error) {
 	return fields, nil
 }
 
-func (p *parser) csv(line []byte, f func(gpu)) error {
+func (p *Parser) csv(line []byte, f func(GPU)) error {
 	fields, err := record(line)
 	if err != nil {
 		return err
@@ -195,21 +206,30 @@ func (p *parser) csv(line []byte, f func(gpu)) error {
 	if len(fields) != len(p.header) {
 		return fmt.Errorf("%d fields, where the header has %d", len(fields), len(p.header))
 	}
-	flat := map[string]field{}
+	flat := map[string]Field{}
 	for i, name := range p.header {
-		flat[name] = field{text: fields[i]}
+		flat[name] = Field{Text: fields[i]}
 	}
-	return p.reading(flat["gpu"].text, flat, f)
+	return p.reading(flat["gpu"].Text, flat, f)
 }
 
 // reading makes a reading of the values of a GPU.
-func (p *parser) reading(index string, flat map[string]field, f func(gpu)) error {
+func (p *Parser) reading(index string, flat map[string]Field, f func(GPU)) error {
+	g, err := Reading(p.Host, index, flat)
+	if err == nil {
+		f(g)
+	}
+	return err
+}
+
+// Reading makes a reading of the values of a GPU by their names in the CSV of amd-smi metric.
+func Reading(host, index string, flat map[string]Field) (g GPU, err error) {
 	n, err := strconv.ParseUint(index, 10, 16)
 	if err != nil {
-		return fmt.Errorf("%.20q is not the number of a GPU", index)
+		return g, fmt.Errorf("%.20q is not the number of a GPU", index)
 	}
-	g := gpu{Device: sample.Device{
-		ID: fmt.Sprintf("%s:%s:%d", sample.AMDSMI, p.host, n), Host: p.host, Index: int(n), Source: sample.AMDSMI, Scope: sample.ScopeGPU,
+	g = GPU{Device: sample.Device{
+		ID: fmt.Sprintf("%s:%s:%d", sample.AMDSMI, host, n), Host: host, Index: int(n), Source: sample.AMDSMI, Scope: sample.ScopeGPU,
 	}}
 	add := func(id sample.MetricID, q quantity, names ...string) {
 		if err == nil {
@@ -243,14 +263,10 @@ func (p *parser) reading(index string, flat map[string]field, f func(gpu)) error
 	add(sample.MemoryUsedBytes, mebibytes, "used_vram")
 	add(sample.SMClockHertz, megahertz, "gfx_0_clk")
 	add(sample.MemoryClockHertz, megahertz, "mem_0_clk")
-	if err != nil {
-		return err
+	if err == nil && len(g.values) == 0 {
+		err = errors.New("a reading without any value that is known")
 	}
-	if len(g.values) == 0 {
-		return errors.New("a reading without any value that is known")
-	}
-	f(g)
-	return nil
+	return g, err
 }
 
 // quantity says how a field becomes a metric's value.
@@ -273,7 +289,7 @@ var (
 
 // first returns the first of the names that has a value; has is that one of them
 // is there, with a value or without.
-func (q quantity) first(flat map[string]field, names ...string) (v value, has bool, err error) {
+func (q quantity) first(flat map[string]Field, names ...string) (v value, has bool, err error) {
 	v.missing = true
 	for _, name := range names {
 		f, is := flat[name]
@@ -281,18 +297,18 @@ func (q quantity) first(flat map[string]field, names ...string) (v value, has bo
 			continue
 		}
 		has = true
-		if f.text == "N/A" || f.text == "" {
+		if f.Text == "N/A" || f.Text == "" {
 			continue
 		}
-		if f.unit != "" && !slices.Contains(q.units, f.unit) {
-			return v, has, fmt.Errorf("%s is in %.20q: %s is wanted", name, f.unit, strings.Join(q.units, " or "))
+		if f.Unit != "" && !slices.Contains(q.units, f.Unit) {
+			return v, has, fmt.Errorf("%s is in %.20q: %s is wanted", name, f.Unit, strings.Join(q.units, " or "))
 		}
-		v.number, err = strconv.ParseFloat(f.text, 64)
+		v.number, err = strconv.ParseFloat(f.Text, 64)
 		if err != nil || math.IsNaN(v.number) || math.IsInf(v.number, 0) {
-			return v, has, fmt.Errorf("%s: %.20q is not a number", name, f.text)
+			return v, has, fmt.Errorf("%s: %.20q is not a number", name, f.Text)
 		}
 		if v.number < 0 && !q.negative || v.number >= 1<<62 {
-			return v, has, fmt.Errorf("%s cannot be %.20s", name, f.text)
+			return v, has, fmt.Errorf("%s cannot be %.20s", name, f.Text)
 		}
 		v.number, v.missing = v.number*q.si/q.per, false
 		return v, has, nil
