@@ -28,9 +28,14 @@ const (
 	Requests        Kind = "request log"
 	AIPerf          Kind = "request log of aiperf"
 	AIPerfRaw       Kind = "raw export of aiperf"
-	AIPerfTelemetry Kind = "telemetry of aiperf" // gpu_telemetry_export.jsonl
-	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
-	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
+	AIPerfManifest  Kind = "phase manifest of aiperf"
+	BenchServe      Kind = "result of a serving benchmark"       // vllm bench serve and its kin
+	TRTLLMRequests  Kind = "request log of trtllm-bench"         // --request_json
+	TRTLLMReport    Kind = "report of trtllm-bench"              // --report_json
+	PerfMetrics     Kind = "performance metrics of trtllm-serve" // /perf_metrics
+	AIPerfTelemetry Kind = "telemetry of aiperf"                 // gpu_telemetry_export.jsonl
+	TelemetryStream Kind = "telemetry recording"                 // Arrow IPC stream
+	TelemetryFile   Kind = "telemetry file"                      // Arrow IPC file
 	Report          Kind = "report"
 	Truth           Kind = "truth file"
 	NVIDIASMI       Kind = "nvidia-smi log" // CSV of nvidia-smi --query-gpu
@@ -83,6 +88,12 @@ var shapes = []struct {
 	{all: []string{"telemetry_data"}, any: []string{"timestamp_ns"}, in: nothing, kind: AIPerfTelemetry},
 	{all: []string{"metadata"}, any: []string{"start_perf_ns", "responses", "payload"}, none: []string{"messages"}, in: nothing, kind: AIPerfRaw},
 	{all: []string{"metadata"}, any: []string{"metrics", "error"}, none: []string{"messages"}, in: nothing, kind: AIPerf},
+	{all: []string{"phases"}, any: []string{"schema_version"}, none: []string{"schema"}, in: nothing, kind: AIPerfManifest},
+	{all: []string{"duration", "completed"}, any: []string{"total_input_tokens", "request_throughput"}, in: nothing, kind: BenchServe},
+	{all: []string{"start_timestamp", "end_timestamp", "num_input_tokens"}, in: anything, any: []string{"id", "error_tokens", "first_token_timestamp"}, kind: TRTLLMRequests},
+	{all: []string{"engine", "performance"}, any: []string{"world_info", "request_info"}, in: nothing, kind: TRTLLMReport},
+	{any: []string{"perf_metrics"}, all: []string{"request_id"}, in: anything, kind: PerfMetrics},
+	{any: []string{"gen_perf_metrics", "ctx_perf_metrics"}, in: anything, kind: PerfMetrics},
 	{any: []string{"input_length", "hash_ids", "text_input", "output_length", "payload"}, none: []string{"model", "type"}, in: nothing, kind: Mooncake},
 	{any: []string{"chat_id"}, all: []string{"input_length"}, in: nothing, kind: Mooncake}, // has a type
 	{any: []string{"timestamp", "delay", "session_id"}, all: []string{"messages"}, none: []string{"model"}, in: nothing, kind: Mooncake},
