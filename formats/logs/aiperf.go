@@ -70,7 +70,7 @@ func aiperfHead(survey *aiperf.Log, config *aiperf.Config) *head {
 		h.targets = config.URLs
 	}
 	for _, ph := range survey.Phases {
-		h.phases = append(h.phases, phase{ph.Name, ph.Kind, ph.Start, ph.End, ph.Handover, ph.Load})
+		h.phases = append(h.phases, phase{name: ph.Name, kind: ph.Kind, start: ph.Start, end: ph.End, handover: ph.Handover, load: ph.Load})
 	}
 	h.count = requests.Close{
 		At: survey.Last, Sent: survey.Requests, Succeeded: survey.Outcomes[trace.Succeeded], Failed: survey.Outcomes[trace.Failed],

@@ -154,6 +154,14 @@ func (l *Log) On(c trace.Clock) bool {
 	return true
 }
 
+// Sent returns how many requests another program's log has; of ours it is not known, and 0.
+func (l *Log) Sent() int64 {
+	if l.head == nil {
+		return 0
+	}
+	return l.head.count.Sent
+}
+
 // Spans returns from when to when the log's requests were, on its own clock: for a log of
 // the time Steady, in nanoseconds since the boot.
 func (l *Log) Spans() (from, to int64) {

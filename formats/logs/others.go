@@ -163,7 +163,8 @@ func placeBench(f *benchserve.File, h *head, of []int, l *Log) error {
 		ph := &h.phases[k]
 		length := longest[k]
 		if l.Time == Unplaced {
-			length = max(length, l.Lengths[ph.name])
+			stated, ok := l.Lengths[ph.name]
+			length, ph.endless = max(length, stated), !ok
 			ph.start = after
 		}
 		ph.end = ph.start + length

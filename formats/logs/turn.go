@@ -34,6 +34,7 @@ type phase struct {
 	kind       trace.PhaseKind
 	start, end trace.Time
 	handover   bool
+	endless    bool        // it is not known when it ended
 	load       trace.Phase // without a name where it is not known
 }
 
@@ -151,6 +152,9 @@ func target(s string) string {
 // end writes the ends of all phases, and closes the log if it is whole.
 func (t *turning) end() error {
 	for _, ph := range t.head.phases {
+		if ph.endless {
+			continue
+		}
 		if err := t.w.Phase(&requests.PhaseEvent{Phase: ph.name, Kind: ph.kind, At: ph.end}); err != nil {
 			return err
 		}

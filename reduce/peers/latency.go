@@ -258,6 +258,9 @@ func (b *builder) milliseconds(name string, s summary, formula string, percents 
 // benchmarkDuration is that of the serving benchmarks, whose clock runs from before the
 // first request until all have ended, failed ones too.
 func (r *Requests) benchmarkDuration() trace.Opt[float64] {
+	if d, ok := r.Stated.Get(); ok && !r.absent && r.Sent > 0 {
+		return trace.Some(d.Seconds())
+	}
 	if r.absent || r.Sent == 0 || r.lastDone <= r.firstDispatch {
 		return trace.Opt[float64]{}
 	}

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"wattrace/formats/logs"
 	"wattrace/formats/requests"
 	"wattrace/reduce"
 	"wattrace/trace"
@@ -153,6 +155,10 @@ func (r *run) phase(rec *requests.Record) error {
 		ph = &runPhase{pos: rec.Pos, Span: reduce.Span{
 			Name: p.Phase, Kind: string(p.Kind), Start: p.At, Concurrency: p.Concurrency,
 		}}
+		if content := r.log.content; content != nil {
+			d, ok := content.Lengths[p.Phase]
+			ph.Unplaced, ph.Stated = content.Time == logs.Unplaced, trace.Opt[time.Duration]{V: time.Duration(d), OK: ok}
+		}
 		if plan := r.plan[p.Phase]; plan != nil {
 			kind := plan.LoadKind()
 			ph.Handover, ph.Open = plan.Handover, kind == trace.OpenLoop || kind == trace.TraceTimes
