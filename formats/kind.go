@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"wattrace/formats/pyjson"
 )
 
 // Kind is what an input holds, in words that fit into a message.
@@ -211,6 +213,9 @@ func sniffHeader(text []byte) (kind Kind, final bool) {
 // first element of the array, as far as text goes; its schema; and whether the
 // object ended or is broken, so that more text would change nothing.
 func firstObject(text []byte) (keys []string, schema string, final bool) {
+	if bytes.Contains(text, []byte("NaN")) || bytes.Contains(text, []byte("Infinity")) {
+		text, _ = io.ReadAll(pyjson.NewReader(bytes.NewReader(text))) // of a slice there is no error
+	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	ended := func(err error) bool { return !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF }
 	tok, err := d.ReadToken()

@@ -28,8 +28,8 @@
 // than the others is a fault.
 //
 // Of several kinds of event only that they are tokens is known: all are given as content.
-// Where TensorRT-LLM's request ends after its last token, the last event is given as the
-// finish and the end as the usage, which is what its e2el counts.
+// Where TensorRT-LLM's request ends after its last token, the end is given as the usage,
+// which is what its e2el counts.
 //
 // # Time
 //

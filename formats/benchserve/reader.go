@@ -186,8 +186,7 @@ func (res *Result) request(i int, gaps []float64, q *trace.Request) {
 		}
 	}
 	q.Done = max(q.Done, q.LastToken.V)
-	if n := len(q.Chunks); res.Tool == TRTLLM && n > 1 && q.Done > q.LastToken.V.Add(time.Microsecond) {
-		q.Chunks[n-1].Kind = trace.ChunkFinish
+	if n := len(q.Chunks); res.Tool == TRTLLM && n > 0 && q.Done > q.LastToken.V.Add(time.Microsecond) {
 		q.Chunks = append(q.Chunks, trace.Chunk{At: q.Done, Kind: trace.ChunkUsage})
 	}
 }

@@ -113,8 +113,16 @@ func writeStatement(b *printer, s *reduce.Statement, after bool) {
 	}
 	b.heading(before, fmt.Sprintf("%s states of its own run", inLine(tool)), fmt.Sprintf(" (%s%s)", inLine(s.Path), run))
 	for _, f := range s.Figures {
-		b.item(strings.TrimRight(fmt.Sprintf("%s: %s %s", b.code(inLine(f.Name)), strconv.FormatFloat(f.Value, 'g', -1, 64), f.Unit), " "))
+		b.item(strings.TrimRight(fmt.Sprintf("%s: %s %s", b.code(inLine(f.Name)), stated(f.Value), f.Unit), " "))
 	}
+}
+
+// stated writes a number in six digits, and whole what is whole.
+func stated(v float64) string {
+	if v == math.Trunc(v) && math.Abs(v) < 1e15 || math.Abs(v) >= 1e5 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 6, 64)
 }
 
 // heading begins a section.

@@ -55,7 +55,7 @@ var rules = []rule{
 	{packages: "replay/selftest", wattrace: []string{"trace", "replay"}, others: []string{"golang.org/x/sys/unix"}},
 	{packages: "replay/replaytest", wattrace: []string{"trace", "replay"}},
 
-	{packages: "formats", wattrace: []string{"trace"}, others: []string{"github.com/klauspost/compress/...", "golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats", wattrace: []string{"trace", "formats/pyjson"}, others: []string{"github.com/klauspost/compress/...", "golang.org/x/sys/unix", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/telemetry", wattrace: []string{"trace", "sample", "formats"}, others: []string{"github.com/apache/arrow/go/v17/arrow/...", "github.com/google/flatbuffers/go"}, forbidden: noIO},
 	{packages: "formats/parquet", others: []string{"github.com/apache/arrow/go/v17/arrow/...", "github.com/apache/arrow/go/v17/parquet/..."}, forbidden: noIO},
 	{packages: "formats/requests", wattrace: []string{"trace", "formats", "formats/plan"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},

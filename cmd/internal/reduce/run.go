@@ -59,6 +59,9 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	if err := s.open(env, operands); err != nil {
 		return nil, err
 	}
+	if len(s.logs) == 0 && len(s.tele) == 0 && len(s.stated) > 0 {
+		return s.statements()
+	}
 	spans, err := s.surveyLogs()
 	if err != nil {
 		return nil, err
@@ -132,11 +135,25 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	return rep, s.describeInputs(rep)
 }
 
+// statements makes the report of inputs that only state figures.
+func (s *job) statements() (*reduce.Report, error) {
+	if s.energies != nil {
+		return nil, errNoSplit
+	}
+	rep := &reduce.Report{Schema: reduce.Schema, Producer: cli.Producer(), Inputs: []reduce.Input{}, Warnings: []reduce.Warning{}, Phases: []reduce.Phase{}, Stated: s.stated}
+	for _, d := range s.doubts {
+		rep.Warnings = append(rep.Warnings, reduce.Warning{Code: d.code, Message: d.text})
+	}
+	return rep, s.describeInputs(rep)
+}
+
+var errNoSplit = errors.New("--per-request: there is no energy to split: it needs a request log and a recording of its time")
+
 // endEnergies ends the file of the requests' energies.
 func (s *job) endEnergies(rep *reduce.Report, out *cli.Output) error {
 	total, ok := s.r.Attributed()
 	if !ok {
-		return fmt.Errorf("--per-request: there is no energy to split: it needs a request log and a recording of its time")
+		return errNoSplit
 	}
 	if err := s.energies.Close(&total, rep.Attribution.Mode); err != nil {
 		return err

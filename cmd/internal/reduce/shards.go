@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -49,6 +50,9 @@ func (s *job) surveyLogs() ([]reduce.Span, error) {
 					return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("this run was read before, in %s: the same log twice", before)}
 				}
 				seen[rec.Run.Clock] = rec.Pos.File
+				if c := rec.Run.Clock; c.Anchor.UnixNanos == 0 && c.BootID == "" && len(s.tele)+len(s.logs) > 1 {
+					return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("the run names neither a boot nor a wall clock: it can only be reduced alone")}
+				}
 			}
 			return l.survey(rec)
 		})
