@@ -138,7 +138,7 @@ type faultAt struct {
 
 func (e *faultAt) Error() string { return e.err.Error() }
 
-// at is a fault of the value that was read last.
+// at is a fault of the value that was read last, at its last byte.
 func at(d *jsontext.Decoder, format string, args ...any) error {
 	return &faultAt{d.InputOffset() - 1, fmt.Errorf(format, args...)}
 }
@@ -229,11 +229,11 @@ func number(d *jsontext.Decoder, what string, least, most float64) (float64, err
 	case '0':
 		n, err := strconv.ParseFloat(string(v), 64)
 		if err != nil || n < least || n > most {
-			return 0, at(d, "%s is out of range", what)
+			return 0, &faultAt{d.InputOffset() - int64(len(v)), fmt.Errorf("%s is out of range", what)}
 		}
 		return n, nil
 	}
-	return 0, at(d, "%s must be a number", what)
+	return 0, &faultAt{d.InputOffset() - int64(len(v)), fmt.Errorf("%s must be a number", what)}
 }
 
 // column reads a list of numbers.
