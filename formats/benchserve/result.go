@@ -56,7 +56,6 @@ type Result struct {
 
 	columns
 	completed trace.Opt[int64]
-	line      int // that it begins in
 }
 
 // columns are what is held of the requests; one that is not there is nil.

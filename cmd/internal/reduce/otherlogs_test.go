@@ -293,7 +293,8 @@ func TestAIPerfSeveralRuns(t *testing.T) {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	one := t.TempDir()
-	if err := os.Mkdir(filepath.Join(one, "raw_records"), 0o777); err == nil {
+	err = os.Mkdir(filepath.Join(one, "raw_records"), 0o777)
+	if err == nil {
 		err = os.WriteFile(filepath.Join(one, "raw_records", "raw_records_a.jsonl"), raw, 0o666)
 	}
 	if code, _, errs := runMain(t, one); err != nil || code != 1 || !strings.Contains(errs, "raw records of a run that was not ended") {
