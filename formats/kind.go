@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"wattrace/formats/pyjson"
 )
 
 // Kind is what an input holds, in words that fit into a message.
@@ -34,9 +36,14 @@ const (
 	Requests        Kind = "request log"
 	AIPerf          Kind = "request log of aiperf"
 	AIPerfRaw       Kind = "raw export of aiperf"
-	AIPerfTelemetry Kind = "telemetry of aiperf" // gpu_telemetry_export.jsonl
-	TelemetryStream Kind = "telemetry recording" // Arrow IPC stream
-	TelemetryFile   Kind = "telemetry file"      // Arrow IPC file
+	AIPerfManifest  Kind = "phase manifest of aiperf"
+	BenchServe      Kind = "result of a serving benchmark"       // vllm bench serve and its kin
+	TRTLLMRequests  Kind = "request log of trtllm-bench"         // --request_json
+	TRTLLMReport    Kind = "report of trtllm-bench"              // --report_json
+	PerfMetrics     Kind = "performance metrics of trtllm-serve" // /perf_metrics
+	AIPerfTelemetry Kind = "telemetry of aiperf"                 // gpu_telemetry_export.jsonl
+	TelemetryStream Kind = "telemetry recording"                 // Arrow IPC stream
+	TelemetryFile   Kind = "telemetry file"                      // Arrow IPC file
 	Report          Kind = "report"
 	Truth           Kind = "truth file"
 	TelemetryCSV    Kind = "telemetry CSV" // rows of a recording, by the names of its columns
@@ -129,6 +136,12 @@ var shapes = []struct {
 	{all: []string{"telemetry_data"}, any: []string{"timestamp_ns"}, in: nothing, kind: AIPerfTelemetry},
 	{all: []string{"metadata"}, any: []string{"start_perf_ns", "responses", "payload"}, none: []string{"messages"}, in: nothing, kind: AIPerfRaw},
 	{all: []string{"metadata"}, any: []string{"metrics", "error"}, none: []string{"messages"}, in: nothing, kind: AIPerf},
+	{all: []string{"phases"}, any: []string{"schema_version"}, none: []string{"schema"}, in: nothing, kind: AIPerfManifest},
+	{all: []string{"duration", "completed"}, any: []string{"total_input_tokens", "request_throughput"}, in: nothing, kind: BenchServe},
+	{all: []string{"start_timestamp", "end_timestamp", "num_input_tokens"}, in: anything, any: []string{"id", "error_tokens", "first_token_timestamp"}, kind: TRTLLMRequests},
+	{all: []string{"engine", "performance"}, any: []string{"world_info", "request_info"}, in: nothing, kind: TRTLLMReport},
+	{any: []string{"perf_metrics"}, all: []string{"request_id"}, in: anything, kind: PerfMetrics},
+	{any: []string{"gen_perf_metrics", "ctx_perf_metrics"}, in: anything, kind: PerfMetrics},
 	{all: []string{"block_size", "requests["}, any: []string{"id", "hash_id_scope", "models"}, in: anything, kind: WEKA},
 	{all: []string{"t", "in", "out"}, any: []string{"hash_ids"}, in: anything, kind: WEKA},
 	{any: []string{"input_tokens["}, none: []string{"model", "messages", "prompt"}, in: nothing, kind: TokenTrace},
@@ -311,6 +324,9 @@ func isSMITime(text string) bool {
 // of its value; its schema; and whether the object ended or is broken, so that
 // more text would change nothing.
 func firstObject(text []byte) (keys []string, schema string, final bool) {
+	if bytes.Contains(text, []byte("NaN")) || bytes.Contains(text, []byte("Infinity")) {
+		text, _ = io.ReadAll(pyjson.NewReader(bytes.NewReader(text))) // of a slice there is no error
+	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	ended := func(err error) bool { return !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF }
 	tok, err := d.ReadToken()

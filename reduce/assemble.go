@@ -18,7 +18,7 @@ const timeFormat = "2006-01-02T15:04:05.000000000Z07:00"
 func (r *Reducer) phaseReport(ph *phase) Phase {
 	out := Phase{
 		Name: ph.Name, Kind: ph.Kind, Concurrency: ph.Concurrency,
-		Start:   r.clock.Wall(ph.Start).Format(timeFormat),
+		Start:   r.wall(ph.Start),
 		Metrics: map[string]Metric{}, PerDevice: []PerDevice{}, Windows: []Phase{},
 	}
 	switch {
@@ -42,7 +42,7 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 		return out
 	}
 	seconds := end.Sub(ph.Start).Seconds()
-	out.End, out.DurationSeconds = r.clock.Wall(end).Format(timeFormat), &seconds
+	out.End, out.DurationSeconds = r.wall(end), &seconds
 	if r.hasLog {
 		out.Tokens = r.tokens(ph)
 		r.throughput(ph, out.Tokens, seconds, out.Metrics)
@@ -66,6 +66,14 @@ func (r *Reducer) phaseReport(ph *phase) Phase {
 		}
 	}
 	return out
+}
+
+// wall returns an instant for people; "" where the clock has no wall clock.
+func (r *Reducer) wall(t trace.Time) string {
+	if r.clock.Anchor.UnixNanos == 0 {
+		return ""
+	}
+	return r.clock.Wall(t).Format(timeFormat)
 }
 
 // windowDoubts are what is said of a window that a user asked for; the rest was

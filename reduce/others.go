@@ -131,7 +131,7 @@ func (o *others) start(r *Reducer) {
 		}
 		windows = append(windows, w)
 		o.windows = append(o.windows, ph)
-		o.sums[ph] = &peers.Requests{SLO: peerSLO(r.opt.SLO)}
+		o.sums[ph] = &peers.Requests{SLO: peerSLO(r.opt.SLO), Stated: ph.Stated}
 	}
 	for _, name := range o.names {
 		p, err := peers.New(name, windows, peers.Options{ExpectDevices: r.expected("")})

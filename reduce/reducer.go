@@ -24,6 +24,10 @@ type Span struct {
 	Handover    bool                  // ends with requests in flight
 	Open        bool                  // requests were due by a schedule, whether or not earlier ones had ended
 	Gated       bool                  // what was due waited where too many were in flight, or in their prefill
+	// Unplaced is that it is not known when the requests were sent: all are given as sent
+	// at Start, which nothing but counts, latencies and rates may be made from.
+	Unplaced bool
+	Stated   trace.Opt[time.Duration] // how long it was, as the tool that ran it says
 }
 
 // A Reducer computes a report in two passes over the telemetry and two over the
@@ -100,7 +104,7 @@ func New(clock trace.Clock, spans []Span, hasLog bool, opt Options) *Reducer {
 	for i, s := range spans {
 		ph := &phase{Span: s}
 		ph.arrivals = s.Handover || i > 0 && spans[i-1].Handover
-		if end, ok := s.End.Get(); ok && end > s.Start {
+		if end, ok := s.End.Get(); ok && end > s.Start && !s.Unplaced {
 			ph.activity = newActivity(s.Start, end)
 		}
 		r.phases = append(r.phases, ph)
@@ -222,7 +226,7 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 	if r.load != nil {
 		r.load.add(q, outputs, offset)
 	}
-	if len(r.tools.names) > 0 {
+	if len(r.tools.names) > 0 && !ph.Unplaced {
 		r.tools.surveyRequest(ph, q, offset)
 	}
 	ph.surveyed++

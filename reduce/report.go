@@ -21,6 +21,23 @@ type Report struct {
 	// Attribution says how stages and requests were given their energy; absent where
 	// they were not.
 	Attribution *Attribution `json:"attribution,omitempty"`
+	// Stated is what the tools that wrote the request logs state of their runs themselves.
+	Stated []Statement `json:"stated,omitempty"`
+}
+
+// Statement is what a tool states of its own run, as its file has it. None of it is ours.
+type Statement struct {
+	Tool    string         `json:"tool"`
+	Path    string         `json:"path"`
+	Run     string         `json:"run,omitempty"` // which of several runs of the file
+	Figures []StatedFigure `json:"figures"`
+}
+
+// StatedFigure is a number under the tool's own name.
+type StatedFigure struct {
+	Name  string  `json:"name"`
+	Unit  string  `json:"unit,omitempty"` // absent where the file does not tell it
+	Value float64 `json:"value"`
 }
 
 // Input is one file that a report was made from.
@@ -100,13 +117,20 @@ const (
 	WarnOutsidePhases  Code = "outside_phases" // a recording has energy that is no phase's
 )
 
+// The codes that tell of request logs of other tools.
+const (
+	WarnNoClock   Code = "no_clock"   // a log does not say when it was: it was not joined with the recording
+	WarnLogLimits Code = "log_limits" // what the figures of a log must be read with
+	WarnLogChosen Code = "log_chosen" // of two logs of one run one was taken
+)
+
 // Incomplete returns the codes of the warnings, each once, that say that
 // something is lacking that the report should have had.
 func (r *Report) Incomplete() []Code {
 	var list []Code
 	for _, w := range r.Warnings {
 		switch w.Code {
-		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnNoTruth, WarnOverlap, WarnNoPhase, WarnUnexpected, WarnMissingShard, WarnNoStart:
+		case WarnIncompleteLog, WarnIncompleteTele, WarnInterrupted, WarnNoEnd, WarnFailed, WarnNotBracketed, WarnMissing, WarnMissingDevice, WarnNoTruth, WarnOverlap, WarnNoPhase, WarnUnexpected, WarnMissingShard, WarnNoStart, WarnNoClock:
 			if !slices.Contains(list, w.Code) {
 				list = append(list, w.Code)
 			}

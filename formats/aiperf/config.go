@@ -21,20 +21,23 @@ type Config struct {
 
 const (
 	recordsName = "profile_export.jsonl"
+	rawSuffix   = "_raw"
 	configName  = "profile_export_aiperf.json"
 )
 
 // ConfigPath returns where the configuration of a file of requests is, if anywhere:
-// a file's prefix is renamed for both.
+// a file's prefix is renamed for both. The raw export has the same.
 func ConfigPath(records string) string {
 	dir, base := filepath.Split(records)
 	for _, layer := range []string{".gz", ".zst"} {
 		base = strings.TrimSuffix(base, layer)
 	}
-	if base == recordsName {
+	stem, ok := strings.CutSuffix(base, ".jsonl")
+	stem = strings.TrimSuffix(stem, rawSuffix)
+	if stem+".jsonl" == recordsName {
 		return dir + configName
 	}
-	if stem, ok := strings.CutSuffix(base, ".jsonl"); ok && stem != "" {
+	if ok && stem != "" {
 		return dir + stem + ".json"
 	}
 	return ""

@@ -1,5 +1,5 @@
 // Package aiperf reads what a run of aiperf leaves behind: profile_export.jsonl,
-// a line for each request; gpu_telemetry_export.jsonl, one for each GPU and scrape; and
+// a line for each request; profile_export_raw.jsonl, the same with the answers; gpu_telemetry_export.jsonl, one for each GPU and scrape; and
 // profile_export_aiperf.json, of which it takes how the load was configured.
 //
 // # Requests
@@ -16,7 +16,9 @@
 //	credit_issued_ns       when it was due, unless that is later than it was sent:
 //	                       two processes stamp them
 //	request_ack_ns         the answer began
-//	benchmark_phase        phase; of old credit_phase; else "profiling"
+//	phase_name             phase, since 0.12; of before benchmark_phase, of old
+//	                       credit_phase; else "profiling"
+//	phase_kind             "warmup" or "profiling"; else the phase says it
 //	was_cancelled          the client gave it up
 //	conversation_id, turn_index, session_num   as they are; the line of the trace is
 //	                       session_num + 1, else that of the file
@@ -48,12 +50,33 @@
 //
 // Requests are in the order of the file, in which they ended, and so numbered.
 //
+// # The raw export
+//
+// At --export-level raw there is profile_export_raw.jsonl as well: {"metadata", "start_perf_ns",
+// "payload", "request_headers", "status", "responses", "error", ...} with the metadata and
+// the error of the other file, and no metrics. Each of responses has perf_ns, when it came,
+// on the clock of start_perf_ns, which is request_start_ns; and one of
+//
+//	packets      [{"name", "value"}]: the fields of a server-sent event, of which "data" is
+//	             looked at: what it carries, as trace.ChunkKind has it, of chat
+//	             completions, completions and responses. Data that is no JSON is "other"
+//	text         the body of an answer that is not streamed
+//	raw_bytes    the same, not looked at
+//
+// All events are taken, to the nanosecond; the first and the last with output are the first
+// and the last token. The last usage object is kept verbatim, and the tokens are its
+// (trace.FromUsage); where there is none the events with output are counted
+// (trace.FromChunks), which is less than aiperf's tokenizer knows. Neither the payload, nor
+// headers, nor any text of an answer is kept. A run that was killed leaves
+// raw_records/raw_records_*.jsonl, which are parts of this file.
+//
 // # Phases
 //
 // A phase is from the first start to the last end of its requests. One that overlaps
 // the next ends where that starts, with requests in flight (handover). "warmup" is one,
 // others are measured, unless the configuration says otherwise. How long a phase was
-// before its first and after its last request is not in the file.
+// before its first and after its last request is not in the file; phase_manifest.json, whose
+// start_ns and end_ns aiperf's own windows are, is not read.
 //
 // # Clock
 //

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -239,7 +242,7 @@ func TestSurvey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Log{Requests: 4, Truncated: true, Cancelled: true, Phases: []Phase{
+	want := &Log{Requests: 4, Outcomes: map[trace.Outcome]int64{trace.Succeeded: 4}, Last: 7e9, Inexact: 4, Truncated: true, Cancelled: true, Phases: []Phase{
 		{Name: "warmup", Kind: trace.Warmup, End: 3e9, Handover: true},
 		{Name: "profiling", Kind: trace.Measure, Start: 3e9, End: 7e9, Load: config.Phases[0]},
 	}}
@@ -323,7 +326,8 @@ func TestConfigPath(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
 		"d/profile_export.jsonl": "d/profile_export_aiperf.json", "profile_export.jsonl.gz": "profile_export_aiperf.json",
-		"d/foo.jsonl": "d/foo.json", "-": "", "d/.jsonl": "", "foo.json": "",
+		"d/profile_export_raw.jsonl.zst": "d/profile_export_aiperf.json", "foo_raw.jsonl": "foo.json",
+		"d/foo.jsonl": "d/foo.json", "_raw.jsonl": "", "-": "", "d/.jsonl": "", "foo.json": "",
 	} {
 		if got := ConfigPath(path); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
@@ -344,6 +348,13 @@ func FuzzReader(f *testing.F) {
 		}
 	}
 	f.Add([]byte(line(`,"request_ack_ns":1780000000000000001,"was_cancelled":true`, millis("ttft", "3")+","+millis("request_latency", "5")+","+millis("inter_chunk_latency", "[1,1]"), `,"error":{}`)))
+	raw, err := os.ReadFile("testdata/profile_export_raw.jsonl")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for l := range strings.Lines(string(raw)) {
+		f.Add([]byte(l))
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r, moved := NewReader(bytes.NewReader(in), "f"), NewReader(bytes.NewReader(in), "f")
 		moved.Anchor = 1000
@@ -365,7 +376,7 @@ func FuzzReader(f *testing.F) {
 			}
 			before := q.Sent
 			for _, c := range q.Chunks {
-				if c.At < before || c.At > q.LastToken.V || !c.Kind.Output() {
+				if c.At < before || c.At > q.Done {
 					t.Fatalf("%+v", q)
 				}
 				before = c.At
@@ -396,4 +407,59 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkReader reads the lines of a real run.
+func BenchmarkReader(b *testing.B) {
+	for _, name := range []string{"profile_export.jsonl", "profile_export_raw.jsonl"} {
+		b.Run(name, func(b *testing.B) {
+			text, err := os.ReadFile("testdata/" + name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			text = bytes.Repeat(text, 20)
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				r := NewReader(bytes.NewReader(text), name)
+				var q trace.Request
+				for {
+					if err := r.Read(&q); err != nil {
+						if err != io.EOF {
+							b.Fatal(err)
+						}
+						break
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestPlain: the fast way of reading a number gives what a double does.
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	m := trace.Member{Name: []byte("n")}
+	for _, text := range []string{"0", "7", "0.0", "12.5", "1.4999999", "0.0000005", "0.0000015", "20.113456", "35.63220900000001", "8877.620132", "123456789012345", "999999999999.999", "0.00000049999999", "2251799813685248"} {
+		for _, scale := range []float64{1, 1e3, 1e6, 1e9} {
+			got, ok := plain([]byte(text), scale)
+			v, err := strconv.ParseFloat(text, 64)
+			if want := int64(math.Round(v * scale)); err != nil || ok && got != want {
+				t.Errorf("%s by %v is %d, want %d", text, scale, got, want)
+			}
+		}
+	}
+	for _, text := range []string{"", ".", "1.", ".5", "-1", "1e3", "1.2.3", "x"} {
+		if _, ok := plain([]byte(text), 1e6); ok {
+			t.Errorf("%q is no plain number", text)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 100000 {
+		text, scale := strconv.FormatFloat(r.Float64()*math.Pow(10, float64(r.IntN(9))), 'f', r.IntN(12), 64), math.Pow(1000, float64(r.IntN(4)))
+		v, _ := strconv.ParseFloat(text, 64)
+		if got, err := number(m, []byte(text), scale); err != nil || got != int64(math.Round(v*scale)) {
+			t.Fatalf("%s by %v is %d, want %v", text, scale, got, math.Round(v*scale))
+		}
+	}
 }

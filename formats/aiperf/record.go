@@ -1,10 +1,10 @@
 package aiperf
 
 import (
-	"errors"
+	"bytes"
+	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,9 +14,11 @@ import (
 	"wattrace/trace"
 )
 
-// record is a line. Times are in nanoseconds, instants of Unix time.
+// record is a line, of either file. Times are in nanoseconds, instants of Unix time.
 type record struct {
 	phase, id, conversation    string
+	named                      string // phase_name: of several phases, each with a name
+	kind                       string // phase_kind
 	session, turn              trace.Opt[int64]
 	credit, start, ack, end    instant
 	stamp, cancelledAt         instant // timestamp_ns of old, cancellation_time_ns
@@ -25,10 +27,16 @@ type record struct {
 	maxResponse                instant
 	gaps                       []time.Duration
 	input, output              trace.Opt[int64]
-	reasoning, usage           trace.Opt[int64]
+	reasoning, usageOutput     trace.Opt[int64]
 	failed                     bool
 	code                       trace.Opt[int64]
 	errorType                  string
+
+	raw    bool // it has the answer itself
+	perf   instant
+	latest trace.Time // event of the answer
+	answer
+	walker
 }
 
 // instant and span are times with the column that they stand in.
@@ -54,43 +62,37 @@ func at(col int, format string, args ...any) error {
 	return &trace.ColumnError{Col: col, Err: fmt.Errorf(format, args...)}
 }
 
-// walk walks over an object that is the value of a member.
-func walk(m trace.Member, member func(trace.Member) error) error {
-	if m.Value.Kind() == 'n' {
-		return nil
-	}
-	if m.Value.Kind() != '{' {
-		return m.Errorf("%s must be an object", m.Name)
-	}
-	var inside error // has the column of the line
-	err := trace.WalkObject(m.Value, func(inner trace.Member) error {
-		inner.Col += m.Col - 1
-		inside = member(inner)
-		return inside
-	})
-	var syntax *trace.ColumnError
-	if inside == nil && errors.As(err, &syntax) {
-		return at(m.Col-1+syntax.Col, "%w", syntax.Err)
-	}
-	return err
-}
-
 // parse reads a line. Its errors have columns.
 func (r *record) parse(line []byte) error {
-	*r = record{gaps: r.gaps[:0]}
+	*r = record{gaps: r.gaps[:0], answer: r.answer.empty(), walker: r.walker}
 	seen := false
-	err := trace.WalkObject(line, func(m trace.Member) error {
-		switch string(m.Name) {
+	err := r.document(line, func(name []byte) error {
+		switch string(name) {
 		case "metadata":
 			seen = true
-			return walk(m, r.metadata)
+			return r.members(name, r.metadata)
 		case "metrics":
-			return walk(m, r.metric)
+			return r.object(name, r.metric)
 		case "error":
-			r.failed = m.Value.Kind() != 'n'
-			return walk(m, r.fault)
+			r.failed = r.peek() != 'n'
+			return r.members(name, r.fault)
+		case "start_perf_ns":
+			m, err := r.member(name)
+			if err == nil {
+				r.perf, err = moment(m)
+			}
+			return err
+		case "status":
+			m, err := r.member(name)
+			if err == nil {
+				r.status, err = integer(m, 999)
+			}
+			return err
+		case "responses":
+			r.raw = true
+			return r.responses(name)
 		}
-		return nil
+		return r.skip()
 	})
 	if err == nil && !seen {
 		return at(1, "not a record of aiperf: it has no metadata")
@@ -100,6 +102,10 @@ func (r *record) parse(line []byte) error {
 
 func (r *record) metadata(m trace.Member) (err error) {
 	switch name := string(m.Name); name {
+	case "phase_name":
+		r.named, err = phaseName(m)
+	case "phase_kind":
+		r.kind, err = text(m)
 	case "benchmark_phase":
 		r.phase, err = phaseName(m)
 	case "credit_phase":
@@ -148,10 +154,10 @@ func (r *record) fault(m trace.Member) (err error) {
 	return err
 }
 
-func (r *record) metric(m trace.Member) error {
-	name := string(m.Name)
+// metric reads a metric by its name.
+func (r *record) metric(name []byte) error {
 	var put func(trace.Member, string) error
-	switch name {
+	switch string(name) {
 	case "time_to_first_token", "ttft":
 		put = timeInto(&r.ttft)
 	case "request_latency":
@@ -167,18 +173,18 @@ func (r *record) metric(m trace.Member) error {
 	case "reasoning_token_count":
 		put = tokensInto(&r.reasoning)
 	case "usage_completion_tokens":
-		put = tokensInto(&r.usage)
+		put = tokensInto(&r.usageOutput)
 	case "max_response_timestamp":
 		put = func(v trace.Member, _ string) (err error) {
 			r.maxResponse, err = moment(v)
 			return err
 		}
 	default:
-		return nil
+		return r.skip()
 	}
 	var value trace.Member
 	unit := ""
-	err := walk(m, func(inner trace.Member) (err error) {
+	err := r.members(name, func(inner trace.Member) (err error) {
 		switch string(inner.Name) {
 		case "value":
 			value = inner
@@ -190,7 +196,7 @@ func (r *record) metric(m trace.Member) error {
 	if err != nil || value.Value == nil || value.Value.Kind() == 'n' {
 		return err
 	}
-	value.Name = m.Name
+	value.Name = name
 	return put(value, unit)
 }
 
@@ -228,14 +234,14 @@ func (r *record) putGaps(m trace.Member, unit string) error {
 	}
 	// Of a list that was found valid, what is between its commas is a number, unless it
 	// is no list of numbers.
-	for list := m.Value[1 : len(m.Value)-1]; len(list) > 0; {
-		end := slices.Index(list, ',')
+	for list := []byte(m.Value[1 : len(m.Value)-1]); len(list) > 0; {
+		end := bytes.IndexByte(list, ',')
 		next := end + 1
 		if end < 0 {
 			end, next = len(list), len(list)
 		}
-		if item := strings.TrimSpace(string(list[:end])); item != "" || len(r.gaps) > 0 || next < len(list) {
-			d, err := number(m, []byte(item), scale)
+		if item := bytes.Trim(list[:end], " \t\r\n"); len(item) > 0 || len(r.gaps) > 0 || next < len(list) {
+			d, err := number(m, item, scale)
 			if err != nil {
 				return err
 			}
@@ -263,6 +269,9 @@ func nanos(m trace.Member, unit string) (float64, error) {
 
 // number reads a number that is not negative, scaled and rounded.
 func number(m trace.Member, b []byte, scale float64) (int64, error) {
+	if n, ok := plain(b, scale); ok {
+		return n, nil
+	}
 	v, err := strconv.ParseFloat(string(b), 64)
 	if err != nil || len(b) == 0 || b[0] != '-' && (b[0] < '0' || b[0] > '9') {
 		return 0, m.Errorf("%s must be a number", m.Name)
@@ -271,6 +280,47 @@ func number(m trace.Member, b []byte, scale float64) (int64, error) {
 		return 0, m.Errorf("%s is out of range", m.Name)
 	}
 	return int64(math.Round(v)), nil
+}
+
+// plain is number of what is digits with at most one point, as almost all are: the same
+// that a double gives, in a fraction of the time. Where a double might round another way
+// it is not ok.
+func plain(b []byte, scale float64) (int64, bool) {
+	const most = 18       // digits, which an int64 holds
+	const exact = 1 << 49 // up to here a double is off by less than an eighth
+	digits, after, point := int64(0), 0, false
+	for i, c := range b {
+		switch {
+		case c == '.' && !point && i > 0:
+			point = true
+		case c < '0' || c > '9' || i > most:
+			return 0, false
+		default:
+			digits = digits*10 + int64(c-'0')
+			if point {
+				after++
+			}
+		}
+	}
+	if len(b) == 0 || point && after == 0 {
+		return 0, false
+	}
+	for ; scale >= 10 && after > 0; after-- {
+		scale /= 10
+	}
+	whole := int64(1)
+	for range after {
+		whole *= 10
+	}
+	if whole > 1 { // the half is for the double
+		rest := digits % whole
+		if d := 2*rest - whole; d > -whole/8 && d < whole/8 {
+			return 0, false
+		}
+		n := (digits + whole/2) / whole
+		return n, n <= exact
+	}
+	return digits * int64(scale), digits <= exact/int64(scale)
 }
 
 // moment reads an instant. One that has an exponent or a fraction was rounded.
@@ -321,11 +371,8 @@ const slack = time.Microsecond
 
 // request makes a request of the record.
 func (r *record) request(q *trace.Request, anchor int64) error {
-	chunks := q.Chunks[:0]
-	*q = trace.Request{Chunks: chunks, Phase: r.phase, Conversation: r.conversation, Turn: int(r.turn.V)}
-	if q.Phase == "" {
-		q.Phase = DefaultPhase
-	}
+	chunks, usage := q.Chunks[:0], q.Usage[:0]
+	*q = trace.Request{Chunks: chunks, Phase: cmp.Or(r.named, r.phase, DefaultPhase), Conversation: r.conversation, Turn: int(r.turn.V)}
 	if r.session.OK {
 		q.Line = r.session.V + 1
 	}
@@ -345,7 +392,11 @@ func (r *record) request(q *trace.Request, anchor int64) error {
 	if r.credit.OK && r.credit.V < start.V {
 		q.Scheduled = since(r.credit.V)
 	}
-	if err := r.tokens(q); err != nil {
+	take := r.tokens
+	if r.raw {
+		take = func(q *trace.Request) error { return r.answered(q, usage) }
+	}
+	if err := take(q); err != nil {
 		return err
 	}
 	if err := r.ended(q, start.V, anchor); err != nil {
@@ -358,7 +409,9 @@ func (r *record) request(q *trace.Request, anchor int64) error {
 		}
 	}
 	r.outcome(q)
-	r.chunks(q)
+	if !r.raw {
+		r.chunks(q)
+	}
 	return nil
 }
 
@@ -376,7 +429,7 @@ func (r *record) tokens(q *trace.Request) error {
 	q.InputTokens, q.OutputTokens = r.input, r.output
 	if q.OutputTokens.OK {
 		q.TokenSource = trace.FromTokenizer
-		if r.usage == q.OutputTokens {
+		if r.usageOutput == q.OutputTokens {
 			q.TokenSource = trace.FromUsage
 		}
 	}
@@ -412,6 +465,7 @@ func (r *record) ended(q *trace.Request, start, anchor int64) error {
 		}
 		q.Done = last.V
 	}
+	q.Done = max(q.Done, r.latest)
 	if q.Done > maxInstant {
 		return at(1, "the request ends out of range")
 	}
@@ -422,8 +476,12 @@ const cancellation = "RequestCancellationError"
 
 // outcome takes how the request ended.
 func (r *record) outcome(q *trace.Request) {
-	if r.code.OK && r.code.V >= 100 && r.code.V <= 599 {
-		q.Status = trace.Some(int(r.code.V))
+	code := r.code
+	if r.status.OK {
+		code = r.status
+	}
+	if code.OK && code.V >= 100 && code.V <= 599 {
+		q.Status = trace.Some(int(code.V))
 	}
 	switch {
 	case r.cancelled || r.failed && (r.code.V == 499 || r.errorType == cancellation):

@@ -29,8 +29,12 @@ type Log struct {
 	Clock     trace.Clock // its anchor, the first start, has a wall clock only
 	Phases    []Phase     // in the order of time
 	Requests  int64
-	Truncated bool // the last line is cut off
-	Cancelled bool // the run was
+	Outcomes  map[trace.Outcome]int64
+	Last      trace.Time // the latest end of a request
+	Inexact   int64      // requests that succeeded, whose output tokens are not known exactly
+	Raw       bool       // the file has the answers themselves
+	Truncated bool       // the last line is cut off
+	Cancelled bool       // the run was
 }
 
 var errEmpty = errors.New("the file holds no request of aiperf")
@@ -39,7 +43,8 @@ var errEmpty = errors.New("the file holds no request of aiperf")
 // is an error, for which 40 bytes a request are held.
 func Survey(r io.Reader, name string, config *Config) (*Log, error) {
 	rd := NewReader(r, name)
-	l := &Log{}
+	l := &Log{Outcomes: map[trace.Outcome]int64{}}
+	warmup := map[string]bool{}
 	if config != nil {
 		l.Cancelled = config.Cancelled
 	}
@@ -74,25 +79,33 @@ func Survey(r io.Reader, name string, config *Config) (*Log, error) {
 			i = len(l.Phases)
 			byName[q.Phase] = i
 			l.Phases = append(l.Phases, Phase{Name: q.Phase, Start: q.Sent, End: q.Done})
+			warmup[q.Phase] = strings.EqualFold(cmp.Or(rd.rec.kind, rd.rec.phase, q.Phase), "warmup")
 		}
 		ph := &l.Phases[i]
 		ph.Start, ph.End = min(ph.Start, q.Sent), max(ph.End, q.Done)
+		l.Last = max(l.Last, q.Done)
+		l.Outcomes[q.Outcome]++
+		if q.Outcome == trace.Succeeded && !q.TokenSource.Exact() {
+			l.Inexact++
+		}
+		l.Raw = l.Raw || rd.rec.raw
 		l.Requests++
 	}
 	if l.Requests == 0 {
 		return nil, &trace.SyntaxError{Pos: trace.Pos{File: name}, Err: errEmpty}
 	}
-	l.settle(config)
+	l.settle(config, warmup)
 	return l, nil
 }
 
 // settle puts the phases in order, on the clock of the log.
-func (l *Log) settle(config *Config) {
+func (l *Log) settle(config *Config, warmup map[string]bool) {
 	slices.SortFunc(l.Phases, func(a, b Phase) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End), cmp.Compare(a.Name, b.Name))
 	})
 	anchor := l.Phases[0].Start
 	l.Clock.Anchor.UnixNanos = int64(anchor)
+	l.Last -= anchor
 	for i := range l.Phases {
 		ph := &l.Phases[i]
 		if i+1 < len(l.Phases) && l.Phases[i+1].Start < ph.End {
@@ -100,7 +113,7 @@ func (l *Log) settle(config *Config) {
 		}
 		ph.Start, ph.End = ph.Start-anchor, ph.End-anchor
 		ph.Kind = trace.Measure
-		if strings.EqualFold(ph.Name, "warmup") {
+		if warmup[ph.Name] {
 			ph.Kind = trace.Warmup
 		}
 		if load, ok := config.phase(ph.Name, ph.Kind); ok {

@@ -1,12 +1,13 @@
 package logs
 
 import (
-	"fmt"
+	"bytes"
 	"io"
 
 	"wattrace/formats"
 	"wattrace/formats/aiperf"
 	"wattrace/formats/requests"
+	"wattrace/trace"
 )
 
 // A Codec is a format that a request log can come in.
@@ -29,9 +30,21 @@ type Codec struct {
 var Codecs = []Codec{
 	{Name: "requests", Kinds: []formats.Kind{formats.Requests}, Doc: "what replay writes: JSON Lines", Schema: requests.Schema, open: openOurs},
 	{
-		Name: "aiperf", Kinds: []formats.Kind{formats.AIPerf}, Doc: "aiperf's profile_export.jsonl, of any version",
-		Lost:   "messages of errors, metrics that follow from the times, events where their gaps do not add up",
+		Name: "aiperf", Kinds: []formats.Kind{formats.AIPerf, formats.AIPerfRaw}, Doc: "aiperf's profile_export.jsonl and profile_export_raw.jsonl, of any version",
+		Lost:   "messages of errors, metrics that follow from the times; of the first events where their gaps do not add up, of the second texts",
 		Schema: "aiperf profile_export", Beside: aiperf.ConfigPath, BesideSchema: "aiperf profile_export_aiperf", open: openAIPerf,
+	},
+	{
+		Name: "benchserve", Kinds: []formats.Kind{formats.BenchServe}, Doc: "results of vllm bench serve, TensorRT-LLM's benchmark_serving and SGLang's bench_serving",
+		Lost: "texts; metrics that follow from the columns, but as stated", Schema: "serving benchmark", open: openBenchServe,
+	},
+	{
+		Name: "trtllmbench", Kinds: []formats.Kind{formats.TRTLLMRequests, formats.TRTLLMReport}, Doc: "trtllm-bench's --request_json, and the figures of its --report_json",
+		Lost: "texts; rates that follow from the times", Schema: "trtllm-bench", open: openTRTLLMBench,
+	},
+	{
+		Name: "perfmetrics", Kinds: []formats.Kind{formats.PerfMetrics}, Doc: "trtllm-serve's /perf_metrics",
+		Lost: "what is not of requests, or not of a time", Schema: "trtllm-serve perf_metrics", open: openPerfMetrics,
 	},
 }
 
@@ -47,9 +60,46 @@ func ByKind(kind formats.Kind) (Codec, bool) {
 	return Codec{}, false
 }
 
+// Time is what is known of when the requests of a log were.
+type Time int
+
+// The kinds of time.
+const (
+	// Known is that the log's clock says it.
+	Known Time = iota
+	// Steady is that all instants are of the monotonic clock of a boot that the log does
+	// not name, so that they can be joined once the user says which: see [Log.On].
+	Steady
+	// Unplaced is that of no request it is known when it was sent: those of a phase are
+	// all given as sent at its start. There is nothing to join.
+	Unplaced
+)
+
+// Figure is a number that the tool that wrote a log states of its own run.
+type Figure struct {
+	Name, Unit string // Unit is "" where the file does not tell it
+	Value      float64
+}
+
+// Statement is what a tool states.
+type Statement struct {
+	Tool    string // by the name that --as has, where it has one
+	Run     string // the phase that it is of; "" is the file's only one
+	Figures []Figure
+}
+
 // A Log is a request log that was opened.
 type Log struct {
-	read func() (io.Reader, error)
+	Time     Time
+	Requests bool                  // it has some; else there are only statements
+	Stated   []Statement           // in the order of the file
+	Lengths  map[string]trace.Time // how long a phase was, as its tool states it
+	Notes    []string              // what its figures must be read with
+	Inexact  int64                 // requests whose output tokens were counted from events
+
+	read  func() (io.Reader, error)
+	head  *head // of what was turned; nil is ours
+	start func() (source, error)
 }
 
 // Open opens a log; beside is the file that Codec.Beside named, or nil. Neither may be
@@ -58,44 +108,74 @@ func (c Codec) Open(in, beside *formats.Input) (*Log, error) { return c.open(in,
 
 // Reader returns the log from its start as the text of one of ours, each time it is
 // called. A fault of the file comes as its error, with the position in the file.
-func (l *Log) Reader() (io.Reader, error) { return l.read() }
-
-func openOurs(in, _ *formats.Input) (*Log, error) { return &Log{in.Reader}, nil }
-
-// maxConfig bounds aiperf's summary, in bytes.
-const maxConfig = 64 << 20
-
-func openAIPerf(in, beside *formats.Input) (*Log, error) {
-	var config *aiperf.Config
-	if beside != nil {
-		r, err := beside.Reader()
-		if err != nil {
-			return nil, err
-		}
-		b, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
-		if err == nil && len(b) > maxConfig {
-			err = fmt.Errorf("%s: is longer than %d MiB", beside.Name(), maxConfig>>20)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if config, err = aiperf.ParseConfig(b, beside.Name()); err != nil {
-			return nil, err
-		}
+func (l *Log) Reader() (io.Reader, error) {
+	if l.head == nil {
+		return l.read()
 	}
-	r, err := in.Reader()
+	from, err := l.start()
 	if err != nil {
 		return nil, err
 	}
-	survey, err := aiperf.Survey(r, in.Name(), config)
-	if err != nil {
-		return nil, err
-	}
-	return &Log{func() (io.Reader, error) {
-		r, err := in.Reader()
-		if err != nil {
-			return nil, err
-		}
-		return turn(aiperf.NewReader(r, in.Name()), survey, config), nil
-	}}, nil
+	return turn(from, l.head), nil
 }
+
+// Outline returns what Reader does, without the requests where that is cheaper. Its close
+// line counts them all the same.
+func (l *Log) Outline() (io.Reader, error) {
+	if l.head == nil {
+		return l.read()
+	}
+	var text bytes.Buffer
+	t := turn(nil, l.head)
+	t.w = requests.NewWriter(&text)
+	if err := t.begin(); err != nil {
+		return nil, err
+	}
+	t.count = l.head.count
+	if err := t.end(); err != nil {
+		return nil, err
+	}
+	return &text, t.w.Flush()
+}
+
+// On says on which boot a log of the time Steady was written: that of a file whose clock
+// is c. It is then Known, and can be joined to that file exactly. It reports whether c
+// has a monotonic clock.
+func (l *Log) On(c trace.Clock) bool {
+	if l.Time != Steady || c.BootID == "" || c.Anchor.MonotonicNanos == 0 {
+		return false
+	}
+	since := l.head.clock.Anchor.MonotonicNanos - c.Anchor.MonotonicNanos
+	l.head.clock = trace.Clock{Host: c.Host, BootID: c.BootID, Anchor: trace.ClockSnapshot{
+		MonotonicNanos: l.head.clock.Anchor.MonotonicNanos, UnixNanos: c.Anchor.UnixNanos + since,
+	}}
+	if c.Anchor.BootNanos != 0 {
+		l.head.clock.Anchor.BootNanos = c.Anchor.BootNanos + since
+	}
+	l.Time = Known
+	return true
+}
+
+// Sent returns how many requests another program's log has; of ours it is not known, and 0.
+func (l *Log) Sent() int64 {
+	if l.head == nil {
+		return 0
+	}
+	return l.head.count.Sent
+}
+
+// Spans returns from when to when the log's requests were, on its own clock: for a log of
+// the time Steady, in nanoseconds since the boot.
+func (l *Log) Spans() (from, to int64) {
+	if l.head == nil || len(l.head.phases) == 0 {
+		return 0, 0
+	}
+	first, last := l.head.phases[0].start, l.head.phases[0].end
+	for _, ph := range l.head.phases {
+		first, last = min(first, ph.start), max(last, ph.end)
+	}
+	base := l.head.clock.Anchor.MonotonicNanos
+	return base + int64(first), base + int64(last)
+}
+
+func openOurs(in, _ *formats.Input) (*Log, error) { return &Log{Requests: true, read: in.Reader}, nil }

@@ -4,8 +4,12 @@
 // [Codec.Open] gives them all one form, the text of a log of ours (package
 // requests), which a log of another program is turned into while it is read: in
 // constant memory, but for the ids that [aiperf.Survey] holds, and nothing is written.
-// The formats themselves are the packages requests, aiperf, ... in formats, where they
-// are specified.
+// The formats themselves are the packages requests, aiperf, benchserve, trtllmbench and
+// perfmetrics in formats, where they are specified, with what of them is held.
+//
+// What a log says of when its requests were is its [Time]: a log may know instants only
+// since a boot that it does not name, until [Log.On] says which, or none at all. Its clock
+// then has no unix_nanos. What its tool states of the run itself are [Log.Stated] figures.
 //
 // A log that was turned has what the other says: the seq of a request is its number in
 // the file, slot and target are 0 and say nothing, a phase whose load is not known has

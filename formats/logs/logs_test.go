@@ -189,7 +189,7 @@ func turned(in []byte, config *aiperf.Config) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(turn(aiperf.NewReader(bytes.NewReader(in), "f"), log, config))
+	text, err := io.ReadAll(turn(aiperfSource(bytes.NewReader(in), "f", log), aiperfHead(log, config)))
 	if err != nil {
 		return nil, fmt.Errorf("surveyed, but: %w", err)
 	}

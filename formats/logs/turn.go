@@ -12,22 +12,46 @@ import (
 	"wattrace/trace"
 )
 
-// turning is a log of aiperf as the text of one of ours.
-type turning struct {
-	from   *aiperf.Reader
-	log    *aiperf.Log
-	config *aiperf.Config
-	text   bytes.Buffer // what was made and not read
-	w      *requests.Writer
-	q      trace.Request
-	count  requests.Close
-	begun  bool
-	done   error // what every further Read returns once text is empty
+// source gives the requests of another program's log, on the clock of its head, in the
+// order of the file. Its last error is io.EOF, or wraps aiperf.ErrTruncated.
+type source interface {
+	Read(q *trace.Request) error
 }
 
-func turn(from *aiperf.Reader, log *aiperf.Log, config *aiperf.Config) io.Reader {
-	t := &turning{from: from, log: log, config: config}
-	from.Anchor = log.Clock.Anchor.UnixNanos
+// head is what such a log says as a whole.
+type head struct {
+	producer  string
+	clock     trace.Clock
+	targets   []string // URLs; nil is not said
+	phases    []phase
+	count     requests.Close // of all requests
+	truncated bool
+}
+
+// phase is a part of its run.
+type phase struct {
+	name       string
+	kind       trace.PhaseKind
+	start, end trace.Time
+	handover   bool
+	endless    bool        // it is not known when it ended
+	load       trace.Phase // without a name where it is not known
+}
+
+// turning is another program's log as the text of one of ours.
+type turning struct {
+	from  source
+	head  *head
+	text  bytes.Buffer // what was made and not read
+	w     *requests.Writer
+	q     trace.Request
+	count requests.Close
+	begun bool
+	done  error // what every further Read returns once text is empty
+}
+
+func turn(from source, h *head) *turning {
+	t := &turning{from: from, head: h}
 	t.w = requests.NewWriter(&t.text)
 	return t
 }
@@ -81,24 +105,21 @@ func (t *turning) more() error {
 
 // begin writes the run and the starts of all phases.
 func (t *turning) begin() error {
-	run := requests.Run{Producer: "aiperf", Clock: t.log.Clock, Trace: requests.TraceInfo{Turns: t.log.Requests}, Targets: []string{""}}
-	if c := t.config; c != nil {
-		run.Producer = strings.TrimSpace("aiperf " + c.Version)
-		if len(c.URLs) > 0 {
-			run.Targets = nil
-		}
-		for _, s := range c.URLs {
-			run.Targets = append(run.Targets, target(s))
-		}
+	run := requests.Run{Producer: t.head.producer, Clock: t.head.clock, Trace: requests.TraceInfo{Turns: t.head.count.Sent}, Targets: []string{""}}
+	if len(t.head.targets) > 0 {
+		run.Targets = nil
 	}
-	for _, ph := range t.log.Phases {
+	for _, s := range t.head.targets {
+		run.Targets = append(run.Targets, target(s))
+	}
+	for _, ph := range t.head.phases {
 		run.Plan.Phases = append(run.Plan.Phases, planned(ph))
 	}
 	if err := t.w.Run(&run); err != nil {
 		return err
 	}
-	for i, ph := range t.log.Phases {
-		e := requests.PhaseEvent{Phase: ph.Name, Kind: ph.Kind, Start: true, At: ph.Start, Concurrency: run.Plan.Phases[i].Slots()}
+	for i, ph := range t.head.phases {
+		e := requests.PhaseEvent{Phase: ph.name, Kind: ph.kind, Start: true, At: ph.start, Concurrency: run.Plan.Phases[i].Slots()}
 		if err := t.w.Phase(&e); err != nil {
 			return err
 		}
@@ -107,12 +128,12 @@ func (t *turning) begin() error {
 }
 
 // planned returns what is known of how a phase was planned.
-func planned(ph aiperf.Phase) trace.Phase {
-	p := ph.Load
+func planned(ph phase) trace.Phase {
+	p := ph.load
 	if p.Name == "" {
 		p = trace.Phase{Load: trace.Load{FromTrace: true}}
 	}
-	p.Name, p.Kind, p.Handover = ph.Name, ph.Kind, ph.Handover
+	p.Name, p.Kind, p.Handover = ph.name, ph.kind, ph.handover
 	return p
 }
 
@@ -130,14 +151,17 @@ func target(s string) string {
 
 // end writes the ends of all phases, and closes the log if it is whole.
 func (t *turning) end() error {
-	for _, ph := range t.log.Phases {
-		if err := t.w.Phase(&requests.PhaseEvent{Phase: ph.Name, Kind: ph.Kind, At: ph.End}); err != nil {
+	for _, ph := range t.head.phases {
+		if ph.endless {
+			continue
+		}
+		if err := t.w.Phase(&requests.PhaseEvent{Phase: ph.name, Kind: ph.kind, At: ph.end}); err != nil {
 			return err
 		}
 	}
-	if t.log.Truncated {
+	if t.head.truncated {
 		return t.w.Flush()
 	}
-	t.count.Clean = !t.log.Cancelled
+	t.count.Clean = t.head.count.Clean
 	return t.w.Close(&t.count)
 }

@@ -18,7 +18,8 @@ var csvHeader = []string{
 // of a phase as a whole, where window and device are empty, of its windows, of
 // each device, of the devices of a role together, and of what another tool would have
 // published (role and tool are empty elsewhere). A distribution
-// has a row for each of its statistics. Numbers are the shortest decimals that give
+// has a row for each of its statistics. What a tool states itself has the kind "stated", and
+// the run that it is of, if it has several, for its phase. Numbers are the shortest decimals that give
 // the double back; what is unknown is empty. Warnings are not in it.
 func WriteCSV(w io.Writer, r *reduce.Report) error {
 	c := csv.NewWriter(w)
@@ -28,6 +29,12 @@ func WriteCSV(w io.Writer, r *reduce.Report) error {
 		csvPhase(c, ph.Name, "", ph)
 		for window := range ph.All() {
 			csvPhase(c, ph.Name, window.Name, window)
+		}
+	}
+	for _, s := range r.Stated {
+		w := csvWriter{Writer: c, phase: s.Run, kind: "stated", tool: s.Tool}
+		for _, f := range s.Figures {
+			w.row(f.Name, "value", f.Value, f.Unit, nil)
 		}
 	}
 	c.Flush()

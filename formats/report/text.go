@@ -36,8 +36,11 @@ func write(w io.Writer, r *reduce.Report, markdown bool) error {
 		}
 		writePhase(b, &r.Phases[i])
 	}
-	if len(r.Phases) == 0 {
+	if len(r.Phases) == 0 && len(r.Stated) == 0 {
 		b.WriteString("no phase\n")
+	}
+	for i := range r.Stated {
+		writeStatement(b, &r.Stated[i], i > 0 || len(r.Phases) > 0)
 	}
 	if len(r.Warnings) > 0 {
 		b.heading("\n", "warnings", "")
@@ -94,6 +97,34 @@ func writeAttribution(b *printer, a *reduce.Attribution) {
 	b.WriteString(text + "\n")
 }
 
+// writeStatement writes what a tool states of its own run.
+func writeStatement(b *printer, s *reduce.Statement, after bool) {
+	before := ""
+	if after {
+		before = "\n"
+	}
+	tool := s.Tool
+	if tool == "" {
+		tool = "its tool"
+	}
+	run := ""
+	if s.Run != "" {
+		run = ", " + inLine(s.Run)
+	}
+	b.heading(before, fmt.Sprintf("%s states of its own run", inLine(tool)), fmt.Sprintf(" (%s%s)", inLine(s.Path), run))
+	for _, f := range s.Figures {
+		b.item(strings.TrimRight(fmt.Sprintf("%s: %s %s", b.code(inLine(f.Name)), stated(f.Value), f.Unit), " "))
+	}
+}
+
+// stated writes a number in six digits, and whole what is whole.
+func stated(v float64) string {
+	if v == math.Trunc(v) && math.Abs(v) < 1e15 || math.Abs(v) >= 1e5 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 6, 64)
+}
+
 // heading begins a section.
 func (b *printer) heading(before, title, rest string) {
 	if b.markdown {
@@ -121,7 +152,10 @@ func (b *printer) code(name string) string {
 func writePhase(b *printer, ph *reduce.Phase) {
 	duration := ""
 	if ph.DurationSeconds != nil {
-		duration = fmt.Sprintf(": %.3f s from %s", *ph.DurationSeconds, ph.Start)
+		duration = fmt.Sprintf(": %.3f s", *ph.DurationSeconds)
+		if ph.Start != "" {
+			duration += " from " + ph.Start
+		}
 	}
 	b.heading("", fmt.Sprintf("%s (%s)", inLine(ph.Name), ph.Kind), duration)
 	var facts []string

@@ -22,7 +22,8 @@
 // the run line reads the boot, monotonic and wall clocks at the anchor; clock
 // lines read them again, at the end and at least every 10 s. Those readings are
 // decimal strings, because a reader that keeps numbers as doubles would round
-// them. spread_nanos is how long the reading took.
+// them. spread_nanos is how long the reading took. A clock without unix_nanos has no wall
+// clock: the log was made of another tool's, whose times are since a boot, or only lengths.
 //
 // # Lines
 //

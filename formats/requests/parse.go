@@ -61,7 +61,7 @@ func (p *parser) run(r *Run) {
 		case 1:
 			r.Producer = p.text("producer")
 		case 2:
-			p.clock("clock", &r.Clock, &r.Clock.Anchor, 1<<kUnix|1<<kHost)
+			p.clock("clock", &r.Clock, &r.Clock.Anchor, 1<<kHost)
 			r.Clock.Anchor.At = 0
 		case 3:
 			p.trace(&r.Trace)

@@ -112,11 +112,15 @@ func (s *stream) token(at time.Duration, gaps *histogram.Histogram) {
 //     reasoning, and no tool call; the request ends with the last line, [DONE] too.
 //
 // An event of our kind "other" has an empty delta, and so choices; a usage before the
-// finish comes with some (continuous usage), and one after it has none.
+// finish comes with some (continuous usage), and one after it, or at the very end, has none.
 func (r *Requests) serve(q *trace.Request) {
 	var vllm, trtllm, sglang stream
 	end := q.Done.Sub(q.Sent)
 	finished, done := false, trace.Opt[time.Duration]{}
+	final := len(q.Chunks) - 1 // the last event that counts
+	for final >= 0 && (q.Chunks[final].Kind == trace.ChunkDone || q.Chunks[final].Kind == trace.ChunkComment) {
+		final--
+	}
 	at := stamps(q)
 	for i, c := range q.Chunks {
 		t := at(i)
@@ -129,7 +133,7 @@ func (r *Requests) serve(q *trace.Request) {
 		case trace.ChunkFinish:
 			choices, finished = true, true
 		case trace.ChunkUsage:
-			choices = !finished
+			choices = !finished && i < final
 		}
 		done = trace.Some(t)
 		if c.Kind == trace.ChunkContent || c.Kind == trace.ChunkReasoning {
@@ -258,6 +262,9 @@ func (b *builder) milliseconds(name string, s summary, formula string, percents 
 // benchmarkDuration is that of the serving benchmarks, whose clock runs from before the
 // first request until all have ended, failed ones too.
 func (r *Requests) benchmarkDuration() trace.Opt[float64] {
+	if d, ok := r.Stated.Get(); ok && !r.absent && r.Sent > 0 {
+		return trace.Some(d.Seconds())
+	}
 	if r.absent || r.Sent == 0 || r.lastDone <= r.firstDispatch {
 		return trace.Opt[float64]{}
 	}

@@ -21,9 +21,12 @@ func (s SLO) set() bool {
 }
 
 // Requests gathers what the tools' formulas need of the requests of one window.
-// The zero value has none. SLO is set before the first Add.
+// The zero value has none. SLO and Stated are set before the first Add.
 type Requests struct {
 	SLO SLO
+	// Stated is how long a serving benchmark says that it took, which knows it better than
+	// its requests do; unknown where they have to tell.
+	Stated trace.Opt[time.Duration]
 
 	Sent, Succeeded, Failed, Cancelled int64
 	Good                               int64 // succeeded within the SLO

@@ -82,7 +82,25 @@ func (j *job) openLogInput(in *formats.Input) (_ *logFile, err error) {
 		l.close()
 		return nil, err
 	}
+	if why := unplaced(l.log); why != "" {
+		l.close()
+		return nil, cli.Hint(fmt.Errorf("%s: %s", in.Name(), why), "reduce takes it as it is")
+	}
 	return l, nil
+}
+
+// unplaced says why a log has no place in time, which everything that is written has: "" is
+// that it has one.
+func unplaced(l *logs.Log) string {
+	switch {
+	case !l.Requests:
+		return "holds no requests, only what its tool states of them"
+	case l.Time == logs.Unplaced:
+		return "does not say when requests were sent"
+	case l.Time == logs.Steady:
+		return "has times since the start of a host that it does not name, not those of a clock"
+	}
+	return ""
 }
 
 // logFile is a log that is read, as often as is wanted, as one of ours.

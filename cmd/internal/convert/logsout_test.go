@@ -292,3 +292,22 @@ func TestAIPerfDirectory(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A log without a place in time is not given one.
+func TestUntimedLogs(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"benchserve/testdata/vllm-2025.json":          "does not say when requests were sent",
+		"trtllmbench/testdata/requests.json":      "has times since the start of a host that it does not name, not those of a clock",
+		"trtllmbench/testdata/report.json":       "holds no requests, only what its tool states of them",
+		"perfmetrics/testdata/perf_metrics.json": "has times since the start of a host that it does not name, not those of a clock",
+	} {
+		path = filepath.Join("../../../formats", path)
+		for _, form := range []string{"jsonl", "perfetto", "csv"} {
+			got := convert("", "--to", form, path)
+			if d := cmp.Diff(outcome{1, "", "convert: " + path + ": " + want + "\nconvert: hint: reduce takes it as it is\n"}, got); d != "" {
+				t.Errorf("%s (-want +got):\n%s", form, d)
+			}
+		}
+	}
+}

@@ -188,7 +188,7 @@ func TestAIPerfDirectory(t *testing.T) {
 	}
 	copyTo("gpu_telemetry_export.jsonl", "foo_gpu_telemetry.jsonl")
 	for name, text := range map[string]string{
-		"foo_raw.jsonl": `{"metadata":{},"start_perf_ns":1}`, "inputs.json": `{"data":[]}`, "foo_server_metrics.jsonl": `{"endpoint_url":"u","metrics":{}}`,
+		"inputs.json": `{"data":[]}`, "foo_server_metrics.jsonl": `{"endpoint_url":"u","metrics":{}}`,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
@@ -212,6 +212,20 @@ func TestAIPerfDirectory(t *testing.T) {
 	}
 	if got, want := schemas(&rep), []string{"foo.json aiperf profile_export_aiperf", "foo.jsonl aiperf profile_export", "foo_gpu_telemetry.jsonl aiperf gpu_telemetry_export"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
+	}
+	// A raw export that cannot be read costs nothing but a word.
+	raw := filepath.Join(dir, "foo_raw.jsonl")
+	if err := os.WriteFile(raw, []byte(`{"metadata":{},"start_perf_ns":1,"responses":[]}`+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	rep, _ = aiperfReport(t, dir)
+	if w := rep.Warnings; energy(t, &rep, "profiling") != energy(t, &byFiles, "profiling") || !slices.ContainsFunc(w, func(w reduce.Warning) bool {
+		return w.Code == reduce.WarnLogChosen && strings.Contains(w.Message, "foo.jsonl is taken, and foo_raw.jsonl is not: the other cannot be read")
+	}) {
+		t.Errorf("%+v", w)
+	}
+	if err := os.Remove(raw); err != nil {
+		t.Fatal(err)
 	}
 	// A recording of another time gives it no energy, but its telemetry counts no more.
 	power := writePower(t, filepath.Join(t.TempDir(), "p.arrows"), machine{host: "h", boot: "b"}, "GPU-0", nil)
@@ -276,7 +290,7 @@ func TestAIPerfBesideOurs(t *testing.T) {
 	for text, want := range map[string]string{
 		record + record[:60]: "incomplete_log",
 		strings.Replace(record, `"request_end_ns":17`, `"request_end_ns":16`, 1): log + ":1:70: the request ends before it is sent",
-		`{"metadata":{},"start_perf_ns":1,"responses":[]}`:                       "hint: aiperf writes profile_export.jsonl beside it",
+		`{"metadata":{},"start_perf_ns":1,"responses":[]}` + "\n":                log + ":1:1: the record does not say when the request was sent",
 	} {
 		write(log, text)
 		code, out, errs := runMain(t, log)

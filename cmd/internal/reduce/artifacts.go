@@ -2,8 +2,10 @@ package reduce
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"wattrace/cmd/internal/cli"
@@ -11,6 +13,7 @@ import (
 	"wattrace/formats/logs"
 	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
+	"wattrace/reduce"
 )
 
 // An artifact directory is what aiperf leaves of a run. Its files are known by what they
@@ -18,6 +21,7 @@ import (
 type artifacts struct {
 	path string
 	log  *logFile
+	raw  *logFile // of the same requests, with the answers
 	tele []*teleFile
 }
 
@@ -91,15 +95,96 @@ func (s *job) openArtifacts(env *cli.Env, path string) (*artifacts, error) {
 			continue
 		}
 		s.inputs = append(s.inputs, in)
-		if a.log != nil && a.log.in != in && in.Kind() == formats.AIPerf {
-			return nil, cli.Hint(fmt.Errorf("%s: holds the requests of two runs, %s and %s", path, a.log.in.Name(), name), "name the files of one of them")
+		for _, l := range []*logFile{a.log, a.raw} {
+			if l != nil && l.in != in && in.Kind() == l.in.Kind() {
+				return nil, cli.Hint(fmt.Errorf("%s: holds the requests of two runs, %s and %s", path, l.in.Name(), name), "name the files of one of them")
+			}
 		}
 	}
-	if a.log == nil {
-		return nil, cli.Hint(fmt.Errorf("%s: is a directory, and holds no request log of aiperf and no power package of srt-slurm", path),
+	if a.log == nil && a.raw == nil {
+		return nil, noRun(path)
+	}
+	return a, s.choose(env, a)
+}
+
+// choose takes one of the two files of a run's requests. The answers themselves say when
+// each event came and what it was; but where the server did not count the tokens, only
+// aiperf's tokenizer did, and that is in the other file.
+func (s *job) choose(env *cli.Env, a *artifacts) error {
+	switch {
+	case a.raw == nil:
+		return nil
+	case a.log == nil:
+		a.log = a.raw
+		return nil
+	}
+	unread, err := s.openLog(env, a.raw), s.openLog(env, a.log)
+	taken, left := a.raw, a.log
+	why := "it says when each event came and what it was, and has the server's own count of tokens"
+	switch {
+	case unread != nil && err != nil:
+		return err
+	case err != nil:
+		why = fmt.Sprintf("the other cannot be read (%v)", err)
+	case unread != nil:
+		taken, left, why = left, taken, fmt.Sprintf("the other cannot be read (%v)", unread)
+	case a.raw.content.Sent() < a.log.content.Sent():
+		taken, left, why = left, taken, fmt.Sprintf("the other has %d of its %d requests", a.raw.content.Sent(), a.log.content.Sent())
+	case a.raw.content.Inexact > a.log.content.Inexact:
+		taken, left, why = left, taken, fmt.Sprintf("the other lacks the server's count of tokens (%d requests), where aiperf's tokenizer counted", a.raw.content.Inexact)
+	}
+	s.doubts = append(s.doubts, doubt{reduce.WarnLogChosen, fmt.Sprintf("%s is taken, and %s is not: %s", taken.in.Name(), filepath.Base(left.in.Name()), why)})
+	a.log = taken
+	s.forget(left.in)
+	return left.in.Close()
+}
+
+// mostDepth is how far below a directory runs are looked for: aiperf's sweeps of several
+// trials have profile_runs/trial_0001/concurrency_8, or the same the other way round.
+const mostDepth = 4
+
+// noRun says that a directory is not that of a run, and where those are that it holds.
+func noRun(path string) error {
+	var runs []string
+	more := 0
+	filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // it is only looked at for the hint
+		}
+		rel, _ := filepath.Rel(path, name)
+		if e.IsDir() && strings.Count(rel, string(filepath.Separator)) >= mostDepth {
+			return fs.SkipDir
+		}
+		if dir := filepath.Dir(name); e.Type().IsRegular() && isLines(e.Name()) && dir != path && !slices.Contains(runs, dir) {
+			in, err := formats.Open(name, nil)
+			if err != nil {
+				return nil
+			}
+			defer in.Close()
+			if kind := in.Kind(); kind != formats.AIPerf && kind != formats.AIPerfRaw {
+				return nil
+			}
+			const few = 3
+			if len(runs) == few {
+				more++
+				return fs.SkipDir
+			}
+			runs = append(runs, dir)
+		}
+		return nil
+	})
+	if len(runs) == 0 {
+		return cli.Hint(fmt.Errorf("%s: is a directory, and holds no request log of aiperf and no power package of srt-slurm", path),
 			"aiperf writes it (profile_export.jsonl) at --export-level records")
 	}
-	return a, nil
+	list := strings.Join(runs, ", ")
+	if more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	if filepath.Base(runs[0]) == "raw_records" {
+		return cli.Hint(fmt.Errorf("%s: holds raw records of a run that was not ended (%s)", path, list), "reduce its files together, as in cat %s/*.jsonl | reduce -", runs[0])
+	}
+	return cli.Hint(fmt.Errorf("%s: holds several runs of aiperf, or one deeper: %s", path, list), "reduce one of them: each is a run of its own, and the aggregate has no requests")
 }
 
 // isLines reports whether a file is JSON Lines by its name.
@@ -113,9 +198,13 @@ func isLines(name string) bool {
 // take takes a file if it is one of aiperf's two.
 func (a *artifacts) take(in *formats.Input) bool {
 	switch kind := in.Kind(); kind {
-	case formats.AIPerf:
-		if codec, _ := logs.ByKind(kind); a.log == nil {
-			a.log = &logFile{in: in, codec: codec}
+	case formats.AIPerf, formats.AIPerfRaw:
+		into := &a.log
+		if kind == formats.AIPerfRaw {
+			into = &a.raw
+		}
+		if codec, _ := logs.ByKind(kind); *into == nil {
+			*into = &logFile{in: in, codec: codec}
 		}
 	case formats.AIPerfTelemetry:
 		codec, _ := telemetries.ByKind(kind)

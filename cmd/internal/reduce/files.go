@@ -26,6 +26,7 @@ type inputOptions struct {
 	columns     string                 // the header of a log of nvidia-smi that has none
 	hosts       map[string]string      // by file
 	offsets     map[string]clockOffset // by file
+	boots       map[string]string      // recording of the boot of a log, by log; "" is that of all recordings
 	sensors     string                 // path of a file, "" where there is none
 	calibration string
 	topology    string
@@ -43,6 +44,7 @@ func inputFlags() []ucli.Flag {
 		&ucli.StringFlag{Name: "calibration", Usage: "gains and offsets of the sensors: `FILE` (wattrace.calibration/1)"},
 		&ucli.StringFlag{Name: "sensors", Usage: "what the power fields show, before the built-in table: `FILE` (wattrace.sensors/1)"},
 		&ucli.StringSliceFlag{Name: "clock-offset", Usage: "add a time to all times of a file: `FILE=TIME`, or FILE=TIME±TIME with its uncertainty"},
+		&ucli.StringSliceFlag{Name: "same-boot", Usage: "a log whose times are since a boot that it does not name was written on the boot of the recordings: `LOG`, or LOG=RECORDING"},
 		&ucli.StringFlag{Name: "timezone", Usage: "where the local times of nvidia-smi's logs are local: an IANA `NAME` such as Europe/London", DefaultText: "this machine's"},
 		&ucli.StringFlag{Name: "device-name", Usage: "product `NAME` of devices whose recording does not say it"},
 		&ucli.StringFlag{Name: "driver", Usage: "`VERSION` of the driver, where a recording does not say it"},
@@ -53,8 +55,15 @@ func inputFlags() []ucli.Flag {
 
 func parseInputs(env *cli.Env, c *ucli.Context) (o inputOptions, err error) {
 	o = inputOptions{
-		deviceName: c.String("device-name"), driver: c.String("driver"), columns: c.String("columns"), hosts: map[string]string{}, offsets: map[string]clockOffset{},
+		deviceName: c.String("device-name"), driver: c.String("driver"), columns: c.String("columns"), hosts: map[string]string{}, offsets: map[string]clockOffset{}, boots: map[string]string{},
 		sensors: c.String("sensors"), calibration: c.String("calibration"), topology: c.String("topology"),
+	}
+	for _, s := range c.StringSlice("same-boot") {
+		log, recording, _ := strings.Cut(s, "=")
+		if _, twice := o.boots[log]; twice || log == "" {
+			return o, cli.Usagef("--same-boot %q: want LOG or LOG=RECORDING, each log once", s)
+		}
+		o.boots[log] = recording
 	}
 	if name := c.String("timezone"); name != "" {
 		if o.location, err = time.LoadLocation(name); err != nil || name == "Local" {
@@ -97,6 +106,11 @@ func (s *job) checkNamed() error {
 	for _, file := range slices.Sorted(maps.Keys(o.offsets)) {
 		if !known[file] {
 			return cli.Usagef("--clock-offset: %s is not among the inputs", file)
+		}
+	}
+	for _, file := range slices.Sorted(maps.Keys(o.boots)) {
+		if !slices.ContainsFunc(s.logs, func(l *logFile) bool { return l.in.Name() == file && l.boot }) {
+			return cli.Usagef("--same-boot: %s is not among the logs whose times are since a boot that they do not name", file)
 		}
 	}
 	for _, file := range slices.Sorted(maps.Keys(o.hosts)) {

@@ -28,11 +28,12 @@ type logFile struct {
 	incomplete  int
 	interrupted bool
 	saturated   bool // its client said so of a run
+	boot        bool // its times are since a boot that it does not name
 }
 
 // surveyLines passes the lines of a log on that are no requests.
 func (l *logFile) surveyLines(use func(*requests.Record) error) error {
-	r, err := l.content.Reader()
+	r, err := l.content.Outline()
 	if err != nil {
 		return err
 	}

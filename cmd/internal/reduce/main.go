@@ -13,7 +13,7 @@ import (
 	"wattrace/reduce"
 )
 
-const manual = `Joins request logs (replay, or aiperf's profile_export.jsonl) and recordings (record,
+const manual = `Joins request logs (replay, or another tool's) and recordings (record,
 or CSV of nvidia-smi), in any order and number, and reports for every phase of the run its power, energy, tokens
 per joule and joules per user, each with its method and uncertainty. "-", or no operand, is standard
 input; it is read to its end before the named files are opened. Without a request
@@ -25,8 +25,17 @@ log the whole recording is one phase.
   reduce --timezone Europe/London --driver 535.54.03 requests.jsonl smi.csv
   reduce --topology topology.yaml --clock-offset node2.arrows=-12ms±1ms requests.jsonl node1.arrows node2.arrows
   reduce artifacts/DIR power.arrows
+  reduce --as vllm result.json
+  reduce --same-boot requests.json requests.json power.arrows
   record --for 60s | reduce
   record -- replay -o requests.jsonl --url http://server:8000 trace.jsonl | reduce requests.jsonl -
+
+Logs of other tools: aiperf (profile_export.jsonl, profile_export_raw.jsonl, or the
+directory of a run), vllm bench serve, TensorRT-LLM's benchmark_serving, SGLang's
+bench_serving, trtllm-bench (--request_json, --report_json), and /perf_metrics of
+trtllm-serve. Where their times are since a boot that they do not name --same-boot says
+that it is that of the recordings; where they do not say when requests were sent there
+is no energy, and the report says so. What they state themselves is given apart.
 
 A figure that cannot be had is left out, with a warning that says why. Exit status
 3 says that the report lacks something: failed requests, a phase that the telemetry
@@ -37,7 +46,7 @@ does not cover, a device that gave nothing, a file that was cut off.`
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return cli.Main(ctx, cli.Tool{
 		Name: "reduce", Usage: "power and energy of each phase of a run, from its request log and telemetry",
-		Args: "[REQUESTS.jsonl|POWER.arrows|SMI.csv|AIPERF_DIR|-]...", Manual: manual, Output: true,
+		Args: "[REQUESTS.jsonl|POWER.arrows|SMI.csv|AIPERF_DIR|RESULT.json|-]...", Manual: manual, Output: true,
 		Flags: append([]ucli.Flag{
 			&ucli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT` of the report: text, json, csv or markdown"},
 			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},

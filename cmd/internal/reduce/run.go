@@ -32,6 +32,8 @@ type job struct {
 	runs     []*run                    // of all logs, in the order of time
 	sharded  []*shards                 // those of them that are parts of one
 	schemas  map[*formats.Input]string // of the inputs that are no operands
+	stated   []reduce.Statement        // by the tools of the logs
+	doubts   []doubt                   // of the logs
 }
 
 // makeReport makes the report of the operands.
@@ -56,6 +58,9 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	}()
 	if err := s.open(env, operands); err != nil {
 		return nil, err
+	}
+	if len(s.logs) == 0 && len(s.tele) == 0 && len(s.stated) > 0 {
+		return s.statements()
 	}
 	spans, err := s.surveyLogs()
 	if err != nil {
@@ -123,6 +128,7 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	}
 	s.warnInputs()
 	rep = s.r.Report()
+	rep.Stated = s.stated
 	rep.Producer = cli.Producer()
 	if requestOut != nil {
 		if err := s.endEnergies(rep, requestOut); err != nil {
@@ -132,11 +138,25 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	return rep, s.describeInputs(rep)
 }
 
+// statements makes the report of inputs that only state figures.
+func (s *job) statements() (*reduce.Report, error) {
+	if s.energies != nil {
+		return nil, errNoSplit
+	}
+	rep := &reduce.Report{Schema: reduce.Schema, Producer: cli.Producer(), Inputs: []reduce.Input{}, Warnings: []reduce.Warning{}, Phases: []reduce.Phase{}, Stated: s.stated}
+	for _, d := range s.doubts {
+		rep.Warnings = append(rep.Warnings, reduce.Warning{Code: d.code, Message: d.text})
+	}
+	return rep, s.describeInputs(rep)
+}
+
+var errNoSplit = errors.New("--per-request: there is no energy to split: it needs a request log and a recording of its time")
+
 // endEnergies ends the file of the requests' energies.
 func (s *job) endEnergies(rep *reduce.Report, out *cli.Output) error {
 	total, ok := s.r.Attributed()
 	if !ok {
-		return fmt.Errorf("--per-request: there is no energy to split: it needs a request log and a recording of its time")
+		return errNoSplit
 	}
 	if err := s.energies.Close(&total, rep.Attribution.Mode); err != nil {
 		return err
@@ -210,6 +230,9 @@ func (s *job) open(env *cli.Env, operands []string) error {
 	if err := s.openLogs(env); err != nil {
 		return err
 	}
+	if err := s.placeLogs(); err != nil {
+		return err
+	}
 	return s.checkNamed()
 }
 
@@ -227,8 +250,8 @@ func (s *job) refuse(in *formats.Input) error {
 	if flag, ok := flagOf[in.Kind()]; ok {
 		return cli.Hint(err, "%s %s", flag, in.Name())
 	}
-	if in.Kind() == formats.AIPerfRaw {
-		return cli.Hint(err, "aiperf writes profile_export.jsonl beside it")
+	if in.Kind() == formats.AIPerfManifest {
+		return cli.Hint(err, "name its directory: the phases are in the requests")
 	}
 	return err
 }
@@ -236,19 +259,26 @@ func (s *job) refuse(in *formats.Input) error {
 // openLogs opens the logs, with the files beside them.
 func (s *job) openLogs(env *cli.Env) error {
 	for _, l := range s.logs {
-		var beside *formats.Input
-		if l.codec.Beside != nil {
-			var err error
-			if beside, err = s.openBeside(env, l); err != nil {
-				return err
-			}
-		}
-		var err error
-		if l.content, err = l.codec.Open(l.in, beside); err != nil {
+		if err := s.openLog(env, l); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// openLog opens a log, if it is not open yet.
+func (s *job) openLog(env *cli.Env, l *logFile) (err error) {
+	if l.content != nil {
+		return nil
+	}
+	var beside *formats.Input
+	if l.codec.Beside != nil {
+		if beside, err = s.openBeside(env, l); err != nil {
+			return err
+		}
+	}
+	l.content, err = l.codec.Open(l.in, beside)
+	return err
 }
 
 // openBeside opens the file beside a log, if there is one.
@@ -256,6 +286,11 @@ func (s *job) openBeside(env *cli.Env, l *logFile) (*formats.Input, error) {
 	path := l.codec.Beside(l.in.Name())
 	if path == "" {
 		return nil, nil
+	}
+	for _, in := range s.inputs { // that of the same run's other log
+		if in.Name() == path && s.schemas[in] == l.codec.BesideSchema {
+			return in, nil
+		}
 	}
 	in, err := formats.Open(path, env.Stdin)
 	switch {
@@ -318,7 +353,10 @@ func (s *job) warnInputs() {
 			s.r.Warn(reduce.WarnSaturated, "", "", "%s: its client lacked processor time: latencies are in part its own, and it may not have kept up the load", l.in.Name())
 		}
 	}
-	if len(s.tele) == 0 {
+	for _, d := range s.doubts {
+		s.r.Warn(d.code, "", "", "%s", d.text)
+	}
+	if len(s.tele) == 0 && !slices.ContainsFunc(s.doubts, func(d doubt) bool { return d.code == reduce.WarnNoClock }) {
 		s.r.Warn(reduce.WarnNoTelemetry, "", "", "no recording was given: nothing is said of power and energy")
 	}
 	for _, t := range s.tele {

@@ -2,11 +2,14 @@ package reduce
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"wattrace/formats/logs"
 	"wattrace/formats/requests"
 	"wattrace/reduce"
 	"wattrace/trace"
@@ -47,6 +50,9 @@ func (s *job) surveyLogs() ([]reduce.Span, error) {
 					return &trace.SyntaxError{Pos: rec.Pos, Err: fmt.Errorf("this run was read before, in %s: the same log twice", before)}
 				}
 				seen[rec.Run.Clock] = rec.Pos.File
+				if c := rec.Run.Clock; c.Anchor.UnixNanos == 0 && c.BootID == "" && len(s.tele)+len(s.logs) > 1 {
+					return &trace.SyntaxError{Pos: rec.Pos, Err: errors.New("the run names neither a boot nor a wall clock: it can only be reduced alone")}
+				}
 			}
 			return l.survey(rec)
 		})
@@ -153,6 +159,10 @@ func (r *run) phase(rec *requests.Record) error {
 		ph = &runPhase{pos: rec.Pos, Span: reduce.Span{
 			Name: p.Phase, Kind: string(p.Kind), Start: p.At, Concurrency: p.Concurrency,
 		}}
+		if content := r.log.content; content != nil {
+			d, ok := content.Lengths[p.Phase]
+			ph.Unplaced, ph.Stated = content.Time == logs.Unplaced, trace.Opt[time.Duration]{V: time.Duration(d), OK: ok}
+		}
 		if plan := r.plan[p.Phase]; plan != nil {
 			kind := plan.LoadKind()
 			ph.Handover, ph.Open = plan.Handover, kind == trace.OpenLoop || kind == trace.TraceTimes
