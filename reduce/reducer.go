@@ -24,6 +24,7 @@ type Span struct {
 	Handover    bool                  // ends with requests in flight
 	Open        bool                  // requests were due by a schedule, whether or not earlier ones had ended
 	Gated       bool                  // what was due waited where too many were in flight, or in their prefill
+	Archive     *Archive              // what aiperf, whose log it is of, says of it; nil is nothing
 }
 
 // A Reducer computes a report in two passes over the telemetry and two over the

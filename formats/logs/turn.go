@@ -29,6 +29,7 @@ func turn(from *aiperf.Reader, log *aiperf.Log, config *aiperf.Config) io.Reader
 	t := &turning{from: from, log: log, config: config}
 	from.Anchor = log.Clock.Anchor.UnixNanos
 	t.w = requests.NewWriter(&t.text)
+	t.w.ChunkNanos = true
 	return t
 }
 
