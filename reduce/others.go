@@ -1,6 +1,7 @@
 package reduce
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -21,6 +22,8 @@ type OtherTool struct {
 	// NotRecomputed are metrics that the tool published of the run and that are not
 	// among Figures.
 	NotRecomputed []string `json:"not_recomputed,omitempty"`
+	// Notes say what the tool's figures need and it does not export.
+	Notes []string `json:"notes,omitempty"`
 	// Reasons are the tool's own codes for withholding its figures.
 	Reasons []string `json:"reasons,omitempty"`
 	// Devices are its figures and doubts of single devices.
@@ -55,6 +58,7 @@ type PeerSLO = peers.SLO
 // readings.
 type Archive struct {
 	Start, End trace.Opt[trace.Time] // of the phase as aiperf had it, on the common clock
+	Rounded    time.Duration         // what Start and End are rounded to; 0 is not at all
 	Observed   bool                  // its rates are over the time from Start to End
 	Epoch      int64                 // time 0 of the common clock, in Unix nanoseconds of aiperf's clock
 	SLO        PeerSLO               // its own objectives
@@ -334,6 +338,13 @@ func (t *OtherTool) beside(a *Archive) {
 				list[i].Published = &v
 			}
 		}
+	}
+	switch {
+	case !a.Start.OK || !a.End.OK:
+		t.Notes = append(t.Notes, "when the phase began and ended is not exported: it is taken from its first request to the end of its last")
+	case a.Rounded > 0:
+		t.Notes = append(t.Notes, fmt.Sprintf("when the phase began and ended is exported to %v: what is divided by its duration differs by up to %.1g of itself",
+			a.Rounded, a.Rounded.Seconds()/a.End.V.Sub(a.Start.V).Seconds()))
 	}
 	put(t.Figures, a.Published)
 	for i := range t.Devices {

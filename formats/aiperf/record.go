@@ -1,6 +1,7 @@
 package aiperf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -17,6 +18,8 @@ import (
 // record is a line. Times are in nanoseconds, instants of Unix time.
 type record struct {
 	phase, id, conversation    string
+	named                      string // phase_name: of several phases, each with a name
+	kind                       string // phase_kind
 	session, turn              trace.Opt[int64]
 	credit, start, ack, end    instant
 	stamp, cancelledAt         instant // timestamp_ns of old, cancellation_time_ns
@@ -100,6 +103,10 @@ func (r *record) parse(line []byte) error {
 
 func (r *record) metadata(m trace.Member) (err error) {
 	switch name := string(m.Name); name {
+	case "phase_name":
+		r.named, err = phaseName(m)
+	case "phase_kind":
+		r.kind, err = text(m)
 	case "benchmark_phase":
 		r.phase, err = phaseName(m)
 	case "credit_phase":
@@ -322,10 +329,7 @@ const slack = time.Microsecond
 // request makes a request of the record.
 func (r *record) request(q *trace.Request, anchor int64) error {
 	chunks := q.Chunks[:0]
-	*q = trace.Request{Chunks: chunks, Phase: r.phase, Conversation: r.conversation, Turn: int(r.turn.V)}
-	if q.Phase == "" {
-		q.Phase = DefaultPhase
-	}
+	*q = trace.Request{Chunks: chunks, Phase: cmp.Or(r.named, r.phase, DefaultPhase), Conversation: r.conversation, Turn: int(r.turn.V)}
 	if r.session.OK {
 		q.Line = r.session.V + 1
 	}

@@ -40,6 +40,7 @@ var errEmpty = errors.New("the file holds no request of aiperf")
 func Survey(r io.Reader, name string, config *Config) (*Log, error) {
 	rd := NewReader(r, name)
 	l := &Log{}
+	warmup := map[string]bool{}
 	if config != nil {
 		l.Cancelled = config.Cancelled
 	}
@@ -74,6 +75,7 @@ func Survey(r io.Reader, name string, config *Config) (*Log, error) {
 			i = len(l.Phases)
 			byName[q.Phase] = i
 			l.Phases = append(l.Phases, Phase{Name: q.Phase, Start: q.Sent, End: q.Done})
+			warmup[q.Phase] = strings.EqualFold(cmp.Or(rd.rec.kind, rd.rec.phase, q.Phase), "warmup")
 		}
 		ph := &l.Phases[i]
 		ph.Start, ph.End = min(ph.Start, q.Sent), max(ph.End, q.Done)
@@ -82,12 +84,12 @@ func Survey(r io.Reader, name string, config *Config) (*Log, error) {
 	if l.Requests == 0 {
 		return nil, &trace.SyntaxError{Pos: trace.Pos{File: name}, Err: errEmpty}
 	}
-	l.settle(config)
+	l.settle(config, warmup)
 	return l, nil
 }
 
 // settle puts the phases in order, on the clock of the log.
-func (l *Log) settle(config *Config) {
+func (l *Log) settle(config *Config, warmup map[string]bool) {
 	slices.SortFunc(l.Phases, func(a, b Phase) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End), cmp.Compare(a.Name, b.Name))
 	})
@@ -100,7 +102,7 @@ func (l *Log) settle(config *Config) {
 		}
 		ph.Start, ph.End = ph.Start-anchor, ph.End-anchor
 		ph.Kind = trace.Measure
-		if strings.EqualFold(ph.Name, "warmup") {
+		if warmup[ph.Name] {
 			ph.Kind = trace.Warmup
 		}
 		if load, ok := config.phase(ph.Name, ph.Kind); ok {

@@ -199,6 +199,9 @@ func writeOther(b *printer, o *reduce.OtherTool, idle bool) {
 	if published > 0 {
 		b.item(fmt.Sprintf("of %d figures that %s published and that are recomputed here, %d are the same to 12 digits (the JSON form of this report has each)", published, o.Tool, same))
 	}
+	for _, note := range o.Notes {
+		b.item(o.Tool + ": " + note)
+	}
 	if len(o.NotRecomputed) > 0 {
 		b.item(fmt.Sprintf("%s published, and not recomputed here: %s", o.Tool, strings.Join(o.NotRecomputed, ", ")))
 	}

@@ -153,7 +153,8 @@ func (a *archive) use(l *logFile, spans []reduce.Span) {
 			t := &reduce.Archive{Observed: a.summary.Observed(a.manifest != nil), Epoch: unix}
 			t.SLO, t.Unknown = objectives(a.summary.Objectives)
 			measured := ph.Kind == string(trace.Measure)
-			if start, end, ok := a.bounds(ph, measured && only == 1, r.clocks.Anchor.UnixNanos); ok {
+			if start, end, rounded, ok := a.bounds(ph, measured && only == 1, r.clocks.Anchor.UnixNanos); ok {
+				t.Rounded = rounded
 				t.Start, t.End = trace.Some(trace.Time(start-unix)), trace.Some(trace.Time(end-unix))
 			} else {
 				t.Observed = false
@@ -177,14 +178,14 @@ func (a *archive) use(l *logFile, spans []reduce.Span) {
 // bounds returns when a phase began and its last request ended, in Unix nanoseconds. Of
 // the only one that is measured the summary says it, to a microsecond and in a time zone
 // that the requests tell.
-func (a *archive) bounds(ph *runPhase, only bool, anchor int64) (start, end int64, ok bool) {
+func (a *archive) bounds(ph *runPhase, only bool, anchor int64) (start, end int64, rounded time.Duration, ok bool) {
 	for _, e := range a.manifest {
 		if e.Name == ph.Name && e.Start.OK && e.End.OK {
-			return e.Start.V, e.End.V, e.Start.V < e.End.V
+			return e.Start.V, e.End.V, 0, e.Start.V < e.End.V
 		}
 	}
 	if !only || !a.summary.Start.OK || !a.summary.End.OK {
-		return 0, 0, false
+		return 0, 0, 0, false
 	}
 	const quarter = int64(15 * time.Minute)
 	first := anchor + int64(ph.Start)
@@ -192,7 +193,7 @@ func (a *archive) bounds(ph *runPhase, only bool, anchor int64) (start, end int6
 	start, end = a.summary.Start.V+zone, a.summary.End.V+zone
 	last := anchor + int64(ph.End.V)
 	near := func(t, of int64) bool { return t-of < int64(nearBound) && of-t < int64(nearBound) }
-	return start, end, start < end && near(start, first) && near(end, last)
+	return start, end, time.Microsecond, start < end && near(start, first) && near(end, last)
 }
 
 // nearBound is how far the bounds of a phase may be from its requests': an end that is
