@@ -60,9 +60,11 @@ type Archive struct {
 	Start, End trace.Opt[trace.Time] // of the phase as aiperf had it, on the common clock
 	Rounded    time.Duration         // what Start and End are rounded to; 0 is not at all
 	Observed   bool                  // its rates are over the time from Start to End
-	Epoch      int64                 // time 0 of the common clock, in Unix nanoseconds of aiperf's clock
-	SLO        PeerSLO               // its own objectives
-	Unknown    []string              // objectives that are not recomputed
+	// Epoch is time 0 of the common clock in Unix nanoseconds of aiperf's clock, of a
+	// version that keeps instants in doubles.
+	Epoch   trace.Opt[int64]
+	SLO     PeerSLO  // its own objectives
+	Unknown []string // objectives that are not recomputed
 	// Published are figures by name, as OtherFigure has it, and those of single GPUs.
 	Published map[string]float64
 	GPUs      map[string]map[string]float64
@@ -168,7 +170,7 @@ func (o *others) start(r *Reducer) {
 		}
 		slo := peerSLO(r.opt.SLO)
 		if a := ph.Archive; a != nil {
-			w.Archive = &peers.Archive{Observed: a.Observed, Epoch: trace.Some(a.Epoch)}
+			w.Archive = &peers.Archive{Observed: a.Observed, Epoch: a.Epoch}
 			if a.Start.OK && a.End.OK {
 				w.Start, w.End, w.Archive.Bounded = a.Start, a.End, true
 			}

@@ -150,7 +150,8 @@ func (a *archive) use(l *logFile, spans []reduce.Span) {
 			}
 		}
 		for _, ph := range r.phases {
-			t := &reduce.Archive{Observed: a.summary.Observed(a.manifest != nil), Epoch: unix}
+			t := &reduce.Archive{Observed: a.summary.Observed(a.manifest != nil)}
+			t.Epoch = trace.Opt[int64]{V: unix, OK: t.Observed} // the same version brought both
 			t.SLO, t.Unknown = objectives(a.summary.Objectives)
 			measured := ph.Kind == string(trace.Measure)
 			if start, end, rounded, ok := a.bounds(ph, measured && only == 1, r.clocks.Anchor.UnixNanos); ok {
