@@ -108,8 +108,11 @@ setup: ## what the interop tests read recordings with, where it can be had
 	@test -x dist/interop/bin/python3 || python3 -m venv dist/interop || echo "left out: Python's venv"
 	@for p in 'pyarrow==21.*' polars duckdb; do dist/interop/bin/pip install -q --retries 1 --timeout 20 "$$p" || echo "left out: $$p"; done
 
-interop: setup ## pyarrow, Polars and DuckDB beside reduce, on what record wrote and convert sealed
+interop: setup build ## pyarrow, Polars and DuckDB beside reduce, on what record wrote and convert sealed; aiperf (1 GB) against simulate, and reduce beside what it published: some 5 minutes
 	PATH="$$PWD/dist/interop/bin:$$PATH" $(GO) test -count=1 -v -run 'Interop|Other|CounterBesideReduce' ./formats/telemetry ./cmd/internal/convert
+	@mkdir -p dist/peers
+	-test -x dist/peers/aiperf/bin/aiperf || { python3 -m venv dist/peers/aiperf && dist/peers/aiperf/bin/pip install -q 'aiperf==0.13.*'; } || rm -rf dist/peers/aiperf
+	WATTRACE_AIPERF="$$PWD/dist/peers/aiperf/bin/aiperf" WATTRACE_BIN="$$PWD/bin" $(GO) test -count=1 -v -timeout 15m -run 'TestInterop' ./cmd/internal/reduce
 
 ci: setup ## what a change must pass; ends with go test's own lines
 	$(MAKE) lint
