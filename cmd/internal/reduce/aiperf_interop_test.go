@@ -30,11 +30,11 @@ const (
 
 // rig is a simulated server on simulated GPUs, as aiperf and record see it.
 type rig struct {
-	t                     *testing.T
-	dir, bin, program     string
-	url, page             string
-	library, state        string
-	trace, tokenizer, raw string
+	t                 *testing.T
+	dir, bin, program string
+	url, page         string
+	library, state    string
+	trace, tokenizer  string
 }
 
 func newRig(t *testing.T) *rig {
