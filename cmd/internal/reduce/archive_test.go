@@ -332,3 +332,16 @@ func TestGenerations(t *testing.T) {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 }
+
+// TestCancelledArchive: a run of one phase has no manifest; a third of its requests were
+// cancelled, and count as errors.
+func TestCancelledArchive(t *testing.T) {
+	t.Parallel()
+	dir := "../../../testdata/interop/aiperf-0.13/cancelled"
+	rep := asAIPerf(t, dir)
+	ph := &rep.Phases[0]
+	a := compareArchive(t, rep, dir, 2e-6 / *ph.DurationSeconds)
+	if a.same != a.compared || a.compared < 220 || ph.Requests.Cancelled == 0 || len(ph.Others[0].Notes) != 1 {
+		t.Errorf("%d of %d, %+v, %q\n%s", a.same, a.compared, ph.Requests, ph.Others[0].Notes, strings.Join(a.off, "\n"))
+	}
+}
