@@ -108,11 +108,12 @@ setup: ## what the interop tests read recordings with, where it can be had
 	@test -x dist/interop/bin/python3 || python3 -m venv dist/interop || echo "left out: Python's venv"
 	@for p in 'pyarrow==21.*' polars duckdb perfetto 'tokenizers==0.23.*'; do dist/interop/bin/pip install -q --retries 1 --timeout 20 "$$p" || echo "left out: $$p"; done
 
-interop: setup ## pyarrow, Polars and DuckDB beside reduce, Perfetto's definitions, tokenizers beside ours, and aiperf's plots (1 GB), on what record wrote and convert wrote
+interop: setup build ## pyarrow, Polars and DuckDB beside reduce, Perfetto's definitions, tokenizers beside ours, on what record and convert wrote; aiperf (1 GB): its plots, and against simulate beside reduce: some 8 minutes
 	@mkdir -p dist/peers
 	-test -x dist/peers/aiperf/bin/aiperf || { python3 -m venv dist/peers/aiperf && dist/peers/aiperf/bin/pip install -q 'aiperf==0.13.*'; } || rm -rf dist/peers/aiperf
 	PATH="$$PWD/dist/interop/bin:$$PATH" $(GO) test -count=1 -v -run 'Interop|Other|CounterBesideReduce' ./formats/telemetry ./formats/tokenizer ./cmd/internal/convert
 	@test ! -x dist/peers/aiperf/bin/aiperf || PATH="$$PWD/dist/peers/aiperf/bin:$$PATH" $(GO) test -count=1 -v -run InteropAIPerf ./cmd/internal/convert
+	WATTRACE_AIPERF="$$PWD/dist/peers/aiperf/bin/aiperf" WATTRACE_BIN="$$PWD/bin" $(GO) test -count=1 -v -timeout 15m -run 'TestInterop' ./cmd/internal/reduce
 
 ci: setup ## what a change must pass; ends with go test's own lines
 	$(MAKE) lint

@@ -1,6 +1,11 @@
 package reduce
 
 import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"wattrace/reduce/peers"
@@ -14,6 +19,11 @@ type OtherTool struct {
 	Figures []OtherFigure `json:"figures"`
 	// Omitted are figures that the tool would have left out, and why.
 	Omitted []OtherOmission `json:"omitted,omitempty"`
+	// NotRecomputed are metrics that the tool published of the run and that are not
+	// among Figures.
+	NotRecomputed []string `json:"not_recomputed,omitempty"`
+	// Notes say what the tool's figures need and it does not export.
+	Notes []string `json:"notes,omitempty"`
 	// Reasons are the tool's own codes for withholding its figures.
 	Reasons []string `json:"reasons,omitempty"`
 	// Devices are its figures and doubts of single devices.
@@ -29,6 +39,35 @@ type OtherFigure struct {
 	Unit    string  `json:"unit"`
 	Value   float64 `json:"value"`
 	Formula string  `json:"formula"`
+	// Published is what the tool itself wrote of the run, where that is known.
+	Published *float64 `json:"published,omitempty"`
+}
+
+// Same reports whether a figure is the published one, to the order of its sums.
+func (f *OtherFigure) Same() bool {
+	return f.Published != nil && math.Abs(f.Value-*f.Published) <= sameFigure*math.Abs(*f.Published)
+}
+
+// sameFigure is by how much doubles may differ that were added up in another order.
+const sameFigure = 1e-12
+
+// PeerSLO is what a request must meet to count as good for another tool.
+type PeerSLO = peers.SLO
+
+// Archive is what a run of aiperf says of one of its phases beside its requests and
+// readings.
+type Archive struct {
+	Start, End trace.Opt[trace.Time] // of the phase as aiperf had it, on the common clock
+	Rounded    time.Duration         // what Start and End are rounded to; 0 is not at all
+	Observed   bool                  // its rates are over the time from Start to End
+	// Epoch is time 0 of the common clock in Unix nanoseconds of aiperf's clock, of a
+	// version that keeps instants in doubles.
+	Epoch   trace.Opt[int64]
+	SLO     PeerSLO  // its own objectives
+	Unknown []string // objectives that are not recomputed
+	// Published are figures by name, as OtherFigure has it, and those of single GPUs.
+	Published map[string]float64
+	GPUs      map[string]map[string]float64
 }
 
 // OtherOmission is a figure that a tool would have left out.
@@ -129,9 +168,19 @@ func (o *others) start(r *Reducer) {
 				o.steady[ph] = &steadyTokens{Interval: v}
 			}
 		}
+		slo := peerSLO(r.opt.SLO)
+		if a := ph.Archive; a != nil {
+			w.Archive = &peers.Archive{Observed: a.Observed, Epoch: a.Epoch}
+			if a.Start.OK && a.End.OK {
+				w.Start, w.End, w.Archive.Bounded = a.Start, a.End, true
+			}
+			if slo == (peers.SLO{}) {
+				slo, w.Archive.Unknown = a.SLO, a.Unknown
+			}
+		}
 		windows = append(windows, w)
 		o.windows = append(o.windows, ph)
-		o.sums[ph] = &peers.Requests{SLO: peerSLO(r.opt.SLO), Stated: ph.Stated}
+		o.sums[ph] = &peers.Requests{SLO: slo, Stated: ph.Stated}
 	}
 	for _, name := range o.names {
 		p, err := peers.New(name, windows, peers.Options{ExpectDevices: r.expected("")})
@@ -240,6 +289,9 @@ func (o *others) report(r *Reducer, ph *phase, out *Phase, devices []deviceEnerg
 			sum = o.sums[ph]
 		}
 		t := otherTool(o.names[i], p.Figures(window, sum))
+		if ph.Archive != nil && strings.HasPrefix(o.names[i], "aiperf") {
+			t.beside(ph.Archive)
+		}
 		if r.opt.Explain {
 			t.Explanation = explanation(p.Explain(window, ours))
 		}
@@ -260,10 +312,58 @@ func otherTool(name string, res peers.Result) OtherTool {
 	return t
 }
 
+// Agreement returns how many of the figures the tool published, and how many of those
+// are the same as what is recomputed.
+func (t *OtherTool) Agreement() (published, same int) {
+	count := func(list []OtherFigure) {
+		for i := range list {
+			if list[i].Published != nil {
+				published++
+				if list[i].Same() {
+					same++
+				}
+			}
+		}
+	}
+	count(t.Figures)
+	for _, d := range t.Devices {
+		count(d.Figures)
+	}
+	return published, same
+}
+
+// beside puts what the tool published beside what is recomputed.
+func (t *OtherTool) beside(a *Archive) {
+	put := func(list []OtherFigure, published map[string]float64) {
+		for i := range list {
+			if v, ok := published[list[i].Name]; ok {
+				list[i].Published = &v
+			}
+		}
+	}
+	switch {
+	case !a.Start.OK || !a.End.OK:
+		t.Notes = append(t.Notes, "when the phase began and ended is not exported: it is taken from its first request to the end of its last")
+	case a.Rounded > 0:
+		t.Notes = append(t.Notes, fmt.Sprintf("when the phase began and ended is exported to %v: what is divided by its duration differs by up to %.1g of itself",
+			a.Rounded, a.Rounded.Seconds()/a.End.V.Sub(a.Start.V).Seconds()))
+	}
+	put(t.Figures, a.Published)
+	for i := range t.Devices {
+		put(t.Devices[i].Figures, a.GPUs[t.Devices[i].Device])
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Published)) {
+		have := slices.ContainsFunc(t.Figures, func(f OtherFigure) bool { return f.Name == name })
+		if !have && !strings.Contains(name, ".") {
+			t.NotRecomputed = append(t.NotRecomputed, name)
+		}
+	}
+}
+
 func otherFigures(list []peers.Figure) []OtherFigure {
 	out := []OtherFigure{}
 	for _, f := range list {
-		out = append(out, OtherFigure{f.Name, f.Header, f.Unit, f.Value, f.Formula})
+		out = append(out, OtherFigure{Name: f.Name, Header: f.Header, Unit: f.Unit, Value: f.Value, Formula: f.Formula})
 	}
 	return out
 }

@@ -28,6 +28,7 @@ type Span struct {
 	// at Start, which nothing but counts, latencies and rates may be made from.
 	Unplaced bool
 	Stated   trace.Opt[time.Duration] // how long it was, as the tool that ran it says
+	Archive  *Archive                 // what aiperf, whose log it is of, says of it; nil is nothing
 }
 
 // A Reducer computes a report in two passes over the telemetry and two over the

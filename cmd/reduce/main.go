@@ -107,6 +107,14 @@
 //
 //	$ reduce --as aiperf,inferencex --explain requests.jsonl power.arrows
 //
+// Of what aiperf itself left (artifacts/DIR) --as aiperf takes the generation that its tags
+// and version tell, and more than the requests say: when phases began and ended
+// (phase_manifest.json; else start_time and end_time, to the microsecond), the objectives
+// of --goodput, and what it published, of the run and in phases/, which stands beside
+// each figure. Those that differ by more than the order of a sum are told by the number
+// of those that do not. What is published and not recomputed is listed, and what the
+// figures need and is not exported is said.
+//
 // Three files of YAML say what no input does; their formats are in the package
 // comments of wattrace/formats/topology, calibration and sensors:
 //

@@ -63,6 +63,16 @@
 //	ada           the same; 350 W
 //	volta         instant field over 10 of every 20 ms, no average field; 300 W
 //
+// --dcgm-listen HOST:PORT shows them as a dcgm-exporter does, at /metrics of a port of
+// its own (an exporter's is 9400; the server's own /metrics stays what it is): the
+// fields of its default list that the devices have, with the instant power, the power limit
+// and the clock reasons, which operators add. The page is what the sensors showed at its
+// last refresh, --dcgm-interval apart, and says no more than an exporter's of when
+// that was:
+//
+//	simulate --dcgm-listen 127.0.0.1:9400 &
+//	record --source dcgm:127.0.0.1:9400 --for 10s -o power.arrows
+//
 // --truth FILE writes every change of every GPU's true power with its true
 // energy up to then (package wattrace/formats/truth). reduce --truth compares.
 //
@@ -86,6 +96,10 @@
 //	--speed X           serve X times faster; the GPUs' sensors keep to real time (1)
 //	--truth FILE        write what the GPUs really drew
 //	--nvml-state FILE   publish the sensors for the stub of libnvidia-ml
+//	--dcgm-listen HOST:PORT  show the sensors on the page of a dcgm-exporter
+//	--dcgm-interval TIME     refresh that page every TIME (1s)
+//	--dcgm-addr-file FILE    write that page's URL to FILE once it is there, before
+//	                    that of --addr-file, and remove FILE at the end
 //	--force             replace an existing truth file
 //
 // SIGINT or SIGTERM is its normal end: it takes no new requests, lets those

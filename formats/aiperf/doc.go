@@ -89,6 +89,20 @@
 // and of input_config.phases, the concurrency, rate, arrival and users of each phase, and
 // whether the run was cancelled. A sweep's list of concurrencies is none.
 //
+// # What it published
+//
+// [ParseArchive] takes of profile_export_aiperf.json every metric that has a unit, by its
+// tag (of old below "records"; ttft and ttst by their later names) with the statistics
+// avg, min, p1 ... p99, max, std, count and sum; the same of warmup_metrics, and of the GPUs in
+// telemetry_data; the objectives of --goodput (slos, of old input.goodput); start_time and end_time,
+// which are the measured phase's, to the microsecond and in local time; and the generation
+// of its metrics of energy: by their tags, else by the version, else by the names of the
+// telemetry. The statistics adj_... are not taken.
+//
+// [ParseManifest] reads phase_manifest.json, which 0.13 writes beside it for a run of several
+// phases, warm-up among them: of each phase its name, kind, start_ns, end_ns (of its last
+// request) and the path of its own summary, metrics_json.
+//
 // # Telemetry
 //
 // [TelemetryReader] reads gpu_telemetry_export.jsonl: a line for each GPU and scrape, of

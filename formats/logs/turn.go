@@ -53,6 +53,7 @@ type turning struct {
 func turn(from source, h *head) *turning {
 	t := &turning{from: from, head: h}
 	t.w = requests.NewWriter(&t.text)
+	t.w.ChunkNanos = true
 	return t
 }
 

@@ -192,13 +192,34 @@ func writePhase(b *printer, ph *reduce.Phase) {
 // writeOther writes what another tool would have published. What it leaves out of an
 // idle phase is most of it, and each for want of requests.
 func writeOther(b *printer, o *reduce.OtherTool, idle bool) {
+	published, same := o.Agreement()
 	t := newTable(2)
-	t.AppendHeader(table.Row{"as " + o.Tool, "", "", "formula"})
+	header := table.Row{"as " + o.Tool, "", "", "formula"}
+	if published > 0 {
+		t = newTable(2, 3)
+		header = table.Row{"as " + o.Tool, "", "published", "", "formula"}
+	}
+	t.AppendHeader(header)
+	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	add := func(name string, f reduce.OtherFigure) {
+		if minor(f.Name) {
+			return
+		}
 		if f.Header != "" {
 			name += " (" + f.Header + ")"
 		}
-		t.AppendRow(table.Row{name, strconv.FormatFloat(f.Value, 'f', -1, 64), f.Unit, f.Formula})
+		row := table.Row{name, number(f.Value), f.Unit, f.Formula}
+		if published > 0 {
+			theirs := ""
+			switch {
+			case f.Same():
+				theirs = "the same"
+			case f.Published != nil:
+				theirs = number(*f.Published)
+			}
+			row = table.Row{name, number(f.Value), theirs, f.Unit, f.Formula}
+		}
+		t.AppendRow(row)
 	}
 	for _, f := range o.Figures {
 		add(f.Name, f)
@@ -209,6 +230,15 @@ func writeOther(b *printer, o *reduce.OtherTool, idle bool) {
 		}
 	}
 	render(b, t)
+	if published > 0 {
+		b.item(fmt.Sprintf("of %d figures that %s published and that are recomputed here, %d are the same to 12 digits (the JSON form of this report has each)", published, o.Tool, same))
+	}
+	for _, note := range o.Notes {
+		b.item(o.Tool + ": " + note)
+	}
+	if len(o.NotRecomputed) > 0 {
+		b.item(fmt.Sprintf("%s published, and not recomputed here: %s", o.Tool, strings.Join(o.NotRecomputed, ", ")))
+	}
 	omitted := o.Omitted
 	if idle && len(omitted) > 1 {
 		b.item(fmt.Sprintf("%s leaves out %d figures of an idle phase, which the JSON form of this report lists", o.Tool, len(omitted)))
@@ -226,6 +256,13 @@ func writeOther(b *printer, o *reduce.OtherTool, idle bool) {
 		}
 	}
 	writeExplanation(b, o)
+}
+
+// minor reports whether a figure is a statistic beside the mean, the median and the
+// 99th percentile, of which the JSON form has all.
+func minor(name string) bool {
+	_, statistic, ok := strings.Cut(name, ".")
+	return ok && statistic != "p50" && statistic != "p99"
 }
 
 // writeExplanation leads from our energy to another tool's.

@@ -171,6 +171,9 @@
 //	                 first since sent. They are differences of offsets that
 //	                 were floored to a microsecond, so that prefix sums stay
 //	                 exact to 1 us
+//	chunk_nanos      three digits for each event: the nanoseconds that its offset
+//	                 was floored by. Only logs of other programs have them, whose
+//	                 figures are to be had again to the digit
 //
 // History: 1 is the first.
 package requests

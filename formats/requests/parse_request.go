@@ -50,6 +50,7 @@ const (
 	kKinds
 	kTokens
 	kMicros
+	kNanos
 )
 
 var requestKeys = []string{
@@ -66,6 +67,7 @@ var requestKeys = []string{
 	kReadLag: "read_lag_nanos", kBodyBytes: "body_bytes", kBodyHash: "body_xxh3", kSalt: "cache_salt",
 	kResponse: "response_id", kChunkClock: "chunk_clock", kMetrics: "server_metrics",
 	kUsage: "usage", kKinds: "chunk_kinds", kTokens: "chunk_tokens", kMicros: "chunk_micros",
+	kNanos: "chunk_nanos",
 }
 
 const requestRequired = 1<<kSeq | 1<<kLine | 1<<kPhase | 1<<kSlot | 1<<kTarget |
@@ -82,8 +84,8 @@ func (r *Reader) request(q *trace.Request) {
 		r.metrics = q.ServerMetrics[:0]
 	}
 	*q = trace.Request{}
-	r.kinds, r.tokens = r.kinds[:0], r.tokens[:0]
-	kindsAt, tokensAt, microsAt := 0, 0, 0
+	r.kinds, r.tokens, r.nanos = r.kinds[:0], r.tokens[:0], r.nanos[:0]
+	kindsAt, tokensAt, microsAt, nanosAt := 0, 0, 0, 0
 	seen := p.object("the request line", requestKeys, requestRequired, func(k int) {
 		what := requestKeys[k]
 		switch k {
@@ -168,11 +170,17 @@ func (r *Reader) request(q *trace.Request) {
 		case kMicros:
 			microsAt = p.i
 			chunks = p.micros(chunks)
+		case kNanos:
+			nanosAt = p.i
+			r.nanos = append(r.nanos, p.raw(what)...)
 		}
 	})
 	q.Chunks = chunks
 	if seen&(1<<kKinds|1<<kMicros) != 0 {
 		p.spread(q, r.kinds, kindsAt, microsAt)
+	}
+	if seen&(1<<kNanos) != 0 {
+		p.spreadNanos(q, r.nanos, nanosAt)
 	}
 	if seen&(1<<kTokens) != 0 {
 		p.spreadTokens(q, r.tokens, tokensAt)
@@ -364,6 +372,36 @@ func (p *parser) spread(q *trace.Request, kinds []byte, kindsAt, microsAt int) {
 	}
 	if len(chunks) > 0 {
 		p.fail(microsAt, "chunk_micros has more chunks than chunk_kinds")
+	}
+}
+
+// nanosDigits is how many digits of chunk_nanos an event has.
+const nanosDigits = 3
+
+// spreadNanos adds to each chunk's instant what the microseconds were floored by.
+func (p *parser) spreadNanos(q *trace.Request, nanos []byte, at int) {
+	if p.err != nil {
+		return
+	}
+	if len(nanos) != nanosDigits*len(q.Chunks) {
+		p.fail(at, "chunk_nanos must have three digits for each chunk")
+		return
+	}
+	for i := range q.Chunks {
+		n, k := digits(nanos[nanosDigits*i:nanosDigits*(i+1)], 999)
+		if k < nanosDigits {
+			p.fail(at, "chunk_nanos must have three digits for each chunk")
+			return
+		}
+		c := &q.Chunks[i]
+		if c.At > math.MaxInt64-trace.Time(n) {
+			p.fail(at, "%w", errOverflow)
+			return
+		}
+		if c.At += trace.Time(n); i > 0 && c.At < q.Chunks[i-1].At {
+			p.fail(at, "chunk_nanos puts a chunk before the one before it")
+			return
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ type Reader struct {
 	metrics    []byte // the same for server_metrics
 	kinds      []byte // chunk_kinds of the line
 	tokens     []byte // chunk_tokens of the line
+	nanos      []byte // chunk_nanos of the line
 }
 
 // NewReader returns a Reader of r; name is the file's, for messages.

@@ -20,6 +20,10 @@ import (
 // of the underlying writer is returned by every later call. A Writer is not
 // safe for concurrent use.
 type Writer struct {
+	// ChunkNanos keeps the stamps of events to the nanosecond (chunk_nanos), for logs of
+	// others that have them so.
+	ChunkNanos bool
+
 	w   *bufio.Writer
 	b   []byte
 	err error
@@ -237,7 +241,7 @@ func (w *Writer) Request(r *trace.Request) error {
 		b = append(b, `,"usage":`...)
 		b = appendObject(b, r.Usage)
 	}
-	b, err := chunks(b, r)
+	b, err := chunks(b, r, w.ChunkNanos)
 	if err != nil {
 		w.b = b[:0]
 		return err
@@ -274,7 +278,7 @@ var (
 
 // chunks appends kinds and tokens as run lengths and the times as differences of
 // offsets that were floored first, so that the prefix sums never drift.
-func chunks(b []byte, r *trace.Request) ([]byte, error) {
+func chunks(b []byte, r *trace.Request, nanos bool) ([]byte, error) {
 	if len(r.Chunks) == 0 {
 		return b, nil
 	}
@@ -308,7 +312,19 @@ func chunks(b []byte, r *trace.Request) ([]byte, error) {
 		b = strconv.AppendInt(b, offset-before, 10)
 		before = offset
 	}
-	return append(b, ']'), nil
+	b = append(b, ']')
+	if !nanos {
+		return b, nil
+	}
+	b = append(b, `,"chunk_nanos":"`...)
+	for i := range r.Chunks {
+		n := r.Chunks[i].At.Sub(r.Sent) % time.Microsecond
+		b = append(b, byte('0'+n/100), byte('0'+n/10%10), byte('0'+n%10))
+		if i > 0 && r.Chunks[i].At < r.Chunks[i-1].At {
+			return b, errOrder
+		}
+	}
+	return append(b, '"'), nil
 }
 
 // chunkTokens appends the tokens that each chunk added, not ok if they are not those of

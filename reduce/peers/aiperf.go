@@ -1,6 +1,9 @@
 package peers
 
 import (
+	"math"
+	"strings"
+
 	"wattrace/trace"
 )
 
@@ -14,6 +17,14 @@ import (
 // Generation 3 prefers a counter that moved, else takes power times duration, and does
 // not say which. (Without bounds it takes those of its scrapes; that is not
 // recomputed here.)
+//
+// It keeps counters in megajoules, doubles, and where its own figures are to be had again
+// (Archive) so are they subtracted here: on a counter of years that shows in the tenth digit.
+//
+// The phase lasts from just before its first request was issued until the last one ended.
+// Where an [Archive] does not say when that was it is taken to be from the first request
+// to the last. Since 0.12 rates are over that time; up to then, and where it is not known,
+// over benchmark_duration.
 //
 // By hand, of one GPU: readings 1000 J at 9.5 s, 1200 J at 10.5 s, 3100 J at 19.9 s,
 // 3400 J at 20.5 s, 3600 J at 21 s, and a phase from 10 s to 20 s: 3400 - 1000 =
@@ -48,9 +59,22 @@ func base(k *track) mark {
 	return k.first
 }
 
-// delta is a counter's energy over a window, from its baseline to final.
+// megajoules is how aiperf keeps a counter of whole millijoules.
+func megajoules(joules float64) float64 { return math.Round(joules*1e3) * 1e-9 }
+
+// delta is a counter's energy over a window in joules, from its baseline to final.
 func delta(t *track, final mark) (float64, bool) {
+	if t.doubles {
+		return deltaMegajoules(t, final) * 1e6, t.known && final.ok
+	}
 	return max(final.value-base(t).value, 0), t.known && final.ok
+}
+
+func deltaMegajoules(t *track, final mark) float64 {
+	if !t.doubles {
+		return max(final.value-base(t).value, 0) / 1e6
+	}
+	return max(megajoules(final.value)-megajoules(base(t).value), 0)
 }
 
 // counter is the energy of one sensor over the window.
@@ -87,8 +111,8 @@ func (t aiperf) concurrency(window int) int {
 }
 
 func (t aiperf) figures(b *builder, window int, r *Requests) {
-	t.requests(b, r)
 	w := &t.windows[window]
+	t.requests(b, w, r)
 	if !w.Start.OK || !w.End.OK {
 		b.omitAll("the phase's start or end is not known", t.names()...)
 		return
@@ -129,7 +153,7 @@ var needEnergy = []string{
 //
 // By hand: requests of 100 tokens from 0 s to 2 s and from 1 s to 5 s are 200 tokens in
 // 5 s: 0.4 requests/sec, 40 tokens/sec, and a mean latency of 3000 ms.
-func (t aiperf) requests(b *builder, r *Requests) {
+func (t aiperf) requests(b *builder, w *Window, r *Requests) {
 	known := func(name, unit string, v trace.Opt[float64], formula string) {
 		if v.OK {
 			b.add(name, unit, v.V, formula)
@@ -140,30 +164,52 @@ func (t aiperf) requests(b *builder, r *Requests) {
 	if r.absent {
 		return
 	}
-	b.aiperfLatencies(r)
+	b.aiperfLatencies(r, w.Archive != nil)
+	seconds := t.seconds(w, r)
 	known("request_count", "requests", r.count(), "requests that succeeded")
 	b.add("error_request_count", "requests", float64(r.Failed+r.Cancelled), "requests that did not")
-	known("benchmark_duration", "sec", r.span(), "last token - first request sent")
+	known("benchmark_duration", "sec", r.spanOf(w.Archive), "last token - first request sent")
 	known("total_isl", "tokens", r.inputTokens(), "sum of input tokens")
 	known("total_osl", "tokens", r.outputTokens(), "sum of output tokens, reasoning included")
 	known("total_output_tokens", "tokens", r.visibleTokens(), "sum of output tokens without reasoning")
-	known("request_throughput", "requests/sec", per(r.count(), r.span()), "request_count / benchmark_duration")
-	known("output_token_throughput", "tokens/sec", per(r.outputTokens(), r.span()), "total_osl / benchmark_duration")
-	known("total_token_throughput", "tokens/sec", per(r.totalTokens(), r.span()), "(total_isl + total_osl) / benchmark_duration")
-	if r.SLO.set() {
+	over := "benchmark_duration"
+	if w.Archive != nil && w.Archive.Observed {
+		over = "phase's duration"
+	}
+	known("request_throughput", "requests/sec", per(r.count(), seconds), "request_count / "+over)
+	known("output_token_throughput", "tokens/sec", per(r.outputTokens(), seconds), "total_osl / "+over)
+	known("total_token_throughput", "tokens/sec", per(r.totalTokens(), seconds), "(total_isl + total_osl) / "+over)
+	if w.Archive != nil {
+		ended := trace.Some(float64(r.Sent))
+		known("input_token_throughput", "tokens/sec", per(r.inputTokens(), seconds), "total_isl / "+over)
+		known("completed_request_count", "requests", ended, "requests that ended")
+		b.over("request_error_rate", "%", trace.Some(100*float64(r.Failed+r.Cancelled)), ended, "100 * error_request_count / completed_request_count")
+	}
+	if w.Archive != nil && len(w.Archive.Unknown) > 0 {
+		b.omitAll("an objective that is not recomputed: "+strings.Join(w.Archive.Unknown, ", "), "good_request_count", "good_request_fraction", "goodput")
+	} else if r.SLO.set() {
 		b.add("good_request_count", "requests", float64(r.Good), "requests that succeeded and kept all objectives")
 		b.over("good_request_fraction", "ratio", trace.Some(float64(r.Good)), trace.Some(float64(r.Sent)), "good_request_count / (request_count + error_request_count)")
-		known("goodput", "requests/sec", t.goodput(r), "good requests / benchmark_duration")
+		known("goodput", "requests/sec", t.goodput(w, r), "good requests / "+over)
 	}
 }
 
-// goodput is of requests with an objective.
-func (t aiperf) goodput(r *Requests) trace.Opt[float64] {
-	return per(trace.Some(float64(r.Good)), r.span())
+// seconds is what rates are over.
+func (t aiperf) seconds(w *Window, r *Requests) trace.Opt[float64] {
+	if w.Archive != nil && w.Archive.Observed {
+		return r.have(w.duration())
+	}
+	return r.spanOf(w.Archive)
 }
 
-// perDevice writes the tables of single GPUs, which run to the end of the recording:
-// that is why their energies do not add up to the total.
+// goodput is of requests with an objective.
+func (t aiperf) goodput(w *Window, r *Requests) trace.Opt[float64] {
+	return per(trace.Some(float64(r.Good)), t.seconds(w, r))
+}
+
+// perDevice writes the tables of single GPUs. Up to generation 2 they run to the end of
+// the recording: that is why their energies do not add up to the total. Those of 3 end
+// with the grace, and so do their means, unlike that of the total power.
 func (t aiperf) perDevice(b *builder, window int) {
 	power, energy := "gpu_power_usage", "energy_consumption"
 	if t.generation >= 2 {
@@ -175,11 +221,15 @@ func (t aiperf) perDevice(b *builder, window int) {
 		if v, ok := t.counter(k); ok {
 			res.Joules = trace.Some(v)
 		}
-		if k.known && k.openN > 0 {
-			res.Figures = append(res.Figures, Figure{power, "", "W", k.openSum / k.openN, "mean of the samples since the start"})
+		final, n, sum, until := k.open, k.openN, k.openSum, "since the start"
+		if t.generation == 3 {
+			final, n, sum, until = k.final, k.graceN, k.graceSum, "from the start until the grace after the end"
 		}
-		if v, ok := openDelta(k); ok {
-			res.Figures = append(res.Figures, Figure{energy, "", "MJ", v / 1e6, "last reading - baseline"})
+		if k.known && n > 0 {
+			res.Figures = append(res.Figures, Figure{power, "", "W", sum / n, "mean of the samples " + until})
+		}
+		if k.known && final.ok {
+			res.Figures = append(res.Figures, Figure{energy, "", "MJ", deltaMegajoules(k, final), "last reading - baseline, " + until})
 		}
 		b.Devices = append(b.Devices, res)
 	}
@@ -265,23 +315,25 @@ func (t aiperf) twelve(b *builder, window int, r *Requests) {
 	b.over("nvidia_energy_per_total_token", "mJ/token", mj, r.totalTokens(), "total_gpu_energy * 1000 / (total_isl + total_osl)")
 	b.over("nvidia_energy_per_request", "joules/request", e, r.count(), "total_gpu_energy / request_count")
 	b.over("nvidia_energy_per_user", "joules/user", e, t.users(window), "total_gpu_energy / concurrency")
-	t.perWatt(b, r, e, watts)
+	t.perWatt(b, &t.windows[window], r, e, watts)
 	t.title(b)
 }
 
 // perWatt writes the metrics of generation 3 that set rates and latencies against
 // power.
-func (t aiperf) perWatt(b *builder, r *Requests, e, watts trace.Opt[float64]) {
+func (t aiperf) perWatt(b *builder, w *Window, r *Requests, e, watts trace.Opt[float64]) {
 	each, latency := per(e, r.count()), r.e2e.seconds(1)
 	if each.OK && latency.OK && !r.absent {
 		b.add("nvidia_energy_delay_product", "J*s", each.V*latency.V, "energy_per_request * request_latency")
 	} else {
 		b.omit("nvidia_energy_delay_product", "not known: energy_per_request * request_latency")
 	}
-	b.over("nvidia_performance_per_watt", "requests/sec/W", per(r.count(), r.span()), watts, "request_throughput / average_gpu_power")
-	b.over("nvidia_output_tps_per_watt", "tokens/sec/W", per(r.outputTokens(), r.span()), watts, "output_token_throughput / average_gpu_power")
-	if r.SLO.set() {
-		b.over("nvidia_goodput_per_watt", "good-req/s/W", t.goodput(r), watts, "goodput / average_gpu_power")
+	b.over("nvidia_performance_per_watt", "requests/sec/W", per(r.count(), t.seconds(w, r)), watts, "request_throughput / average_gpu_power")
+	b.over("nvidia_output_tps_per_watt", "tokens/sec/W", per(r.outputTokens(), t.seconds(w, r)), watts, "output_token_throughput / average_gpu_power")
+	if w.Archive != nil && len(w.Archive.Unknown) > 0 {
+		b.omit("nvidia_goodput_per_watt", "an objective that is not recomputed: "+strings.Join(w.Archive.Unknown, ", "))
+	} else if r.SLO.set() {
+		b.over("nvidia_goodput_per_watt", "good-req/s/W", t.goodput(w, r), watts, "goodput / average_gpu_power")
 	} else {
 		b.omit("nvidia_goodput_per_watt", "no service level objective is set")
 	}

@@ -47,6 +47,8 @@ type track struct {
 	a, b  trace.Time
 	known bool // both bounds are; nothing else here means anything otherwise
 
+	doubles bool // aiperf's own figures are wanted, with its rounding
+
 	// Of the counter.
 	before mark // last before the start
 	upto   mark // last at or before the start
@@ -59,6 +61,8 @@ type track struct {
 	// Of the gauge.
 	n, sum         float64 // samples inside, both ends inclusive
 	openN, openSum float64 // samples since the start
+	graceN         float64 // samples inside, or within the grace after the end
+	graceSum       float64
 	trap, lagged   trapezoid
 	near           trapezoid // of the samples within 3 s of the window
 	nearCount      int
@@ -77,6 +81,7 @@ func newDevice(p *Peer, info DeviceInfo) *Device {
 	for i := range p.windows {
 		w := &p.windows[i]
 		d.tracks = append(d.tracks, newTrack(p, w.Start, w.End, info.Lag))
+		d.tracks[i].doubles = w.Archive != nil
 		if w.Steady.OK {
 			d.steady[i] = newTrack(p, trace.Some(w.Steady.V.Start), trace.Some(w.Steady.V.End), info.Lag)
 		}
@@ -188,6 +193,10 @@ func (t *track) readPower(at trace.Time, watts float64) {
 		if at <= t.b {
 			t.n++
 			t.sum += watts
+		}
+		if at <= t.b.Add(t.grace) {
+			t.graceN++
+			t.graceSum += watts
 		}
 	}
 	if !t.wantTicks {

@@ -7,10 +7,11 @@
 //
 // # The tools
 //
-//	aiperf-g0   up to 0.7: statistics of each GPU, to the end of the recording; no derived metrics
+//	aiperf-g0   up to 0.9: statistics of each GPU, to the end of the recording; no derived metrics
 //	aiperf-g1   four tags, " (N GPUs)" in the header; tokens/J counts visible tokens only
 //	aiperf-g2   the same four, prefixed nvidia_, without the suffix
-//	aiperf-g3   twelve tags, prefixed nvidia_; output tokens include reasoning; "aiperf" is this one
+//	aiperf-g3   twelve tags, prefixed nvidia_; output tokens include reasoning; "aiperf" is this one. Released as: g0 up to
+//	            0.9, g1 0.10 and 0.11, g3 from 0.12 on; g2 never
 //	trtllm      "energy" of trtllm-bench throughput, and of TensorRT-LLM's benchmark_serving, with its latencies
 //	vllm        gpu_energy_j and its kin (counter), --record-power (median of 5 s samples), and bench serve's latencies
 //	sglang      the power recorder of a closed pull request: 5 s samples, tokens per median watt; its latencies

@@ -17,6 +17,13 @@ type samples struct {
 
 func (s *samples) add(v float64) { s.list, s.sorted = append(s.list, v), false }
 
+// addKnown adds a number of tokens that is known.
+func (s *samples) addKnown(n trace.Opt[int64]) {
+	if v, ok := n.Get(); ok {
+		s.add(float64(v))
+	}
+}
+
 // sort puts the values in order, so that no sum depends on that of the requests.
 func (s *samples) sort() []float64 {
 	if !s.sorted {
@@ -63,6 +70,36 @@ func (s *samples) seconds(scale float64) trace.Opt[float64] {
 
 // value returns the mean as it is: unknown for none.
 func (s *samples) value() trace.Opt[float64] { return s.seconds(1e9) }
+
+// mostGaps is how many gaps are kept one by one: 8 MB.
+const mostGaps = 1 << 20
+
+// gaps are those between events. Their percentiles are exact as long as there are no more
+// than mostGaps, and then a histogram's.
+type gaps struct {
+	all  histogram.Histogram
+	each samples // nothing once there are too many
+}
+
+func (g *gaps) add(d time.Duration) {
+	g.all.Add(d)
+	if g.all.Count() <= mostGaps {
+		g.each.add(float64(d))
+	} else {
+		g.each.list = nil
+	}
+}
+
+func (g *gaps) Count() int64  { return g.all.Count() }
+func (g *gaps) Mean() float64 { return g.all.Mean() }
+func (g *gaps) Std() float64  { return g.all.Std() }
+
+func (g *gaps) Percentile(p float64) float64 {
+	if g.Count() > mostGaps {
+		return g.all.Percentile(p)
+	}
+	return g.each.Percentile(p)
+}
 
 // summary is what statistics are taken of: samples, or a histogram where there are too
 // many, whose percentiles are within 0.4 %.
@@ -293,17 +330,12 @@ func (b *builder) goodput(name, unit string, r *Requests, s *served) {
 }
 
 // aiperfLatencies writes the latencies of aiperf: the mean under the metric's tag, with
-// .p50 and .p99 appended its percentiles (docs/metrics-reference.md of 0.12; the first
+// .p50 and .p99 appended its percentiles, and in detail all that it exports (docs/metrics-reference.md of 0.12; the first
 // versions called two of them ttft and ttst). Content is text, reasoning and tool calls. A
 // token throughput per user is the mean over requests of the reciprocal, and not the
 // reciprocal of the mean.
-func (b *builder) aiperfLatencies(r *Requests) {
-	for _, c := range []struct {
-		name, unit string
-		values     summary
-		scale      float64
-		formula    string
-	}{
+func (b *builder) aiperfLatencies(r *Requests, detail bool) {
+	list := []aiperfMetric{
 		{"request_latency", "ms", &r.e2e, 1e-6, "last token - sent"},
 		{"time_to_first_token", "ms", &r.ttft, 1e-6, "first token - sent"},
 		{"time_to_second_token", "ms", &r.ttst, 1e-6, "second content - first content"},
@@ -312,13 +344,51 @@ func (b *builder) aiperfLatencies(r *Requests) {
 		{"inter_chunk_latency", "ms", &r.icl, 1e-6, "gaps between contents, of all requests together"},
 		{"output_token_throughput_per_user", "tokens/sec/user", &r.userRate, 1, "1 / inter_token_latency"},
 		{"e2e_output_token_throughput", "tokens/sec/user", &r.e2eRate, 1, "output tokens / request latency"},
-	} {
+	}
+	if detail {
+		list = append(list,
+			aiperfMetric{"input_sequence_length", "tokens", &r.isl, 1, "input tokens"},
+			aiperfMetric{"output_sequence_length", "tokens", &r.osl, 1, "output tokens, reasoning included"},
+			aiperfMetric{"output_token_count", "tokens", &r.visibleLengths, 1, "output tokens without reasoning"},
+			aiperfMetric{"prefill_throughput_per_user", "tokens/sec/user", &r.prefillRate, 1, "input tokens / TTFT"},
+			aiperfMetric{"decode_duration", "ms", &r.decode, 1e-6, "request latency - TTFT"},
+		)
+	}
+	for _, c := range list {
 		if c.values.Count() == 0 {
 			b.omit(c.name, "not known: mean of "+c.formula)
 			continue
 		}
 		b.add(c.name, c.unit, c.values.Mean()*c.scale, "mean of "+c.formula)
-		b.add(c.name+".p50", c.unit, c.values.Percentile(50)*c.scale, "p50 of "+c.formula)
-		b.add(c.name+".p99", c.unit, c.values.Percentile(99)*c.scale, "p99 of "+c.formula)
+		percents := everyPercent
+		if !detail {
+			percents = percents[:2]
+		}
+		for _, p := range percents {
+			b.add(c.name+"."+p.name, c.unit, c.values.Percentile(p.percent)*c.scale, p.name+" of "+c.formula)
+		}
+		if detail {
+			n := float64(c.values.Count())
+			b.add(c.name+".std", c.unit, c.values.Std()*c.scale, "standard deviation of "+c.formula)
+			b.add(c.name+".count", "", n, "number of "+c.formula)
+			b.add(c.name+".sum", c.unit, c.values.Mean()*n*c.scale, "sum of "+c.formula)
+		}
 	}
+}
+
+// everyPercent are the order statistics that aiperf exports. The first two are shown
+// of every run.
+var everyPercent = []struct {
+	name    string
+	percent float64
+}{
+	{"p50", 50}, {"p99", 99}, {"min", 0}, {"p1", 1}, {"p5", 5}, {"p10", 10}, {"p25", 25}, {"p75", 75}, {"p90", 90}, {"p95", 95}, {"max", 100},
+}
+
+// aiperfMetric is a metric of single requests, or of gaps within them.
+type aiperfMetric struct {
+	name, unit string
+	values     summary
+	scale      float64 // to the unit, of nanoseconds or of what the values are
+	formula    string
 }

@@ -30,6 +30,24 @@ type Window struct {
 	Profiling   bool                     // a phase of measurement; aiperf takes the concurrency of the first of them for all
 	Reported    trace.Opt[time.Duration] // the duration that the load generator's own clock gave; unknown is End-Start
 	Steady      trace.Opt[Steady]        // ML.ENERGY's steady window, see [Load.MLEnergy]
+	Archive     *Archive                 // what aiperf left of the window; nil is nothing
+}
+
+// Archive is what a run of aiperf says of itself beside its requests and readings, with
+// which its figures can be had again to the digit.
+type Archive struct {
+	// Bounded: the window's Start and End are the phase's own, as aiperf had them, and not
+	// those of its requests.
+	Bounded bool
+	// Observed: this version divides by the time between them, and not by
+	// benchmark_duration.
+	Observed bool
+	// Epoch is time 0 in Unix nanoseconds: aiperf keeps instants in doubles, which are
+	// 256 ns apart.
+	Epoch trace.Opt[int64]
+	// Unknown are objectives that are not recomputed: with one of them goodput is not
+	// either.
+	Unknown []string
 }
 
 // Steady is a steady window within a Window, and the output tokens that arrived in

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"wattrace/reduce/histogram"
 	"wattrace/trace"
 )
 
@@ -14,10 +13,11 @@ type SLO struct {
 	TimeToFirstToken  trace.Opt[time.Duration]
 	InterTokenLatency trace.Opt[time.Duration]
 	RequestLatency    trace.Opt[time.Duration]
+	TokensPerUser     trace.Opt[float64] // at least so many tokens/s: 1 / ITL
 }
 
 func (s SLO) set() bool {
-	return s.TimeToFirstToken.OK || s.InterTokenLatency.OK || s.RequestLatency.OK
+	return s.TimeToFirstToken.OK || s.InterTokenLatency.OK || s.RequestLatency.OK || s.TokensPerUser.OK
 }
 
 // Requests gathers what the tools' formulas need of the requests of one window.
@@ -41,7 +41,11 @@ type Requests struct {
 	lastDone       trace.Time // of all requests, failed ones too
 	ttft, itl, e2e samples
 	ttst, ttfo     samples // from the first output to the second; until the first that is no reasoning
-	icl            histogram.Histogram
+	icl            gaps
+	isl, osl       samples // tokens
+	visibleLengths samples
+	prefillRate    samples  // input tokens / TTFT, per second
+	decode         samples  // from the first token to the last
 	toDone         samples  // until the answer ended, instead of until its last token
 	perToken       weighted // guidellm's time per output token, of so many
 	perGap         weighted // its inter-token latency, of so many
@@ -98,7 +102,11 @@ func (r *Requests) AddFrom(q *trace.Request, offset time.Duration) {
 	r.Succeeded++
 	r.input.add(q.InputTokens)
 	r.output.add(q.OutputTokens)
-	r.visible.add(visibleTokens(q))
+	visible := visibleTokens(q)
+	r.visible.add(visible)
+	r.isl.addKnown(q.InputTokens)
+	r.osl.addKnown(q.OutputTokens)
+	r.visibleLengths.addKnown(visible)
 	if sent := q.Sent.Add(offset); r.Succeeded == 1 || sent < r.firstSent {
 		r.firstSent = sent
 	}
@@ -122,7 +130,7 @@ func (r *Requests) contents(q *trace.Request) {
 			r.ttfo.add(float64(t))
 		}
 		if seen > 0 {
-			r.icl.Add(t - last)
+			r.icl.add(t - last)
 		}
 		if seen == 1 {
 			r.ttst.add(float64(t - last))
@@ -155,6 +163,10 @@ func (r *Requests) latencies(q *trace.Request, offset time.Duration) {
 	itl, many := 0.0, streamed && n > 1
 	if streamed {
 		r.ttft.add(float64(ttft))
+		r.decode.add(float64(e2e - ttft))
+		if in, ok := q.InputTokens.Get(); ok && ttft > 0 {
+			r.prefillRate.add(float64(in) / float64(ttft) * 1e9)
+		}
 	}
 	if many {
 		itl = float64(e2e-ttft) / float64(n-1)
@@ -164,10 +176,15 @@ func (r *Requests) latencies(q *trace.Request, offset time.Duration) {
 			r.userRate.add(1e9 / itl)
 		}
 	}
-	if r.SLO.set() && within(r.SLO.RequestLatency, float64(e2e), true) &&
+	if r.SLO.set() && r.SLO.fast(itl) && within(r.SLO.RequestLatency, float64(e2e), true) &&
 		within(r.SLO.TimeToFirstToken, float64(ttft), streamed) && within(r.SLO.InterTokenLatency, itl, many) {
 		r.Good++
 	}
+}
+
+// fast reports whether an inter-token latency is that of enough tokens per second.
+func (s SLO) fast(itl float64) bool {
+	return !s.TokensPerUser.OK || itl > 0 && 1e9/itl >= s.TokensPerUser.V
 }
 
 // within reports whether a value in nanoseconds is known and within a limit, or
@@ -235,6 +252,16 @@ func (r *Requests) span() trace.Opt[float64] {
 		return trace.Opt[float64]{}
 	}
 	return trace.Some(r.lastToken.Sub(r.firstSent).Seconds())
+}
+
+// spanOf is span as aiperf has it: of instants in doubles, where it is known which.
+func (r *Requests) spanOf(a *Archive) trace.Opt[float64] {
+	span := r.span()
+	if a == nil || !a.Epoch.OK || !span.OK {
+		return span
+	}
+	unix := func(t trace.Time) float64 { return float64(a.Epoch.V + int64(t)) }
+	return trace.Some((unix(r.lastToken) - unix(r.firstSent)) / 1e9)
 }
 
 // per divides, if both are known and the divisor is above zero.

@@ -297,8 +297,8 @@ func TestAIPerfDirectory(t *testing.T) {
 func TestUntimedLogs(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
-		"benchserve/testdata/vllm-2025.json":          "does not say when requests were sent",
-		"trtllmbench/testdata/requests.json":      "has times since the start of a host that it does not name, not those of a clock",
+		"benchserve/testdata/vllm-2025.json":     "does not say when requests were sent",
+		"trtllmbench/testdata/requests.json":     "has times since the start of a host that it does not name, not those of a clock",
 		"trtllmbench/testdata/report.json":       "holds no requests, only what its tool states of them",
 		"perfmetrics/testdata/perf_metrics.json": "has times since the start of a host that it does not name, not those of a clock",
 	} {

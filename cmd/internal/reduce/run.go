@@ -66,6 +66,9 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	if err != nil {
 		return nil, err
 	}
+	if err := s.useArchives(env, spans); err != nil {
+		return nil, err
+	}
 	if err := s.headTelemetry(spans); err != nil {
 		return nil, err
 	}

@@ -221,9 +221,29 @@ func runBlock(t *testing.T, home, url, exporter string, block []string) {
 			t.Fatal(err)
 		}
 	}
+	archive, err := filepath.Abs("../../../testdata/interop/aiperf-0.13/warmed")
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "artifacts"), 0o777)
+	}
+	if err == nil {
+		err = os.Symlink(archive, filepath.Join(dir, "artifacts", "DIR"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	var script strings.Builder
 	for _, line := range block {
 		line = strings.TrimPrefix(line, "$ ")
+		if strings.Contains(line, "aiperf profile ") {
+			continue // needs aiperf: make interop has it
+		}
+		if strings.HasSuffix(line, " artifacts/DIR") || strings.Contains(line, " artifacts/DIR ") {
+			line += " || [ $? = 3 ]" // a run too short for our energy
+		}
+		if strings.HasPrefix(line, "simulate ") {
+			line = strings.Replace(line, "--dcgm-listen 127.0.0.1:9400", "--dcgm-listen 127.0.0.1:0 --dcgm-addr-file own.page", 1)
+		}
+		line = strings.Replace(line, "dcgm:127.0.0.1:9400", "dcgm:$(cat own.page)", 1)
 		if strings.HasPrefix(line, "simulate ") { // a server of the block's own, at a port that is free
 			if _, err := exec.LookPath("curl"); err != nil {
 				t.Skip("no curl")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -28,6 +29,8 @@ write down. SIGINT or SIGTERM is its normal end.
 // options are the flags.
 type options struct {
 	listen, addrFile string
+	dcgm, dcgmFile   string
+	dcgmEvery        time.Duration
 	model, dialect   string
 	context, queue   int
 	batch            int
@@ -65,6 +68,9 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.Float64Flag{Name: "speed", Usage: "serve `X` times faster", Value: 1, Destination: &o.speed},
 			&ucli.StringFlag{Name: "truth", Usage: "write what the GPUs really drew to `FILE`", Destination: &o.truth},
 			&ucli.StringFlag{Name: "nvml-state", Usage: "publish the sensors in `FILE` for the stub of libnvidia-ml", Destination: &o.state},
+			&ucli.StringFlag{Name: "dcgm-listen", Usage: "show the sensors on the page of a dcgm-exporter on `HOST:PORT`, as localhost:9400", Destination: &o.dcgm},
+			&ucli.DurationFlag{Name: "dcgm-interval", Usage: "refresh that page every `TIME`", Value: time.Second, Destination: &o.dcgmEvery},
+			&ucli.StringFlag{Name: "dcgm-addr-file", Usage: "write that page's URL to `FILE` once it is there", Destination: &o.dcgmFile},
 			&ucli.BoolFlag{Name: "force", Usage: "replace an existing truth file", Destination: &o.force},
 		},
 		Action: func(ctx context.Context, env *cli.Env, _ *ucli.Context) error { return run(ctx, env, &o) },
@@ -122,6 +128,32 @@ func (o *options) check(env *cli.Env) error {
 	if _, err := sim.ProfileByName(o.arch); err != nil {
 		return cli.Usagef("--arch: %v", err)
 	}
+	return o.checkDCGM()
+}
+
+// The shortest and the longest period of the page of DCGM: below the sensors' own there is
+// nothing to see, and dcgm-exporter's --collect-interval is 30 s unless told otherwise.
+const (
+	leastRefresh = time.Millisecond
+	mostRefresh  = time.Hour
+)
+
+func (o *options) checkDCGM() error {
+	if o.dcgm == "" {
+		if o.dcgmFile != "" {
+			return cli.Usagef("--dcgm-addr-file needs --dcgm-listen")
+		}
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(o.dcgm); err != nil {
+		return cli.Usagef("--dcgm-listen %q: want HOST:PORT", o.dcgm)
+	}
+	if o.dcgmEvery < leastRefresh || o.dcgmEvery > mostRefresh {
+		return cli.Usagef("--dcgm-interval %v: want %v to %v", o.dcgmEvery, leastRefresh, mostRefresh)
+	}
+	if o.dcgmFile != "" && o.dcgmFile == o.addrFile {
+		return cli.Usagef("--addr-file and --dcgm-addr-file name one file")
+	}
 	return nil
 }
 
@@ -144,32 +176,42 @@ func run(ctx context.Context, env *cli.Env, o *options) (err error) {
 	if err := o.check(env); err != nil {
 		return err
 	}
-	for _, path := range []string{o.state, o.addrFile} {
+	for _, path := range []string{o.state, o.addrFile, o.dcgmFile} {
 		if err := replaceable(path); err != nil {
 			return err
 		}
 	}
 	soft, hard, stop := cli.Signals(ctx)
 	defer stop()
-	listener, err := listen(o.listen)
+	listener, err := listen(o.listen, "--listen")
 	if err != nil {
 		return err
 	}
+	defer listener.Close()
 	r, err := newRig(env, o)
 	if err != nil {
-		listener.Close()
 		return err
 	}
-	url := "http://" + listener.Addr().String()
-	if err := writeAddress(o.addrFile, url); err != nil {
-		listener.Close()
+	if err := r.export(o); err != nil {
 		r.close(false)
 		return err
 	}
-	if o.addrFile != "" {
-		defer func() { err = errors.Join(err, removeIfThere(o.addrFile)) }()
+	// The server's comes last: who waits for it finds the page of DCGM there.
+	for _, a := range []struct{ path, url string }{{o.dcgmFile, r.pageURL()}, {o.addrFile, "http://" + listener.Addr().String()}} {
+		if a.path == "" {
+			continue
+		}
+		if err := writeAddress(a.path, a.url); err != nil {
+			r.close(false)
+			return err
+		}
+		defer func() { err = errors.Join(err, removeIfThere(a.path)) }()
 	}
-	env.Summaryf("ready: %s (model %s, %d x %s, seed %d)", url, o.model, len(r.devices), r.devices[0].Info().Name, o.seed)
+	page := ""
+	if r.exporter != nil {
+		page = ", " + r.pageURL()
+	}
+	env.Summaryf("ready: http://%s%s (model %s, %d x %s, seed %d)", listener.Addr(), page, o.model, len(r.devices), r.devices[0].Info().Name, o.seed)
 	if err := r.serve(soft, hard, listener); err != nil {
 		r.close(false) // adds nothing to what went wrong
 		return err
@@ -177,19 +219,16 @@ func run(ctx context.Context, env *cli.Env, o *options) (err error) {
 	return r.close(true)
 }
 
-func listen(address string) (net.Listener, error) {
+func listen(address, flag string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, cli.Hint(fmt.Errorf("%s: the port is in use", address), "another --listen HOST:PORT; with port 0 the system chooses one")
+		return nil, cli.Hint(fmt.Errorf("%s: the port is in use", address), "another %s HOST:PORT; with port 0 the system chooses one", flag)
 	}
 	return l, err
 }
 
 // writeAddress tells others where the server is: the file appears whole.
 func writeAddress(path, url string) error {
-	if path == "" {
-		return nil
-	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err

@@ -29,11 +29,12 @@ const (
 
 // rig is a server and the GPUs that it runs on.
 type rig struct {
-	clock   *trace.SteadyClock
-	devices []*sim.Device
-	server  *simserver.Server
-	truth   *truthFile // nil: none is written
-	state   *sim.State // nil: none is published
+	clock    *trace.SteadyClock
+	devices  []*sim.Device
+	server   *simserver.Server
+	truth    *truthFile // nil: none is written
+	state    *sim.State // nil: none is published
+	exporter *exporter  // nil: there is none
 }
 
 func newRig(env *cli.Env, o *options) (*rig, error) {
@@ -67,6 +68,26 @@ func newRig(env *cli.Env, o *options) (*rig, error) {
 	return r, nil
 }
 
+// export opens the page of DCGM, if it is wanted.
+func (r *rig) export(o *options) error {
+	if o.dcgm == "" {
+		return nil
+	}
+	listener, err := listen(o.dcgm, "--dcgm-listen")
+	if err == nil {
+		r.exporter = newExporter(listener, o.dcgmEvery, r.devices, r.clock.Now)
+	}
+	return err
+}
+
+// pageURL is where the page of DCGM is.
+func (r *rig) pageURL() string {
+	if r.exporter == nil {
+		return ""
+	}
+	return "http://" + r.exporter.listener.Addr().String() + "/metrics"
+}
+
 // energySince returns a function of the joules that all GPUs have drawn since an
 // instant.
 func (r *rig) energySince(begin trace.Time) func() float64 {
@@ -90,7 +111,8 @@ func (r *rig) step(s simserver.Step) {
 	}
 }
 
-// serve answers until soft ends, or until the truth cannot be written.
+// serve answers until soft ends, or until the truth cannot be written or the page of DCGM
+// not be served.
 func (r *rig) serve(soft, hard context.Context, listener net.Listener) error {
 	running, endRun := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -102,6 +124,11 @@ func (r *rig) serve(soft, hard context.Context, listener net.Listener) error {
 	}
 	if r.state != nil {
 		wg.Go(func() { r.keepPublishing(running) })
+	}
+
+	paged := make(chan error, 1)
+	if r.exporter != nil {
+		wg.Go(func() { paged <- r.exporter.run(running) })
 	}
 
 	under := &underWay{busy: map[net.Conn]bool{}, none: make(chan struct{})}
@@ -117,6 +144,7 @@ func (r *rig) serve(soft, hard context.Context, listener net.Listener) error {
 	case err := <-served:
 		return err
 	case err = <-r.truth.failed():
+	case err = <-paged:
 	case <-soft.Done():
 	}
 	// Not h.Shutdown, which waits for connections that never sent a request.
@@ -201,6 +229,9 @@ func (r *rig) keepPublishing(ctx context.Context) {
 // close ends the files. It returns the first error there was.
 func (r *rig) close(clean bool) error {
 	var err error
+	if r.exporter != nil {
+		r.exporter.listener.Close() // again, where it has run
+	}
 	if r.state != nil {
 		err = r.state.Close()
 	}
