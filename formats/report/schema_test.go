@@ -71,6 +71,9 @@ type generator struct {
 
 // of returns the schema of a type: of a struct a reference.
 func (g *generator) of(t reflect.Type) *jsonschema.Schema {
+	if t == reflect.TypeFor[json.RawMessage]() { // another format's object
+		return &jsonschema.Schema{Type: "object"}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return g.of(t.Elem())

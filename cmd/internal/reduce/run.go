@@ -121,6 +121,7 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	s.warnInputs()
 	rep = s.r.Report()
 	rep.Producer = cli.Producer()
+	s.describeRuns(rep)
 	if requestOut != nil {
 		if err := s.endEnergies(rep, requestOut); err != nil {
 			return nil, err
