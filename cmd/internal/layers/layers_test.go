@@ -46,6 +46,7 @@ var rules = []rule{
 
 	{packages: "reduce/attribute", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/characterise", wattrace: []string{"trace", "reduce"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "reduce/compare", wattrace: []string{"reduce"}, others: []string{"golang.org/x/perf/benchmath", "github.com/aclements/go-moremath/stats"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/histogram", forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/peers", wattrace: []string{"trace", "reduce/histogram"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
@@ -64,7 +65,8 @@ var rules = []rule{
 	{packages: "formats/sensors", wattrace: []string{"reduce", "formats/strictyaml"}, forbidden: noIO},
 	{packages: "formats/calibration", wattrace: []string{"reduce", "sample", "formats/strictyaml"}, forbidden: noIO},
 	{packages: "formats/topology", wattrace: []string{"reduce", "formats/strictyaml"}, forbidden: noIO},
-	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
+	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/...", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/comparison", wattrace: []string{"reduce/compare"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
 	{packages: "formats/nvidiasmi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "formats/energies", wattrace: []string{"trace", "reduce", "reduce/attribute"}, forbidden: noIO},
 	{packages: "formats/aiperf", wattrace: []string{"trace", "sample"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
@@ -88,6 +90,7 @@ var rules = []rule{
 	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "replay/dialect", "replay/selftest", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "sample/rapl", "sample/hwmon", "sample/smi", "sample/amdsmi", "sample/scrape", "sample/dcgm", "sample/server", "reduce", "reduce/characterise", "formats/telemetry", "formats/sensors", "formats/nvidiasmi", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "github.com/prometheus/common/expfmt", "github.com/prometheus/client_model/go"}},
 	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/plan", "formats/requests", "formats/logs", "formats/telemetries", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/compare", wattrace: []string{"reduce", "reduce/compare", "formats", "formats/report", "formats/comparison", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/*", wattrace: []string{"cmd/internal/cli", "cmd/internal/*"}},
 }
