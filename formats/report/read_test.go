@@ -56,7 +56,7 @@ func TestReadNamesTheFault(t *testing.T) {
 		"{\"schema\":\"wattrace.report/1\",\"phases\":[\n{\"name\":\"p\",": `report.json:2:13: not JSON: it was cut off`,
 		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"metrics\":{\n\"total_gpu_energy\":{\"value\":\"x\"}}}]}": `report.json:2:31: value: want a number, not a string`,
 		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"metrics\":{\n\"a\":{\"value\":1e999}}}]}":                `want a number, not a number 1e999`,
-		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"name\":\"\xff\"}]}":                                       `invalid UTF-8`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"name\":\"\xff\"}]}":                                      `invalid UTF-8`,
 	} {
 		_, err := Read(strings.NewReader(in), "report.json")
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -66,6 +66,7 @@ var rules = []rule{
 	{packages: "formats/calibration", wattrace: []string{"reduce", "sample", "formats/strictyaml"}, forbidden: noIO},
 	{packages: "formats/topology", wattrace: []string{"reduce", "formats/strictyaml"}, forbidden: noIO},
 	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/...", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/schematest", others: []string{"github.com/google/jsonschema-go/jsonschema"}},
 	{packages: "formats/comparison", wattrace: []string{"reduce/compare"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
 	{packages: "formats/nvidiasmi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "formats/energies", wattrace: []string{"trace", "reduce", "reduce/attribute"}, forbidden: noIO},
@@ -190,6 +191,7 @@ func TestLinked(t *testing.T) {
 		{"net/http", []string{"convert", "record", "replay", "simulate"}}, // convert by thrift, which Parquet's footers are
 		{"github.com/prometheus/common", []string{"record"}},
 		{"wattrace/sample/sampletest", nil},
+		{"wattrace/formats/schematest", nil},
 		{"wattrace/replay/replaytest", nil},
 		{"testing", []string{"convert"}}, // by thrift
 	} {
