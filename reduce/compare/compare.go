@@ -560,7 +560,7 @@ func (c *comparer) estimate(row *Row, a, b []value, phase string, g Group) {
 			row.Ratio = &r
 		}
 		diff.Value, diff.Random = unpaired(x, y, difference, c.opt.Alpha)
-		p := unpairedP(x, y, c.opt.Alpha)
+		p := unpairedP(x, y)
 		row.P = &p
 	}
 	row.Difference = &diff

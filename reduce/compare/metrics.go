@@ -105,7 +105,7 @@ func unknownTag(tag string, tags []string) error {
 	slices.Sort(all)
 	var near []string
 	for _, t := range slices.Compact(all) {
-		if distance(tag, t) <= max(2, len(tag)/4) || len(tag) >= 4 && strings.Contains(t, tag) {
+		if distance(tag, t) <= max(2, len(tag)/4) || hasWords(t, tag) {
 			near = append(near, t)
 		}
 	}
@@ -117,6 +117,17 @@ func unknownTag(tag string, tags []string) error {
 		err.Hint = "there are " + strings.Join(near, ", ")
 	}
 	return err
+}
+
+// hasWords reports whether a tag has all words of another.
+func hasWords(tag, words string) bool {
+	have := strings.Split(tag, "_")
+	for w := range strings.SplitSeq(words, "_") {
+		if !slices.Contains(have, w) {
+			return false
+		}
+	}
+	return true
 }
 
 // distance is Levenshtein's.

@@ -47,12 +47,16 @@ func gainsOf(rep *reduce.Report, ph *reduce.Phase, scope string) gains {
 		if s == nil { // of a report from before there was one
 			s = reduce.AssumedSensor()
 		}
-		add := func(what, of string, size, weight float64) {
-			g[unknown{what, fmt.Sprintf("%s %s %g", s.Calibrated, of, size)}] += float64(size * weight)
+		add := func(what, by, of string, size, weight float64) {
+			g[unknown{what, fmt.Sprintf("%s %s %g", by, of, size)}] += float64(size * weight)
 		}
-		add("model", d.Name, s.ModelGain, joules/total)
-		add("unit", d.Device, s.UnitGain, joules/total)
-		add(zero, map[string]string{"device": d.Device, "model": d.Name}[s.Calibrated], s.ZeroWatts, *ph.DurationSeconds/total)
+		own := s.Calibrated // by whom it is known how far the unit is from its model
+		if own == "model" {
+			own = ""
+		}
+		add("model", s.Calibrated, d.Name, s.ModelGain, joules/total)
+		add("unit", own, d.Device, s.UnitGain, joules/total)
+		add(zero, s.Calibrated, map[string]string{"device": d.Device, "model": d.Name}[s.Calibrated], s.ZeroWatts, *ph.DurationSeconds/total)
 	}
 	return g
 }

@@ -46,7 +46,7 @@ var rules = []rule{
 
 	{packages: "reduce/attribute", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/characterise", wattrace: []string{"trace", "reduce"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
-	{packages: "reduce/compare", wattrace: []string{"reduce"}, others: []string{"golang.org/x/perf/benchmath", "github.com/aclements/go-moremath/stats"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "reduce/compare", wattrace: []string{"reduce"}, others: []string{"golang.org/x/perf/benchmath"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/histogram", forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/peers", wattrace: []string{"trace", "reduce/histogram"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
