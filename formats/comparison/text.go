@@ -297,8 +297,8 @@ func conditions(c *compare.Comparison) (lines []string) {
 		}
 		line += ": " + v.Condition
 		if v.Value != nil {
-			show := func(x float64) string { return significant(x, 4) }
-			if strings.HasSuffix(v.Condition, "%") {
+			show := func(x float64) string { return significant(x, 4) + " " + v.Unit }
+			if v.Unit == "" {
 				show = func(x float64) string { return percent(1 + x) }
 			}
 			line += ": it is " + show(*v.Value)

@@ -87,6 +87,7 @@ type Verdict struct {
 	Group     string    `json:"group"`
 	Outcome   Outcome   `json:"outcome"`
 	Value     *float64  `json:"value,omitempty"`    // what was bounded: of a ratio its difference from 1
+	Unit      string    `json:"unit,omitempty"`     // absent for a ratio
 	Interval  *Interval `json:"interval,omitempty"` // which is all on one side of the bound where it is decided
 	Reason    string    `json:"reason,omitempty"`   // why it is not
 }
@@ -186,6 +187,7 @@ func (c *comparer) judge(cond Condition, phase string, g Group) Verdict {
 			return v
 		}
 		bound *= factor
+		v.Unit = row.Unit
 	}
 	v.Value = &e.Value
 	v.Interval = e.Total
