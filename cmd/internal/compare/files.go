@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
@@ -145,7 +146,7 @@ func name(paths []string) string {
 			common = common[:len(common)-1]
 		}
 	}
-	for len(common) > 0 && common[len(common)-1] >= 0x80 { // no half of a character
+	for !utf8.ValidString(common) { // it ends in the middle of a character
 		common = common[:len(common)-1]
 	}
 	if common = strings.TrimRight(common, "-_./ "); common == "" {
