@@ -253,6 +253,10 @@ func Compare(groups []Group, opt Options) (*Comparison, error) {
 	if out.Differ, out.Unknown, err = c.facts(); err != nil {
 		return nil, err
 	}
+	simulated := func(w reduce.Warning) bool { return w.Code == reduce.WarnSimulated }
+	if c.anyRun(func(r *Run) bool { return slices.ContainsFunc(r.Report.Warnings, simulated) }) {
+		out.Notes = append(out.Notes, "devices are simulated: these figures are no measurement")
+	}
 	for _, g := range groups {
 		info := GroupInfo{Name: g.Name, Runs: []RunInfo{}}
 		for _, r := range g.Runs {

@@ -160,6 +160,17 @@ func TestBetterAndWorse(t *testing.T) {
 	find(t, c, reduce.TimeToFirstToken, "mean")
 }
 
+// What reports doubt of themselves is passed on.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	base, late := group("base", 4, plant{}), group("new", 4, plant{})
+	late.Runs[1].Report.Warnings = []reduce.Warning{{Code: reduce.WarnFailed}, {Code: reduce.WarnSimulated}, {Code: reduce.WarnNotSteady}}
+	c := must(t, []Group{base, late}, Options{})
+	if got := strings.Join(c.Notes, "; "); got != "devices are simulated: these figures are no measurement; new-2.json is incomplete, by its own warnings: failed_requests" {
+		t.Error(got)
+	}
+}
+
 // With too few runs nothing is said, and how many are needed is.
 func TestTooFewRuns(t *testing.T) {
 	t.Parallel()

@@ -81,9 +81,11 @@ type fact struct {
 	phase func(*reduce.Report, *reduce.Phase) (string, bool)
 }
 
-// factTable has all facts but duration, which concerns single metrics. What no report can
-// say is not among them: of an NVIDIA GPU no program reads whether its clocks are locked,
-// and servers are not asked for their version.
+// unsaid are facts that no report says: of an NVIDIA GPU no program reads whether its
+// clocks are locked, and servers are not asked for their version.
+var unsaid = []string{"clock_locks", "server_version"}
+
+// factTable has all other facts but duration, which concerns single metrics.
 var factTable = []fact{
 	{name: "trace", run: traceFact},
 	{name: "overlays", run: func(r *reduce.Report) (string, bool) {
@@ -307,6 +309,9 @@ func (c *comparer) facts() (ignored []Fact, unknown []Unknown, err error) {
 	}
 	if len(differ) > 0 {
 		return nil, nil, &UnlikeError{differ}
+	}
+	for _, name := range unsaid {
+		unknown = append(unknown, Unknown{Name: name})
 	}
 	return ignored, unknown, nil
 }

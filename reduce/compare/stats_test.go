@@ -15,7 +15,7 @@ import (
 // trials is how many experiments are generated: WATTRACE_TRIALS=full takes many.
 func trials() int {
 	if os.Getenv("WATTRACE_TRIALS") == "full" {
-		return 200000
+		return 50000
 	}
 	return 1500
 }

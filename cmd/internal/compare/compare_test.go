@@ -98,7 +98,7 @@ func TestCompare(t *testing.T) {
 	}
 	for _, want := range []string{
 		`(?m)^profiling: \S*/new against \S*/base$`,
-		`(?m)^  \*  total_gpu_energy +8616\.\d +8161\.\d +J +-5\.\d\d % +-6\.\d\d % to -4\.\d\d % +0\.029  better$`,
+		`(?m)^  \*  total_gpu_energy +8616\.\d +816\d\.\d +J +-5\.\d\d % +-6\.\d\d % to -4\.\d\d % +0\.029  better$`,
 		`(?m)^     output_token_throughput .* ~ `,
 		`energy is of the same devices: their gains cancel; what does not: standard uncertainty up to 0.054 %`,
 		`Runs: 4 of \S*base, 4 of \S*new`,
