@@ -243,6 +243,21 @@ func TestSensors(t *testing.T) {
 	}
 }
 
+// In a difference of energies what sensors show at no power cancels before.
+func TestSensorsOfNetEnergy(t *testing.T) {
+	t.Parallel()
+	a, b := plant{}.run("a"), plant{watts: 250}.run("b")
+	for _, r := range []Run{a, b} {
+		ph := r.Report.Phases[0]
+		v := ph.Metrics[reduce.TotalGPUEnergy].Value / 2
+		ph.Metrics[reduce.NetGPUEnergy] = reduce.Metric{Unit: "J", Number: &reduce.Number{Value: v, Uncertainty: &reduce.Uncertainty{Systematic: v * math.Sqrt(0.05*0.05+0.015*0.015/2)}}}
+	}
+	c := must(t, []Group{{"a", []Run{a}}, {"b", []Run{b}}}, Options{Metrics: []Pattern{{Tag: reduce.NetGPUEnergy}}})
+	if r := find(t, c, reduce.NetGPUEnergy, ""); r.Ratio.Sensors > 1e-9 || r.Sensors != SameDevices {
+		t.Errorf("%+v", r.Ratio)
+	}
+}
+
 // What a report doubts beside its sensors is its own, on the same devices, too.
 func TestSensorsAndOtherDoubts(t *testing.T) {
 	t.Parallel()
@@ -300,6 +315,9 @@ func TestUnlike(t *testing.T) {
 	_, err := Compare([]Group{base, group("new", 4, plant{concurrency: 16})}, Options{})
 	if err == nil || !strings.Contains(err.Error(), "load of profiling differs: closed loop, concurrency 8 (base-1.json and 3 more); closed loop, concurrency 16") {
 		t.Errorf("another load: %v", err)
+	}
+	if !strings.Contains(err.Error(), `plan of profiling differs: {"concurrency":8,"kind":"measure"} (base-1.json`) {
+		t.Errorf("another plan: %v", err)
 	}
 	if _, err := Compare([]Group{base, group("new", 4, plant{devices: []string{"GPU-a"}})}, Options{}); err == nil || !strings.Contains(err.Error(), "2 of H100") {
 		t.Errorf("one GPU less: %v", err)

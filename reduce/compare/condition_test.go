@@ -97,7 +97,7 @@ func TestConditionsTogether(t *testing.T) {
 		return []Group{group("base", 6, plant{}), group("same", 6, plant{}), group("more", 6, plant{watts: 510})}
 	}
 	for want, texts := range map[Outcome][]string{
-		Holds:    {"energy_per_output_token > +2%", "energy_per_output_token > -50%"},
+		Holds:    {"energy_per_output_token > -50%", "energy_per_output_token > +2%"},
 		Unsure:   {"energy_per_output_token > +2%", "energy_per_output_token > +50%"},
 		HoldsNot: {"energy_per_output_token > +40%", "energy_per_output_token > +50%"},
 	} {
