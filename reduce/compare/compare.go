@@ -222,7 +222,8 @@ var statistics = map[string]func(*reduce.Distribution) float64{
 type comparer struct {
 	groups []Group
 	opt    Options
-	phases []string
+	chosen []string // phases that were asked for
+	phases []string // those, and the ones that conditions name
 }
 
 // Compare compares the groups after the first with it. It fails where the reports are not
@@ -295,7 +296,7 @@ func Compare(groups []Group, opt Options) (*Comparison, error) {
 	}
 	for _, cond := range opt.Conditions {
 		for _, ph := range c.phases {
-			if cond.Phase != "" && cond.Phase != ph {
+			if cond.Phase != "" && cond.Phase != ph || cond.Phase == "" && !slices.Contains(c.chosen, ph) {
 				continue
 			}
 			for _, g := range groups[1:] {
@@ -333,13 +334,18 @@ func (c *comparer) choosePhases() error {
 	case slices.Equal(c.opt.Phases, []string{"all"}):
 		c.phases = every
 	case len(c.opt.Phases) > 0:
-		c.phases = c.opt.Phases
+		for _, name := range c.opt.Phases {
+			if !slices.Contains(c.phases, name) {
+				c.phases = append(c.phases, name)
+			}
+		}
 	default:
 		c.phases = all(func(ph *reduce.Phase) bool { return ph.Kind == "measure" })
 		if len(c.phases) == 0 {
 			c.phases = every
 		}
 	}
+	c.chosen = slices.Clone(c.phases)
 	for _, cond := range c.opt.Conditions {
 		if cond.Phase != "" && !slices.Contains(c.phases, cond.Phase) {
 			c.phases = append(c.phases, cond.Phase)

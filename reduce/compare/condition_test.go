@@ -111,6 +111,36 @@ func TestConditionsTogether(t *testing.T) {
 	}
 }
 
+// A condition without a phase is of the phases that are compared, not of those that another
+// condition names.
+func TestConditionsOfPhases(t *testing.T) {
+	t.Parallel()
+	groups := []Group{group("base", 6, plant{}), group("new", 6, plant{})}
+	for _, g := range groups {
+		for _, r := range g.Runs {
+			r.Report.Phases = append(r.Report.Phases, reduce.Phase{Name: "idle: before", Kind: "idle", Metrics: map[string]reduce.Metric{
+				reduce.AverageGPUPower: {Unit: "W", Number: &reduce.Number{Value: 180}},
+			}})
+		}
+	}
+	c := must(t, groups, Options{
+		Phases:     []string{"profiling", "profiling"},
+		Conditions: []Condition{cond(t, "energy_per_output_token > +5%"), cond(t, "idle: before:average_gpu_power > 200 W")},
+	})
+	if len(c.Conditions) != 2 || c.Outcome() != HoldsNot || c.Conditions[1].Phase != "idle: before" {
+		t.Errorf("%+v", c.Conditions)
+	}
+	n := 0
+	for _, r := range c.Rows {
+		if r.Phase == "profiling" && r.Metric == reduce.TotalGPUEnergy {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d rows of a phase that is named twice", n)
+	}
+}
+
 func TestAxis(t *testing.T) {
 	t.Parallel()
 	var runs []Run
