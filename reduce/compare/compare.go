@@ -176,8 +176,20 @@ type value struct {
 	uncertain             bool // random and systematic are known
 }
 
+// measurable reports whether a number is one that can be measured: what is computed of such
+// numbers is finite.
+func measurable(v float64) bool { return v == 0 || 1e-50 < math.Abs(v) && math.Abs(v) < 1e50 }
+
 // get returns a figure of a phase, and why there is none.
 func get(ph *reduce.Phase, tag, statistic string) (value, string) {
+	v, why := read(ph, tag, statistic)
+	if why == "" && !(measurable(v.v) && measurable(v.random) && measurable(v.systematic)) {
+		return value{}, "is beyond all measure"
+	}
+	return v, why
+}
+
+func read(ph *reduce.Phase, tag, statistic string) (value, string) {
 	m, ok := ph.Metrics[tag]
 	switch {
 	case !ok:
@@ -476,11 +488,6 @@ func (c *comparer) row(phase string, m metric, g Group) Row {
 		if v.unit != row.Unit {
 			row.Reason = fmt.Sprintf("units differ: %s and %s", row.Unit, v.unit)
 			row.Unit = ""
-			return row
-		}
-		if math.IsNaN(v.v) || math.IsInf(v.v, 0) {
-			row.Reason = "a value is not finite"
-			row.Base, row.New = nil, nil
 			return row
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"wattrace/reduce"
 )
 
@@ -472,4 +474,50 @@ func TestPaired(t *testing.T) {
 	if _, err := Compare([]Group{a, b}, Options{Paired: true}); err == nil || !strings.Contains(err.Error(), "as many runs") {
 		t.Errorf("7 and 8 runs: %v", err)
 	}
+}
+
+// Whatever numbers reports hold, a comparison has none that JSON does not.
+func TestHostileNumbers(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		hostile := rapid.SampledFrom([]float64{0, 1, -1, 500, 1e-320, 1e-60, 1e-40, 1e40, 1e60, 1e300, math.MaxFloat64, -math.MaxFloat64})
+		n := rapid.IntRange(1, 5).Draw(t, "runs")
+		groups := []Group{group("base", n, plant{}), group("new", n, plant{devices: []string{"GPU-c"}})}
+		for _, g := range groups {
+			for _, r := range g.Runs {
+				ph := &r.Report.Phases[0]
+				seconds := hostile.Draw(t, "seconds")
+				ph.DurationSeconds = &seconds
+				for _, tag := range []string{reduce.TotalGPUEnergy, reduce.OutputTokensPerJoule, reduce.GPUPowerLimit, reduce.OutputTokenThroughput} {
+					m := ph.Metrics[tag].Number
+					m.Value = hostile.Draw(t, tag)
+					if m.Uncertainty != nil {
+						m.Uncertainty = &reduce.Uncertainty{Random: hostile.Draw(t, "random"), Systematic: hostile.Draw(t, "systematic")}
+					}
+				}
+				for i := range ph.PerDevice {
+					ph.PerDevice[i].Metrics[reduce.GPUEnergy].Number.Value = hostile.Draw(t, "joules")
+					r.Report.Devices[i].Sensor = &reduce.SensorDoubt{ModelGain: hostile.Draw(t, "gain"), ZeroWatts: hostile.Draw(t, "zero")}
+				}
+			}
+		}
+		opt := Options{Ignore: []string{"all"}, Metrics: []Pattern{{Tag: "*"}}, Paired: false}
+		for _, s := range []string{"total_gpu_energy > +2%", "total_gpu_energy > +1 J", "total_gpu_energy > 1 J"} {
+			c, err := ParseCondition(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opt.Conditions = append(opt.Conditions, c)
+		}
+		if rapid.Bool().Draw(t, "ignore all but durations") {
+			opt.Ignore = append(opt.Ignore, "duration")
+		}
+		c, err := Compare(groups, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := json.Marshal(c); err != nil || strings.Contains(string(text), "null") {
+			t.Errorf("%v: %s", err, text)
+		}
+	})
 }

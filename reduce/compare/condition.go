@@ -199,14 +199,14 @@ func (c *comparer) judge(cond Condition, phase string, g Group) Verdict {
 		v.Reason = fmt.Sprintf("too few runs: a median's interval needs %d", c.medianRuns())
 		return v
 	}
-	above, below := e.Total.Low > bound, e.Total.High < bound
+	holds, holdsNot := e.Total.Low > bound, e.Total.High <= bound
 	if cond.Below {
-		above, below = below, above
+		holds, holdsNot = e.Total.High < bound, e.Total.Low >= bound
 	}
 	switch {
-	case above:
+	case holds:
 		v.Outcome = Holds
-	case below:
+	case holdsNot:
 		v.Outcome = HoldsNot
 	default:
 		v.Reason = "the bound is within the interval"

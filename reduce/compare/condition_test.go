@@ -77,6 +77,8 @@ func TestConditions(t *testing.T) {
 		{plant{watts: 550}, 5, "average_gpu_power > 500 W", Unsure},  // a median's interval needs six
 		{plant{tokens: 500}, 6, "time_to_first_token.p50 > 150 ms", Holds},
 		{plant{tokens: 500}, 6, "time_to_first_token.p50 < 150 ms", HoldsNot},
+		{plant{}, 6, "output_token_throughput < 0%", HoldsNot}, // it is the same in all runs
+		{plant{}, 6, "output_token_throughput > 0%", HoldsNot},
 		{plant{}, 6, "goodput_ratio < -1%", Unsure}, // which no report has
 	} {
 		a, b := base, group("new", c.runs, c.new)

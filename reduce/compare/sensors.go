@@ -33,7 +33,7 @@ func gainsOf(rep *reduce.Report, ph *reduce.Phase, scope string) gains {
 	for i := range ph.PerDevice {
 		total += energyOf(&ph.PerDevice[i], scope)
 	}
-	if total <= 0 || ph.DurationSeconds == nil {
+	if total <= 0 || !measurable(total) || ph.DurationSeconds == nil || !measurable(*ph.DurationSeconds) {
 		return nil
 	}
 	g := gains{}
@@ -44,7 +44,7 @@ func gainsOf(rep *reduce.Report, ph *reduce.Phase, scope string) gains {
 			continue
 		}
 		s := sensors[d.Device]
-		if s == nil { // of a report from before there was one
+		if s == nil || !measurable(s.ModelGain) || !measurable(s.UnitGain) || !measurable(s.ZeroWatts) { // of a report from before there was one
 			s = reduce.AssumedSensor()
 		}
 		add := func(what, by, of string, size, weight float64) {

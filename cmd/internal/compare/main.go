@@ -164,8 +164,8 @@ func outcome(c *compare.Comparison) error {
 // parseOptions checks the flags.
 func parseOptions(c *ucli.Context) (compare.Options, error) {
 	o := compare.Options{Alpha: c.Float64("alpha"), Phases: c.StringSlice("phase"), Paired: c.Bool("paired"), Axis: compare.Axis(c.String("axis"))}
-	if !(o.Alpha > 0 && o.Alpha <= 0.5) {
-		return o, cli.Usagef("--alpha %v: want a number above 0, and at most 0.5", o.Alpha)
+	if !(o.Alpha >= 1e-6 && o.Alpha <= 0.5) {
+		return o, cli.Usagef("--alpha %v: want a number from 1e-6 to 0.5", o.Alpha)
 	}
 	switch o.Axis {
 	case "", compare.PowerLimitAxis, compare.ConcurrencyAxis:
