@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 GO ?= go
-TOOLS := convert record reduce replay simulate
+TOOLS := compare convert record reduce replay simulate
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
@@ -14,7 +14,7 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench bench-sql bench-replay bench-record flips kills meter attribution fidelity demo fuzz golden golden-arch schema setup interop man completions install uninstall dist deb ci clean
+.PHONY: help build test race lint layers bench benchstat bench-sql bench-replay bench-record flips kills meter attribution fidelity demo fuzz golden golden-arch schema setup interop man completions install uninstall dist deb ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,6 +79,10 @@ attribution: ## how close the joules of a request come to its Shapley value, on 
 fidelity: ## energies and their uncertainties against simulated truth, beside other tools' estimators: some minutes
 	WATTRACE_FIDELITY=full $(GO) test -count=1 -v -timeout 20m -run 'TestFidelity' ./reduce
 
+benchstat: ## compare beside benchstat on the same numbers, and 50,000 generated comparisons: false positives, power (some minutes)
+	WATTRACE_BENCHSTAT="$(BENCHSTAT)" $(GO) test -count=1 -v -run TestBesideBenchstat ./reduce/compare
+	WATTRACE_TRIALS=full $(GO) test -count=1 -v -timeout 90m -run 'TestFalsePositives|TestPower' ./reduce/compare
+
 demo: build ## the whole pipeline against a simulated server and simulated GPUs
 	@bash testdata/demo.sh
 
@@ -90,18 +94,18 @@ fuzz: ## every fuzzer for FUZZTIME
 	done
 
 golden: ## rewrite the golden files, and show what changed
-	$(GO) test ./formats/report ./formats/telemetry ./replay/simserver ./cmd/internal/reduce ./cmd/internal/convert ./cmd/internal/script -update
+	$(GO) test ./formats/comparison ./formats/report ./formats/telemetry ./replay/simserver ./cmd/internal/reduce ./cmd/internal/convert ./cmd/internal/script -update
 	git diff --stat
 
 # QEMU runs the binaries of arm64, whose compiler fuses what it may of x*y + z.
 golden-arch: ## the golden reports on other processors: GOAMD64=v3, and arm64 under QEMU
-	@test "$$($(GO) env GOARCH)" != amd64 || ! grep -q avx2 /proc/cpuinfo || { set -x; GOAMD64=v3 CGO_ENABLED=0 $(GO) test -count=1 -run Golden ./formats/report ./cmd/internal/reduce; }
+	@test "$$($(GO) env GOARCH)" != amd64 || ! grep -q avx2 /proc/cpuinfo || { set -x; GOAMD64=v3 CGO_ENABLED=0 $(GO) test -count=1 -run Golden ./formats/report ./formats/comparison ./cmd/internal/reduce; }
 	@command -v qemu-aarch64-static qemu-aarch64 >/dev/null || { apt-get update && apt-get install -y qemu-user-static; }
-	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -count=1 -run Golden -exec "$$(command -v qemu-aarch64-static || command -v qemu-aarch64)" ./formats/report ./cmd/internal/reduce
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -count=1 -run Golden -exec "$$(command -v qemu-aarch64-static || command -v qemu-aarch64)" ./formats/report ./formats/comparison ./cmd/internal/reduce
 
-schema: ## write the JSON Schema of the report anew; fails where the committed one was stale
-	$(GO) test -count=1 ./formats/report -run 'TestSchema$$' -update
-	git diff --exit-code formats/report/report.schema.json
+schema: ## write the JSON Schemas of report and comparison anew; fails where a committed one was stale
+	$(GO) test -count=1 ./formats/report ./formats/comparison -run 'TestSchema$$' -update
+	git diff --exit-code formats/report/report.schema.json formats/comparison/comparison.schema.json
 
 # A package that cannot be had leaves its tests out.
 setup: ## what the interop tests read recordings with, where it can be had

@@ -547,6 +547,9 @@ func (r *Reducer) settle() {
 func (r *Reducer) Report() *Report {
 	r.settle()
 	rep := &Report{Schema: Schema, Inputs: []Input{}, Phases: []Phase{}, Attribution: r.attribution()}
+	for _, s := range slices.Concat(r.gpus, r.others) {
+		rep.Devices = append(rep.Devices, s.device())
+	}
 	r.warnDevices()
 	if r.hasLog && !slices.ContainsFunc(r.phases, func(ph *phase) bool { return !ph.window }) {
 		r.Warn(WarnNoPhase, "", "", "the request log has no phase: nothing is said of its time")

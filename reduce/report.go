@@ -1,6 +1,7 @@
 package reduce
 
 import (
+	"encoding/json"
 	"iter"
 	"slices"
 
@@ -16,6 +17,8 @@ type Report struct {
 	Schema   string    `json:"schema"`
 	Producer string    `json:"producer"`
 	Inputs   []Input   `json:"inputs"`
+	Runs     []Run     `json:"runs,omitempty"`    // what the request logs say of their runs; shards of one are one
+	Devices  []Device  `json:"devices,omitempty"` // that the recordings have energy or power of
 	Warnings []Warning `json:"warnings"`
 	Phases   []Phase   `json:"phases"`
 	// Attribution says how stages and requests were given their energy; absent where
@@ -47,6 +50,49 @@ type Input struct {
 	SHA256 string `json:"sha256"`
 	// LostRows were read and could not be kept, as its recorder says.
 	LostRows int64 `json:"lost_rows,omitempty"`
+}
+
+// Run is how the requests of a run were made, as its request log says. What it does not
+// say is absent.
+type Run struct {
+	Trace    *RunTrace       `json:"trace,omitempty"`
+	Plan     json.RawMessage `json:"plan,omitempty"`     // wattrace.plan/1: the load of each phase, as it was to be
+	Seed     *int64          `json:"seed,omitempty"`     // of what was drawn at random
+	Overlays []string        `json:"overlays,omitempty"` // edits of the bodies, as given to replay --set
+	Targets  []string        `json:"targets,omitempty"`  // base URLs
+	Shards   int             `json:"shards,omitempty"`   // clients that shared the run out among them
+}
+
+// RunTrace is the trace that was replayed.
+type RunTrace struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	Turns  int64  `json:"turns"`
+}
+
+// Device is what a recording says of a device, constant in it.
+type Device struct {
+	Device       string       `json:"device"`
+	DeviceIndex  int          `json:"device_index"`
+	Host         string       `json:"host"`
+	Name         string       `json:"name"`
+	Source       string       `json:"source"`
+	Scope        string       `json:"scope"`
+	Architecture string       `json:"architecture,omitempty"`
+	Driver       string       `json:"driver,omitempty"` // its version; absent is unknown
+	MIG          bool         `json:"mig,omitempty"`    // the board is partitioned
+	MPS          bool         `json:"mps,omitempty"`    // processes shared it
+	Simulated    bool         `json:"simulated,omitempty"`
+	Sensor       *SensorDoubt `json:"sensor,omitempty"` // absent where the device has no energy
+}
+
+// SensorDoubt is what is not known of a device's own sensor, from which the systematic
+// uncertainty of its energy follows. It holds standard uncertainties.
+type SensorDoubt struct {
+	Calibrated string  `json:"calibrated,omitempty"` // "device" or "model", by whose calibration; absent where it is all assumed
+	ModelGain  float64 `json:"model_gain,omitempty"` // relative; the same in all devices of Name
+	UnitGain   float64 `json:"unit_gain,omitempty"`  // relative; each device's own
+	ZeroWatts  float64 `json:"zero_watts,omitempty"` // what it shows at no power: the same in all devices, of calibrated ones in those of Name, or each device's own
 }
 
 // Warning is a doubt that the report has about itself.

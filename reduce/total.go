@@ -221,3 +221,34 @@ func inverse(n *Number, count float64, method string) *Number {
 	}
 	return out
 }
+
+// device writes up what a recording says of a device.
+func (s *series) device() Device {
+	d := s.survey.device
+	out := Device{
+		Device: d.ID, DeviceIndex: d.Index, Host: d.Host, Name: d.Name, Source: string(d.Source), Scope: string(d.Scope),
+		Architecture: d.Architecture, Driver: s.survey.driver, MIG: d.MIG, MPS: d.MPS, Simulated: d.Simulated,
+	}
+	if d.Driver != "" {
+		out.Driver = d.Driver
+	}
+	if s.source != SourceAuto {
+		_, cal := s.curve(s.source)
+		out.Sensor = cal.doubt()
+	}
+	return out
+}
+
+// AssumedSensor is what is assumed of a sensor that nobody has calibrated.
+func AssumedSensor() *SensorDoubt { return new(calibrated).doubt() }
+
+// doubt says of one device what total.systematic adds up of many.
+func (c *calibrated) doubt() *SensorDoubt {
+	switch {
+	case c.gain == 0:
+		return &SensorDoubt{ModelGain: modelGain, UnitGain: unitGain, ZeroWatts: zeroOffset}
+	case c.unit:
+		return &SensorDoubt{Calibrated: "device", UnitGain: c.gainSigma / c.gain, ZeroWatts: c.offsetSigma / c.gain}
+	}
+	return &SensorDoubt{Calibrated: "model", ModelGain: c.gainSigma / c.gain, UnitGain: unitGain, ZeroWatts: c.offsetSigma / c.gain}
+}

@@ -8,6 +8,8 @@
 //	{"schema": "wattrace.report/1",
 //	 "producer": "wattrace 0.1.0",
 //	 "inputs": [{"path": "requests.jsonl", "schema": "wattrace.requests/1", "sha256": "..."}],
+//	 "runs": [{"trace": {"path": "trace.jsonl", "sha256": "...", "turns": 200}, "plan": {"schema": "wattrace.plan/1", ...}, "overlays": [...], "targets": [...]}],
+//	 "devices": [{"device": "GPU-...", "device_index": 0, "name": "...", "driver": "580.95.05", "sensor": {"model_gain": 0.05, "unit_gain": 0.015, "zero_watts": 5}}],
 //	 "warnings": [{"code": "not_bracketed", "message": "...", "phase": "profiling", "device": "GPU-..."}],
 //	 "phases": [{
 //	   "name": "profiling", "kind": "measure",
@@ -60,6 +62,9 @@
 //   - Phases with kinds other than "window" partition the run. A recording
 //     without a request log has the phases of its marks, without requests and tokens; one
 //     without marks is one phase "recording" of kind "recording".
+//   - runs is how the requests of each run were made, as its log says, and devices what the
+//     recordings say of each device: what has to be the same where reports are compared.
+//     sensor holds the standard uncertainties that uncertainty.systematic is made from.
 //   - lost_rows of an input are rows that its recorder could not keep; hole warnings say
 //     in which phases.
 //
@@ -69,5 +74,5 @@
 // output_tokens_per_joule (tokens/J) and energy_per_user (J/user). Every tag is
 // defined, with its formula, beside the code that computes it in package reduce.
 //
-// History: 1 is the first.
+// History: 1 is the first. Since then came, all optional, the keys runs and devices.
 package report

@@ -3,19 +3,15 @@ package report
 import (
 	"bytes"
 	"encoding/json"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/jsonschema-go/jsonschema"
 
+	"wattrace/formats/schematest"
 	"wattrace/reduce"
 )
 
@@ -25,7 +21,7 @@ const schemaFile = "report.schema.json"
 // make schema writes it.
 func TestSchema(t *testing.T) {
 	t.Parallel()
-	got := schemaText(t)
+	got := schematest.Text[reduce.Report](t, reduce.Schema, "../../reduce/*.go")
 	if *update {
 		if err := os.WriteFile(schemaFile, got, 0o666); err != nil {
 			t.Fatal(err)
@@ -40,155 +36,6 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// schemaText generates the schema of reduce.Report. Keys that are not in it are
-// allowed, as the format may gain some.
-func schemaText(t *testing.T) []byte {
-	t.Helper()
-	g := generator{docs: docs(t), defs: map[string]*jsonschema.Schema{}}
-	root := g.of(reflect.TypeFor[reduce.Report]())
-	name := strings.TrimPrefix(root.Ref, "#/$defs/")
-	top := g.defs[name]
-	delete(g.defs, name)
-	top.Schema, top.Title, top.Defs = "https://json-schema.org/draft/2020-12/schema", reduce.Schema, g.defs
-	top.Properties["schema"].Const = jsonschema.Ptr[any](reduce.Schema)
-	compact, err := json.Marshal(top)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	if err := json.Indent(&b, compact, "", "  "); err != nil {
-		t.Fatal(err)
-	}
-	b.WriteByte('\n')
-	return b.Bytes()
-}
-
-// generator makes schemas of Go types as encoding/json writes them.
-type generator struct {
-	docs map[string]string // comments of types and, after a point, of fields
-	defs map[string]*jsonschema.Schema
-}
-
-// of returns the schema of a type: of a struct a reference.
-func (g *generator) of(t reflect.Type) *jsonschema.Schema {
-	switch t.Kind() {
-	case reflect.Pointer:
-		return g.of(t.Elem())
-	case reflect.Struct:
-		if _, ok := g.defs[t.Name()]; !ok {
-			s := &jsonschema.Schema{Type: "object", Description: g.docs[t.Name()], Properties: map[string]*jsonschema.Schema{}}
-			g.defs[t.Name()] = s // before its fields: a phase has windows, which are phases
-			g.fields(s, t)
-		}
-		return &jsonschema.Schema{Ref: "#/$defs/" + t.Name()}
-	case reflect.Slice:
-		return &jsonschema.Schema{Type: "array", Items: g.of(t.Elem())}
-	case reflect.Map:
-		return &jsonschema.Schema{Type: "object", AdditionalProperties: g.of(t.Elem())}
-	case reflect.String:
-		return &jsonschema.Schema{Type: "string"}
-	case reflect.Bool:
-		return &jsonschema.Schema{Type: "boolean"}
-	case reflect.Float64:
-		return &jsonschema.Schema{Type: "number"}
-	case reflect.Int, reflect.Int64, reflect.Uint64:
-		return &jsonschema.Schema{Type: "integer"}
-	}
-	panic("no JSON is known of " + t.String())
-}
-
-// fields adds the fields of a struct. Of embedded pointers one at least is there,
-// with all that it needs.
-func (g *generator) fields(s *jsonschema.Schema, t reflect.Type) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		key, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if key == "-" || !f.IsExported() {
-			continue
-		}
-		if f.Anonymous && key == "" {
-			part := &jsonschema.Schema{Properties: s.Properties}
-			if f.Type.Kind() != reflect.Pointer {
-				part = s
-			}
-			g.fields(part, deref(f.Type))
-			s.PropertyOrder = append(s.PropertyOrder, part.PropertyOrder...)
-			if part != s {
-				s.AnyOf = append(s.AnyOf, &jsonschema.Schema{Required: part.Required})
-			}
-			continue
-		}
-		value := g.of(f.Type)
-		value.Description = g.docs[t.Name()+"."+f.Name]
-		s.Properties[key] = value
-		s.PropertyOrder = append(s.PropertyOrder, key)
-		if !strings.Contains(options, "omit") {
-			s.Required = append(s.Required, key)
-		}
-	}
-}
-
-func deref(t reflect.Type) reflect.Type {
-	if t.Kind() == reflect.Pointer {
-		return t.Elem()
-	}
-	return t
-}
-
-// docs reads the comments of the structs of package reduce.
-func docs(t *testing.T) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	files, err := filepath.Glob("../../reduce/*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no source of package reduce: ", err)
-	}
-	for _, path := range files {
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, decl := range f.Decls {
-			types, ok := decl.(*ast.GenDecl)
-			if !ok || types.Tok != token.TYPE {
-				continue
-			}
-			for _, spec := range types.Specs {
-				spec := spec.(*ast.TypeSpec)
-				all[spec.Name.Name] = oneLine(types.Doc.Text() + spec.Doc.Text())
-				if s, ok := spec.Type.(*ast.StructType); ok {
-					for _, field := range s.Fields.List {
-						for _, name := range field.Names {
-							all[spec.Name.Name+"."+name.Name] = oneLine(field.Doc.Text() + field.Comment.Text())
-						}
-					}
-				}
-			}
-		}
-	}
-	return all
-}
-
-func oneLine(comment string) string { return strings.Join(strings.Fields(comment), " ") }
-
-// compiled is the committed schema, ready to validate.
-func compiled(t *testing.T) *jsonschema.Resolved {
-	t.Helper()
-	text, err := os.ReadFile(schemaFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var s jsonschema.Schema
-	if err := json.Unmarshal(text, &s); err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.Resolve(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 func decode(t *testing.T, text []byte) (v map[string]any) {
 	t.Helper()
 	if err := json.Unmarshal(text, &v); err != nil {
@@ -201,7 +48,7 @@ func decode(t *testing.T, text []byte) (v map[string]any) {
 // and checks that no key of them is unknown to it.
 func TestGoldenReportsFitTheSchema(t *testing.T) {
 	t.Parallel()
-	s := compiled(t)
+	s := schematest.Load(t, schemaFile)
 	n := 0
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".json" || filepath.Base(filepath.Dir(path)) == "report" || !strings.Contains(path, "testdata") {
@@ -230,7 +77,7 @@ func TestGoldenReportsFitTheSchema(t *testing.T) {
 // What is no report does not fit.
 func TestSchemaRefuses(t *testing.T) {
 	t.Parallel()
-	s := compiled(t)
+	s := schematest.Load(t, schemaFile)
 	var b bytes.Buffer
 	if err := WriteJSON(&b, example()); err != nil {
 		t.Fatal(err)

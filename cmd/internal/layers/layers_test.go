@@ -48,6 +48,7 @@ var rules = []rule{
 
 	{packages: "reduce/attribute", wattrace: []string{"trace"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/characterise", wattrace: []string{"trace", "reduce"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
+	{packages: "reduce/compare", wattrace: []string{"reduce"}, others: []string{"golang.org/x/perf/benchmath"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/histogram", forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 	{packages: "reduce/peers", wattrace: []string{"trace", "reduce/histogram"}, forbidden: append([]string{"os", "io", "bufio", "sync"}, noIO...)},
 
@@ -68,7 +69,9 @@ var rules = []rule{
 	{packages: "formats/sensors", wattrace: []string{"reduce", "formats/strictyaml"}, forbidden: noIO},
 	{packages: "formats/calibration", wattrace: []string{"reduce", "sample", "formats/strictyaml"}, forbidden: noIO},
 	{packages: "formats/topology", wattrace: []string{"reduce", "formats/strictyaml"}, forbidden: noIO},
-	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
+	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/...", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
+	{packages: "formats/schematest", others: []string{"github.com/google/jsonschema-go/jsonschema"}},
+	{packages: "formats/comparison", wattrace: []string{"reduce/compare"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
 	{packages: "formats/nvidiasmi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "formats/stamped", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "formats/telemetryrows", wattrace: []string{"trace", "sample", "formats/stamped", "formats/telemetry"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
@@ -109,7 +112,8 @@ var rules = []rule{
 	{packages: "cmd/internal/convert", wattrace: []string{"trace", "sample", "reduce/peers", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "github.com/apache/arrow/go/v17/arrow", "github.com/go-json-experiment/json/jsontext"}},
 	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "replay/dialect", "replay/selftest", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "sample/rapl", "sample/hwmon", "sample/smi", "sample/amdsmi", "sample/scrape", "sample/dcgm", "sample/server", "reduce", "reduce/characterise", "formats/telemetry", "formats/sensors", "formats/nvidiasmi", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "github.com/prometheus/common/expfmt", "github.com/prometheus/client_model/go"}},
-	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/requests", "formats/logs", "formats/telemetries", "formats/nvidiasmi", "formats/srtslurm", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "formats/aiperf", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/plan", "formats/requests", "formats/logs", "formats/telemetries", "formats/nvidiasmi", "formats/srtslurm", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "formats/aiperf", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/compare", wattrace: []string{"reduce", "reduce/compare", "formats", "formats/report", "formats/comparison", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/*", wattrace: []string{"cmd/internal/cli", "cmd/internal/*"}},
 }
@@ -209,6 +213,7 @@ func TestLinked(t *testing.T) {
 		{"net/http", []string{"convert", "record", "replay", "simulate"}}, // convert by thrift, which Parquet's footers are
 		{"github.com/prometheus/common", []string{"record"}},
 		{"wattrace/sample/sampletest", nil},
+		{"wattrace/formats/schematest", nil},
 		{"wattrace/replay/replaytest", nil},
 		{"testing", []string{"convert"}}, // by thrift
 	} {

@@ -133,6 +133,7 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	rep = s.r.Report()
 	rep.Stated = s.stated
 	rep.Producer = cli.Producer()
+	s.describeRuns(rep)
 	if requestOut != nil {
 		if err := s.endEnergies(rep, requestOut); err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wattrace/formats/logs"
+	"wattrace/formats/plan"
 	"wattrace/formats/requests"
 	"wattrace/reduce"
 	"wattrace/trace"
@@ -29,6 +30,7 @@ type run struct {
 	joint  joint                // moves its times to the common clock
 
 	plan   map[string]*trace.Phase // what phases were to be, by name
+	facts  reduce.Run
 	client []reduce.ClientReading
 }
 
@@ -125,13 +127,46 @@ func (l *logFile) survey(rec *requests.Record) error {
 func newRun(l *logFile, rec *requests.Record) *run {
 	r := &run{
 		log: l, pos: rec.Pos, shard: rec.Run.Shard, whole: whole(&rec.Run), clocks: trace.Clocks{Clock: rec.Run.Clock},
-		byName: map[string]*runPhase{}, plan: map[string]*trace.Phase{},
+		byName: map[string]*runPhase{}, plan: map[string]*trace.Phase{}, facts: facts(&rec.Run),
 	}
 	for i := range rec.Run.Plan.Phases {
 		ph := &rec.Run.Plan.Phases[i]
 		r.plan[ph.Name] = ph
 	}
 	return r
+}
+
+// facts writes up what a run line says of how its requests were made.
+func facts(r *requests.Run) reduce.Run {
+	out := reduce.Run{Overlays: r.Overlays, Targets: r.Targets}
+	if r.Trace.SHA256 != "" {
+		out.Trace = &reduce.RunTrace{Path: r.Trace.Path, SHA256: r.Trace.SHA256, Turns: r.Trace.Turns}
+	}
+	if len(r.Plan.Phases) > 0 {
+		out.Plan = plan.AppendJSON(nil, &r.Plan)
+	}
+	if seed, ok := r.Seed.Get(); ok {
+		out.Seed = &seed
+	}
+	if r.Shard.Count > 1 {
+		out.Shards = r.Shard.Count
+	}
+	return out
+}
+
+// describeRuns fills in what the logs say of their runs, in the order of time. Shards of
+// one are one, whose plan is that of the first shard.
+func (s *job) describeRuns(rep *reduce.Report) {
+	var known []string
+	for _, r := range s.runs {
+		if r.shard.Count > 1 {
+			if slices.Contains(known, r.whole) {
+				continue
+			}
+			known = append(known, r.whole)
+		}
+		rep.Runs = append(rep.Runs, r.facts)
+	}
 }
 
 // whole is the same text for all shards of a run. Of the plan it has what the

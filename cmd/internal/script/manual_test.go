@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -23,7 +24,7 @@ import (
 // The commands of the manuals: code blocks of the mains' package comments whose
 // first line begins with a tool; of the README, which shows what they print, the
 // lines after a prompt.
-var command = regexp.MustCompile(`^(\$ )?(convert|record|reduce|replay|simulate) `)
+var command = regexp.MustCompile(`^(\$ )?(compare|convert|record|reduce|replay|simulate) `)
 
 // blocks returns the command lines of the indented blocks of a text.
 func blocks(text, indent string) (all [][]string) {
@@ -61,7 +62,7 @@ func TestManuals(t *testing.T) {
 		t.Skip("no stub of the driver's library: ", err)
 	}
 	url, exporter := startSimulator(t, dir), startExporter(t)
-	recordOnce(t, dir, url)
+	reports := recordOnce(t, dir, url)
 	mains, err := filepath.Glob("../../*/main.go")
 	if err != nil || len(mains) == 0 {
 		t.Fatal("no mains: ", err)
@@ -87,7 +88,7 @@ func TestManuals(t *testing.T) {
 			n++
 			t.Run(fmt.Sprintf("%s/%d", name, n), func(t *testing.T) {
 				t.Parallel()
-				runBlock(t, dir, url, exporter, block)
+				runBlock(t, dir, url, exporter, block, reports)
 			})
 		}
 	}
@@ -136,7 +137,7 @@ const datasetRow = `{"task_id":0,"prompt":"Write an endless story.","output_toke
 const mooncakeRow = `{"timestamp":100,"input_length":600,"output_length":20,"hash_ids":[1,2]}` + "\n"
 
 // recordOnce makes the files that blocks read.
-func recordOnce(t *testing.T, dir, url string) {
+func recordOnce(t *testing.T, dir, url string) (reports []string) {
 	t.Helper()
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
@@ -160,9 +161,58 @@ func recordOnce(t *testing.T, dir, url string) {
 	if err := os.WriteFile(filepath.Join(dir, "trace.jsonl.timing"), []byte(`{"line":1,"at_seconds":0}`+"\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	reports = repeat(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "smi.csv"), smiLog(t, time.Now()), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	return reports
+}
+
+// repeat writes the reports that compare is shown with: runs like the one that was
+// recorded, of two configurations in turns, and of three power limits.
+func repeat(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	shell(t, dir, dir, "reduce --format json -q -o run.json requests.jsonl power.arrows")
+	text, err := os.ReadFile(filepath.Join(dir, "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, n int, edit func(phase map[string]any)) {
+		var doc map[string]any
+		if err := json.Unmarshal(text, &doc); err != nil {
+			t.Fatal(err)
+		}
+		for _, in := range doc["inputs"].([]any) {
+			in.(map[string]any)["sha256"] = name
+		}
+		for _, ph := range doc["phases"].([]any) {
+			phase := ph.(map[string]any)
+			start, err := time.Parse(time.RFC3339Nano, phase["start"].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			phase["start"] = start.Add(time.Duration(n) * time.Hour).Format(time.RFC3339Nano)
+			edit(phase)
+		}
+		out, err := json.Marshal(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), out, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	same := func(map[string]any) {}
+	for i := range 6 {
+		write(fmt.Sprintf("base-%d.json", i+1), 2*i+1, same)
+		write(fmt.Sprintf("new-%d.json", i+1), 2*i+2, same)
+		write(fmt.Sprintf("sweep-%d.json", i+1), i+1, func(phase map[string]any) {
+			limit := phase["metrics"].(map[string]any)["gpu_power_limit"].(map[string]any)
+			limit["value"] = limit["value"].(float64) - float64(100*(i%3))
+		})
+	}
+	return names
 }
 
 // smiLog is what nvidia-smi would have written in London in the minute until an
@@ -209,14 +259,14 @@ func shell(t *testing.T, dir, home, script string) {
 
 var (
 	seconds = regexp.MustCompile(`(--for|--duration|--idle-before|--idle-after) [0-9]+s`)
-	writes  = regexp.MustCompile(`-o ([a-z.]+)`)
+	writes  = regexp.MustCompile(`-o ([a-z0-9][a-z0-9.-]*)`)
 	node    = regexp.MustCompile(`(node[0-9]):9400`)
 	server  = regexp.MustCompile(`http://(server|127\.0\.0\.1):8000`)
 )
 
-func runBlock(t *testing.T, home, url, exporter string, block []string) {
+func runBlock(t *testing.T, home, url, exporter string, block, reports []string) {
 	dir := t.TempDir()
-	for _, name := range []string{"dataset.jsonl", "dataset.jsonl.gz", "mooncake.jsonl", "sharegpt.json", "tokenizer.json", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"} {
+	for _, name := range append([]string{"dataset.jsonl", "dataset.jsonl.gz", "mooncake.jsonl", "sharegpt.json", "tokenizer.json", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"}, slices.Clone(reports)...) {
 		if err := os.Symlink(filepath.Join(home, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}

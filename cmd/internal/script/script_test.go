@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/compare"
 	"wattrace/cmd/internal/convert"
 	"wattrace/cmd/internal/record"
 	"wattrace/cmd/internal/reduce"
@@ -29,6 +30,7 @@ var update = flag.Bool("update", false, "rewrite the files that scripts compare 
 // them as processes, with signals, pipes and exit codes.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
+		"compare":  func() { cli.Exec(compare.Main) },
 		"convert":  func() { cli.Exec(convert.Main) },
 		"record":   func() { cli.Exec(record.Main) },
 		"reduce":   func() { cli.Exec(reduce.Main) },
