@@ -179,8 +179,9 @@ func (c *control) status() string {
 		Missed  int64   `json:"missed"`
 		Seconds float64 `json:"seconds"`
 		Devices int     `json:"devices"`
+		Watts   float64 `json:"watts"` // of all GPUs, at their latest readings
 		Phase   string  `json:"phase,omitempty"`
-	}{s.Rows, s.Ticks, s.Missed, c.marker.clock.Now().Sub(0).Seconds(), c.r.countDevices(), phase})
+	}{s.Rows, s.Ticks, s.Missed, c.marker.clock.Now().Sub(0).Seconds(), c.r.countDevices(), c.r.watts(), phase})
 	if err != nil {
 		return "error: " + err.Error()
 	}

@@ -149,19 +149,26 @@ func (r *recording) count(b *sample.Batch) {
 
 // progress is the line that is shown while recording.
 func (r *recording) progress() string {
+	watts := r.watts()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	watts := 0.0
-	for i, h := range r.devices {
-		if r.known[i].Scope == sample.ScopeGPU {
-			watts += h.watts
-		}
-	}
 	line := fmt.Sprintf("%v, %s, %d rows, %.0f W", r.sampler.Clock.Now().Sub(0).Round(time.Second), r.what(), r.rows, watts)
 	if waiting := r.waiting.Load(); waiting > 0 {
 		line += fmt.Sprintf(", %.1f MiB wait for a full disk", float64(waiting)/(1<<20))
 	}
 	return line
+}
+
+// watts is what all GPUs drew at their latest readings.
+func (r *recording) watts() (watts float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, h := range r.devices {
+		if r.known[i].Scope == sample.ScopeGPU {
+			watts += h.watts
+		}
+	}
+	return watts
 }
 
 const noDevice = "no device"

@@ -15,6 +15,7 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/cmd/internal/convert"
+	"wattrace/cmd/internal/measure"
 	"wattrace/cmd/internal/record"
 	"wattrace/cmd/internal/reduce"
 	"wattrace/cmd/internal/replay"
@@ -30,6 +31,7 @@ var update = flag.Bool("update", false, "rewrite the files that scripts compare 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"convert":  func() { cli.Exec(convert.Main) },
+		"measure":  func() { cli.Exec(measure.Main) },
 		"record":   func() { cli.Exec(record.Main) },
 		"reduce":   func() { cli.Exec(reduce.Main) },
 		"replay":   func() { cli.Exec(replay.Main) },
