@@ -31,12 +31,12 @@ func openDirectory(path string, force, resume bool) (before *summary.Summary, un
 	if err != nil {
 		return nil, nil, err
 	}
-	unlock = func() { dir.Close() }
 	defer func() {
 		if err != nil {
-			unlock()
+			dir.Close()
 		}
 	}()
+	unlock = func() { dir.Close() }
 	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, nil, fmt.Errorf("%s: another measure is at work there", path)
 	} // a file system without locks has none
@@ -61,36 +61,41 @@ func openDirectory(path string, force, resume bool) (before *summary.Summary, un
 // clean removes what measure left in a directory. It removes nothing if there is anything
 // else.
 func clean(path string) error {
-	var files, runs []string
-	entries, err := os.ReadDir(path)
+	list, err := leftovers(path)
 	if err != nil {
 		return err
+	}
+	for _, name := range list {
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leftovers lists what measure left in a directory, what is in a directory before it. There
+// being anything else is an error.
+func leftovers(path string) (list []string, err error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
 	}
 	for _, e := range entries {
 		full := filepath.Join(path, e.Name())
 		switch {
 		case e.IsDir() && runName.MatchString(e.Name()):
-			runs = append(runs, full)
+			below, err := leftovers(full)
+			if err != nil {
+				return nil, err
+			}
+			list = append(append(list, below...), full)
 		case !e.IsDir() && artifactName.MatchString(e.Name()):
-			files = append(files, full)
+			list = append(list, full)
 		default:
-			return fmt.Errorf("%s: is none of measure's files: nothing is removed", full)
+			return nil, fmt.Errorf("%s: is none of measure's files: nothing is removed", full)
 		}
 	}
-	for _, run := range runs {
-		if err := clean(run); err != nil {
-			return err
-		}
-		if err := os.Remove(run); err != nil {
-			return err
-		}
-	}
-	for _, file := range files {
-		if err := os.Remove(file); err != nil {
-			return err
-		}
-	}
-	return nil
+	return list, nil
 }
 
 func readSummary(dir string) (*summary.Summary, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,6 +104,15 @@ func (s *session) prepare() (err error) {
 	}
 	if s.o.workload != "" {
 		return nil
+	}
+	if s.env.Command != nil {
+		if _, err := exec.LookPath(s.env.Command[0]); err != nil {
+			var wrapped *exec.Error
+			if errors.As(err, &wrapped) {
+				err = wrapped.Err
+			}
+			return fmt.Errorf("%s: %w", s.env.Command[0], err)
+		}
 	}
 	for _, p := range s.o.points() {
 		if _, err := s.o.planOf(s.plan, p.concurrency); err != nil {
@@ -246,7 +256,7 @@ func (s *session) tell(sum *summary.Summary) error {
 	if _, err := s.env.Stdout.Write(table(sum)); err != nil {
 		return err
 	}
-	if s.tools.paths["plot"] == "" {
+	if s.tools.paths["plot"] == "" && (sum.Kind == summary.Sweep || sum.Artifacts["report"] != "") {
 		s.env.Summaryf("no report.html: there is no plot beside measure")
 	}
 	switch sum.Status {

@@ -235,6 +235,9 @@ var columns = []struct{ tag, title, unit string }{
 // table is a summary for people.
 func table(sum *summary.Summary) []byte {
 	var b bytes.Buffer
+	if len(sum.Phases)+len(sum.Runs) == 0 {
+		return nil
+	}
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	first := "phase\tkind\tseconds"
 	if sum.Kind == summary.Sweep {

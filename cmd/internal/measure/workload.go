@@ -36,8 +36,8 @@ func (r *run) measureWorkload() error {
 	for _, m := range marks {
 		extra = append(extra, "--mark", m)
 	}
-	// The counters are read, and the rest is recorded, in the margin before the command.
-	margin := max(r.o.margin, r.o.idle+spotMargin)
+	// The rest is recorded, and the counters are read, in the margin before the command.
+	margin := r.o.margin + r.o.idle + spotMargin
 	extra = append(extra, "--margin", margin.String())
 	log, err := os.Create(r.path("workload.log"))
 	if err != nil {
@@ -53,6 +53,7 @@ func (r *run) measureWorkload() error {
 	}
 	r.recording(rec)
 	defer r.endRecording(rec)
+	r.pause(r.o.margin, rec.done)
 	r.idleBefore(rec)
 	before := r.spotInto("before")
 	r.enter("workload")
@@ -94,8 +95,8 @@ func (r *run) idleBefore(rec *recorder) {
 	if r.o.idle == 0 {
 		return
 	}
-	r.enter("idle_before")
-	if _, err := rec.ask("start idle_before"); err != nil {
+	r.enter("idle")
+	if _, err := rec.ask("start idle"); err != nil {
 		r.warn("no_idle", "the rest before the workload could not be marked: %v", err)
 		return
 	}

@@ -80,6 +80,8 @@ func TestScripts(t *testing.T) {
 			"waitfile": waitFile,
 			"waitline": waitLine,
 			"envfile":  envFile,
+			"measured": measured,
+			"gone":     gone,
 			"recorder": recorder,
 			"received": received,
 		},
