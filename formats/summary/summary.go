@@ -207,7 +207,7 @@ type RunOf struct {
 	Directory   string            `json:"directory"`
 	Concurrency int               `json:"concurrency,omitempty"`
 	Repeat      int               `json:"repeat"` // from 1
-	Status      Status            `json:"status"` // absent: it has not begun
+	Status      Status            `json:"status,omitempty"` // absent: it has not begun
 	Reason      string            `json:"reason,omitempty"`
 	Phase       string            `json:"phase,omitempty"` // whose metrics these are
 	Metrics     map[string]Metric `json:"metrics,omitempty"`

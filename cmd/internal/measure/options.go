@@ -283,7 +283,7 @@ const secret = `[\w-]*(?i:api[-_]?keys?|[-_]key|secret|password|passwd|token|aut
 
 var (
 	secretFlag  = regexp.MustCompile(`^(-{0,2}` + secret + `)(=.*)?$`)
-	secretText  = regexp.MustCompile(`((?:^|\s|\[)-{0,2}` + secret + `)((?:\s*[=:]\s*|\s+)(?:(?i:bearer|basic)\s+)?)('[^']*'|"[^"]*"|[^\s\]]+)`)
+	secretText  = regexp.MustCompile(`((?:^|[\s\[=])-{0,2}` + secret + `)((?:\s*[=:]\s*|\s+)(?:(?i:bearer|basic)\s+)?)('[^']*'|"[^"]*"|[^\s\];]+)`)
 	urlPassword = regexp.MustCompile(`(://)[^/@\s]+@`)
 )
 

@@ -28,6 +28,8 @@ type run struct {
 	sum  *summary.Summary
 	plan trace.Plan
 
+	unready bool // at its end: there was no server
+
 	mu    sync.Mutex // guards what progress shows
 	stage string
 	since time.Time
@@ -65,7 +67,8 @@ func (r *run) do() error {
 		return err
 	}
 	err := r.measure()
-	r.sum.Tools = r.tools.versions
+	var unready *serverError
+	r.unready = errors.As(err, &unready)
 	r.conclude(err)
 	return writeSummary(r.dir, r.sum)
 }
@@ -91,8 +94,17 @@ func (r *run) conclude(err error) {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			r.env.Printf("%s%s", r.what, line)
 		}
+		if hint := cli.HintOf(err); hint != "" {
+			r.env.Printf("hint: %s", hint)
+		}
 	}
 }
+
+// serverError is of a server that never was ready.
+type serverError struct{ err error }
+
+func (e *serverError) Error() string { return e.err.Error() }
+func (e *serverError) Unwrap() error { return e.err }
 
 // lackError is of a run that went through and lacks something.
 type lackError struct{ msg string }
@@ -104,7 +116,7 @@ func (r *run) measure() error {
 		return r.measureWorkload()
 	}
 	if err := r.ensureServer(r); err != nil {
-		return err
+		return &serverError{err}
 	}
 	if err := r.makeTrace(); err != nil {
 		return err
@@ -397,11 +409,29 @@ func (r *run) report(before, after *spotAt) error {
 			r.warn("no_plot", "%v", err)
 		}
 	}
+	r.checkRepeats()
 	r.listArtifacts()
 	if p.status() == cli.ExitIncomplete {
 		return &lackError{lastLine(p.tail)}
 	}
 	return nil
+}
+
+// checkRepeats says where synthetic prompts were sent more than once, which a cache of
+// prefixes knows then.
+func (r *run) checkRepeats() {
+	if r.sum.Trace == nil || r.sum.Trace.Synthetic == nil {
+		return
+	}
+	var sent int64
+	for _, ph := range r.sum.Phases {
+		if ph.Requests != nil {
+			sent += ph.Requests.Sent
+		}
+	}
+	if sent > r.sum.Trace.Turns {
+		r.warn("prompts_repeated", "%d requests were sent of %d different prompts: a server that keeps prefixes knew some; --requests makes more", sent, r.sum.Trace.Turns)
+	}
 }
 
 // finishTool runs a tool to its end; the second signal ends it.

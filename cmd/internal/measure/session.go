@@ -7,9 +7,11 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"wattrace/cmd/internal/cli"
@@ -74,6 +76,9 @@ func measure(ctx context.Context, env *cli.Env, o *options) (err error) {
 		return err
 	}
 	defer unlock()
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE) // a write fails instead: nothing must be left running
+	defer signal.Stop(pipes)
 	var stop func()
 	s.soft, s.hard, stop = cli.Signals(ctx)
 	defer stop()
@@ -253,7 +258,9 @@ func (s *session) ended(r *run) error {
 
 // tell prints the table of a run or of a sweep, and returns the error of its status.
 func (s *session) tell(sum *summary.Summary) error {
-	if _, err := s.env.Stdout.Write(table(sum)); err != nil {
+	if _, err := s.env.Stdout.Write(table(sum)); errors.Is(err, syscall.EPIPE) {
+		return cli.ExitStatus(cli.ExitFailed) // whoever closed the pipe knows
+	} else if err != nil {
 		return err
 	}
 	if s.tools.paths["plot"] == "" && (sum.Kind == summary.Sweep || sum.Artifacts["report"] != "") {

@@ -9,15 +9,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
+	"text/tabwriter"
 	"time"
 
 	"wattrace/formats/plan"
 	"wattrace/formats/summary"
 	"wattrace/reduce"
 	"wattrace/trace"
-
-	"text/tabwriter"
 )
+
+// mostUnready is how often in a row a server may fail to become ready: it would the next
+// time, too, and each time may take half an hour.
+const mostUnready = 2
 
 // sweep does all runs that are not finished. One that fails does not end it.
 func (s *session) sweep(points []point, before *summary.Summary) error {
@@ -41,12 +45,12 @@ func (s *session) sweep(points []point, before *summary.Summary) error {
 	if s.o.trace != "" && !s.o.restart && len(todo) > 1 {
 		s.env.Summaryf("the runs share a server and a trace: if it keeps prefixes, only the first finds the cache empty (--restart starts it anew, --set cache_salt or --replay-flag cache-salt=N keep runs apart)")
 	}
-	var now *run
+	var now atomic.Pointer[run]
 	stop := s.env.Progress(func() string {
-		if now == nil {
-			return "starting"
+		if r := now.Load(); r != nil {
+			return r.progress()
 		}
-		return now.progress()
+		return "starting"
 	})
 	stopped := false
 	defer func() {
@@ -54,7 +58,7 @@ func (s *session) sweep(points []point, before *summary.Summary) error {
 			stop()
 		}
 	}()
-	begun := false
+	begun, unready := false, 0
 	for i, p := range points {
 		if !todo[i] || s.soft.Err() != nil {
 			continue
@@ -64,7 +68,7 @@ func (s *session) sweep(points []point, before *summary.Summary) error {
 		if err != nil {
 			return err
 		}
-		now = r
+		now.Store(r)
 		if begun {
 			r.awaitCool(s.soft)
 		}
@@ -82,6 +86,12 @@ func (s *session) sweep(points []point, before *summary.Summary) error {
 		note(&sum.Runs[i], r.sum)
 		if err := s.writeSweep(sum); err != nil {
 			return err
+		}
+		if unready++; !r.unready {
+			unready = 0
+		} else if unready == mostUnready && s.soft.Err() == nil {
+			s.env.Printf("there was no server %d times in a row: the other runs are not begun; --resume does them", unready)
+			break
 		}
 	}
 	stop()
@@ -174,11 +184,15 @@ func (s *session) conclude(sum *summary.Summary) {
 		sum.Status, sum.Reason = summary.Interrupted, "a signal stopped it"
 	case counts[summary.Complete] == all:
 		sum.Status = summary.Complete
-	case counts[summary.Complete]+counts[summary.Incomplete] == 0:
-		sum.Status, sum.Reason = summary.Failed, fmt.Sprintf("all %d runs failed", all)
 	default:
 		sum.Status = summary.Incomplete
+		if counts[summary.Complete]+counts[summary.Incomplete] == 0 {
+			sum.Status = summary.Failed
+		}
 		sum.Reason = fmt.Sprintf("of %d runs %d are complete, %d incomplete, %d failed", all, counts[summary.Complete], counts[summary.Incomplete], counts[summary.Failed])
+		if n := counts[""]; n > 0 {
+			sum.Reason += fmt.Sprintf(", %d not begun", n)
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ type health struct {
 	rows, failed int64   // failed: neither power nor energy
 	status       string  // of the latest that failed
 	watts        float64 // latest
+	known        bool    // watts is
 }
 
 func newRecording(env *cli.Env, s *sample.Sampler, src *sources, names names, rotate time.Duration) (*recording, error) {
@@ -138,7 +139,7 @@ func (r *recording) count(b *sample.Batch) {
 		watts, power := b.Float(sample.PowerWatts, i)
 		_, energy := b.Float(sample.EnergyJoules, i)
 		if power {
-			h.watts = watts
+			h.watts, h.known = watts, true
 		}
 		if !power && !energy && b.Status[i] != "" {
 			h.failed++
@@ -149,7 +150,7 @@ func (r *recording) count(b *sample.Batch) {
 
 // progress is the line that is shown while recording.
 func (r *recording) progress() string {
-	watts := r.watts()
+	watts, _ := r.watts()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	line := fmt.Sprintf("%v, %s, %d rows, %.0f W", r.sampler.Clock.Now().Sub(0).Round(time.Second), r.what(), r.rows, watts)
@@ -159,16 +160,17 @@ func (r *recording) progress() string {
 	return line
 }
 
-// watts is what all GPUs drew at their latest readings.
-func (r *recording) watts() (watts float64) {
+// watts is what all GPUs drew at their latest readings, if any told.
+func (r *recording) watts() (watts float64, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, h := range r.devices {
 		if r.known[i].Scope == sample.ScopeGPU {
 			watts += h.watts
+			known = known || h.known
 		}
 	}
-	return watts
+	return watts, known
 }
 
 const noDevice = "no device"
