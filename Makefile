@@ -99,9 +99,9 @@ golden-arch: ## the golden reports on other processors: GOAMD64=v3, and arm64 un
 	@command -v qemu-aarch64-static qemu-aarch64 >/dev/null || { apt-get update && apt-get install -y qemu-user-static; }
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -count=1 -run Golden -exec "$$(command -v qemu-aarch64-static || command -v qemu-aarch64)" ./formats/report ./cmd/internal/reduce
 
-schema: ## write the JSON Schema of the report anew; fails where the committed one was stale
-	$(GO) test -count=1 ./formats/report -run 'TestSchema$$' -update
-	git diff --exit-code formats/report/report.schema.json
+schema: ## write the JSON Schemas of report and summary anew; fails where a committed one was stale
+	$(GO) test -count=1 ./formats/report ./formats/summary -run 'TestSchema$$' -update
+	git diff --exit-code formats/report/report.schema.json formats/summary/summary.schema.json
 
 # A package that cannot be had leaves its tests out.
 setup: ## what the interop tests read recordings with, where it can be had
