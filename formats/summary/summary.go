@@ -206,7 +206,7 @@ type Warning struct {
 type RunOf struct {
 	Directory   string            `json:"directory"`
 	Concurrency int               `json:"concurrency,omitempty"`
-	Repeat      int               `json:"repeat"` // from 1
+	Repeat      int               `json:"repeat"`           // from 1
 	Status      Status            `json:"status,omitempty"` // absent: it has not begun
 	Reason      string            `json:"reason,omitempty"`
 	Phase       string            `json:"phase,omitempty"` // whose metrics these are

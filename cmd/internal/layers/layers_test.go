@@ -185,7 +185,7 @@ func TestLinked(t *testing.T) {
 	}{
 		{"github.com/NVIDIA/go-nvml", []string{"record"}},
 		{"github.com/apache/arrow/go/v17/parquet", []string{"convert"}},
-		{"google.golang.org/grpc", nil},                                   // of pqarrow
+		{"google.golang.org/grpc", nil},                                              // of pqarrow
 		{"net/http", []string{"convert", "measure", "record", "replay", "simulate"}}, // convert by thrift, which Parquet's footers are
 		{"github.com/prometheus/common", []string{"record"}},
 		{"wattrace/sample/sampletest", nil},

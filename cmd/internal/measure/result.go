@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 
 	"wattrace/formats/requests"
@@ -68,7 +67,7 @@ func phaseOf(ph *reduce.Phase) summary.Phase {
 		out.Requests = &summary.Requests{Sent: q.Sent, Succeeded: q.Succeeded, Failed: q.Failed, Cancelled: q.Cancelled}
 	}
 	if d := ph.Devices; d != nil {
-		out.Devices = &summary.Devices{Expected: d.Expected, Seen: d.Seen, Missing: slices.Concat([]string{}, d.Missing)}
+		out.Devices = &summary.Devices{Expected: d.Expected, Seen: d.Seen, Missing: append([]string{}, d.Missing...)}
 	}
 	for _, tag := range record {
 		m, ok := ph.Metrics[tag]

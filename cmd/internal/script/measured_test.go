@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"wattrace/formats/plan"
@@ -58,7 +59,22 @@ func readMeasured(ts *testscript.TestScript, dir string) *summary.Summary {
 	defer f.Close()
 	sum, err := summary.Read(f, f.Name())
 	ts.Check(err)
+	valid(ts, f.Name())
 	return sum
+}
+
+// valid checks a summary against the schema that is committed.
+func valid(ts *testscript.TestScript, path string) {
+	var schema jsonschema.Schema
+	var document any
+	for name, to := range map[string]any{ts.MkAbs(filepath.Join(ts.Getenv("ROOT"), "formats", "summary", "summary.schema.json")): &schema, path: &document} {
+		b, err := os.ReadFile(name)
+		ts.Check(err)
+		ts.Check(json.Unmarshal(b, to))
+	}
+	resolved, err := schema.Resolve(nil)
+	ts.Check(err)
+	ts.Check(resolved.Validate(document))
 }
 
 // consistent checks a run's summary against the files beside it.
