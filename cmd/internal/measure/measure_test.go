@@ -2,11 +2,13 @@ package measure
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -363,7 +365,7 @@ func TestStop(t *testing.T) {
 	if _, err := exec.LookPath("setsid"); err != nil {
 		t.Skip("no setsid")
 	}
-	cmd := exec.Command("sh", "-c", `trap "" TERM; (setsid sh -c "sleep 1000 & wait" &); sleep 1000 & echo ready; wait; sleep 1000`)
+	cmd := exec.Command("sh", "-c", `trap "" TERM; (setsid sh -c 'echo $$; sleep 1000 & wait' &); sleep 1000 & wait; sleep 1000`)
 	mark := newMark()
 	cmd.Env = append(os.Environ(), markVariable+"="+mark)
 	ready, w, err := os.Pipe()
@@ -376,7 +378,8 @@ func TestStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.mark = mark
-	if _, err := ready.Read(make([]byte, 10)); err != nil {
+	var far int // that has left the group
+	if _, err := fmt.Fscan(ready, &far); err != nil {
 		t.Fatal(err)
 	}
 	if !p.stop(100*time.Millisecond, nil) {
@@ -384,5 +387,9 @@ func TestStop(t *testing.T) {
 	}
 	if left := p.family(); len(left) > 0 || !p.ended() || p.status() != 137 {
 		t.Errorf("left: %v, ended %v", left, p.ended())
+	}
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", far)); err == nil && !strings.Contains(string(stat), ") Z ") {
+		t.Errorf("process %d is left: %s", far, stat)
+		syscall.Kill(-far, syscall.SIGKILL)
 	}
 }

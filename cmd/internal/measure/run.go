@@ -76,21 +76,26 @@ func (r *run) do() error {
 // conclude turns the error of a run into its status.
 func (r *run) conclude(err error) {
 	r.sum.End = stamp(time.Now())
-	switch {
-	case r.soft.Err() != nil:
-		r.sum.Status, r.sum.Reason = summary.Interrupted, "a signal stopped it"
-	case err != nil:
-		var lacking *lackError
-		r.sum.Status = summary.Failed
-		if errors.As(err, &lacking) {
-			r.sum.Status = summary.Incomplete
-		}
+	var lacking *lackError
+	lacks := errors.As(err, &lacking)
+	if err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		r.sum.Reason = strings.TrimSuffix(redactText(first), "; it said last:")
+	}
+	switch {
+	case r.soft.Err() != nil: // whatever else is lacking may come of that
+		r.sum.Status = summary.Interrupted
+		if err == nil || lacks || errors.Is(err, errStopped) {
+			r.sum.Reason = errStopped.Error()
+		}
+	case lacks:
+		r.sum.Status = summary.Incomplete
+	case err != nil:
+		r.sum.Status = summary.Failed
 	default:
 		r.sum.Status = summary.Complete
 	}
-	if err != nil && !errors.Is(err, errStopped) {
+	if err != nil && r.soft.Err() == nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			r.env.Printf("%s%s", r.what, line)
 		}
@@ -116,6 +121,7 @@ func (r *run) measure() error {
 		return r.measureWorkload()
 	}
 	if err := r.ensureServer(r); err != nil {
+		r.serverEnd("")
 		return &serverError{err}
 	}
 	if err := r.makeTrace(); err != nil {
@@ -148,14 +154,21 @@ func (r *run) measure() error {
 		pause.Stop()
 	}
 	r.endRecording(rec)
-	if r.server.p != nil {
-		r.sum.Server.End = "left"
-		if r.server.p.ended() {
-			r.sum.Server.End = "died"
-			r.sum.ReturnCodes["server"] = r.server.p.status()
-		}
-	}
+	r.serverEnd("left")
 	return r.finish(loadErr, r.recordFault(rec), before, after)
+}
+
+// serverEnd says of a server of measure's what became of it so far: while it runs, what
+// is given.
+func (r *run) serverEnd(running string) {
+	switch p := r.server.p; {
+	case p == nil || r.sum.Server == nil:
+	case p.ended():
+		r.sum.Server.End = "died"
+		r.sum.ReturnCodes["server"] = p.status()
+	default:
+		r.sum.Server.End = running
+	}
 }
 
 // recordFault is what became of a recording.

@@ -84,13 +84,24 @@ func (s *server) start(soft, hard context.Context, env *cli.Env, dir string, com
 	begun := time.Now()
 	if err := s.await(soft, hard, s.p.done, begun); err != nil {
 		if s.p.ended() {
-			err = fmt.Errorf("%s: ended before it was ready: %s; its log, %s, ends:\n%s", command[0], s.p.how(), path, lastLines(path))
+			err = fmt.Errorf("%s: ended before it was ready: %s; %s", command[0], s.p.how(), s.lastWords())
 		}
 		return err
 	}
 	s.ready = time.Since(begun)
 	env.Summaryf("the server is ready after %.1f s", s.ready.Seconds())
 	return nil
+}
+
+// lastWords is how the server's log ends.
+func (s *server) lastWords() string { return logEnd("its log, "+s.log+",", s.log) }
+
+// logEnd says how a log ends.
+func logEnd(what, path string) string {
+	if lines := lastLines(path); lines != "" {
+		return what + " ends:\n" + lines
+	}
+	return what + " is empty"
 }
 
 // newMark returns what marks the processes of a server.
@@ -139,9 +150,9 @@ func (s *server) await(soft, hard context.Context, died <-chan struct{}, begun t
 		case <-soft.Done():
 			return errStopped
 		case <-deadline.C:
-			err := fmt.Errorf("the server is not ready after %v: %s", time.Since(begun).Round(time.Second), last)
+			err := fmt.Errorf("the server is not ready after %v: %s", time.Since(begun).Round(100*time.Millisecond), last)
 			if s.p != nil {
-				err = fmt.Errorf("%w; its log, %s, ends:\n%s", err, s.log, lastLines(s.log))
+				err = fmt.Errorf("%w; %s", err, s.lastWords())
 			}
 			return cli.Hint(err, "--ready-timeout is how long to wait, --ready-url what to ask")
 		}

@@ -169,6 +169,9 @@ func (s *session) settings() map[string]string {
 	if s.o.phases != "" {
 		all["phases"] = planText(&s.plan)
 	}
+	if len(s.o.urls) > 0 { // by WATTRACE_URL, too
+		all["url"] = redactText(strings.Join(s.o.urls, " "))
+	}
 	if s.env.Command != nil {
 		all["command"] = strings.Join(redactCommand(s.env.Command), " ")
 	}

@@ -181,7 +181,7 @@ func (s *session) conclude(sum *summary.Summary) {
 	all := len(sum.Runs)
 	switch {
 	case s.soft.Err() != nil:
-		sum.Status, sum.Reason = summary.Interrupted, "a signal stopped it"
+		sum.Status, sum.Reason = summary.Interrupted, errStopped.Error()
 	case counts[summary.Complete] == all:
 		sum.Status = summary.Complete
 	default:

@@ -81,7 +81,7 @@ func (r *run) measureWorkload() error {
 	case code == cli.ExitIncomplete:
 		loadErr = &lackError{"record or the workload: exit status 3: " + lastLine(rec.tail)}
 	case code != 0:
-		loadErr = fmt.Errorf("the workload: %s; %s ends:\n%s", rec.how(), r.path("workload.log"), lastLines(r.path("workload.log")))
+		loadErr = fmt.Errorf("the workload: %s; %s", rec.how(), logEnd(r.path("workload.log"), r.path("workload.log")))
 	}
 	r.endRecording(rec)
 	return r.finish(loadErr, nil, before, after)
