@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 GO ?= go
-TOOLS := compare convert record reduce replay simulate
+TOOLS := compare convert measure record reduce replay simulate
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
@@ -103,9 +103,9 @@ golden-arch: ## the golden reports on other processors: GOAMD64=v3, and arm64 un
 	@command -v qemu-aarch64-static qemu-aarch64 >/dev/null || { apt-get update && apt-get install -y qemu-user-static; }
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -count=1 -run Golden -exec "$$(command -v qemu-aarch64-static || command -v qemu-aarch64)" ./formats/report ./formats/comparison ./cmd/internal/reduce
 
-schema: ## write the JSON Schemas of report and comparison anew; fails where a committed one was stale
-	$(GO) test -count=1 ./formats/report ./formats/comparison -run 'TestSchema$$' -update
-	git diff --exit-code formats/report/report.schema.json formats/comparison/comparison.schema.json
+schema: ## write the JSON Schemas of report, comparison and summary anew; fails where a committed one was stale
+	$(GO) test -count=1 ./formats/report ./formats/comparison ./formats/summary -run 'TestSchema$$' -update
+	git diff --exit-code formats/report/report.schema.json formats/comparison/comparison.schema.json formats/summary/summary.schema.json
 
 # A package that cannot be had leaves its tests out.
 setup: ## what the interop tests read recordings with, where it can be had

@@ -55,6 +55,15 @@ func Hint(err error, format string, args ...any) error {
 	return &hintError{err, fmt.Sprintf(format, args...)}
 }
 
+// HintOf returns the line that Hint added, for who prints an error itself; "" is none.
+func HintOf(err error) string {
+	var hint *hintError
+	if errors.As(err, &hint) {
+		return hint.hint
+	}
+	return ""
+}
+
 type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
@@ -73,7 +82,6 @@ func report(env *Env, err error) int {
 	var status exitStatus
 	var usage *usageError
 	var incomplete *incompleteError
-	var hint *hintError
 	switch {
 	case err == nil:
 		return ExitOK
@@ -85,8 +93,8 @@ func report(env *Env, err error) int {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		env.Printf("%s", line)
 	}
-	if errors.As(err, &hint) {
-		env.Printf("hint: %s", hint.hint)
+	if hint := HintOf(err); hint != "" {
+		env.Printf("hint: %s", hint)
 	}
 	switch {
 	case errors.As(err, &usage):

@@ -72,6 +72,7 @@ var rules = []rule{
 	{packages: "formats/report", wattrace: []string{"reduce", "trace", "sample"}, others: []string{"github.com/jedib0t/go-pretty/v6/...", "github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/schematest", others: []string{"github.com/google/jsonschema-go/jsonschema"}},
 	{packages: "formats/comparison", wattrace: []string{"reduce/compare"}, others: []string{"github.com/jedib0t/go-pretty/v6/..."}, forbidden: noIO},
+	{packages: "formats/summary", forbidden: noIO},
 	{packages: "formats/nvidiasmi", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "formats/stamped", wattrace: []string{"trace", "sample"}, forbidden: noIO},
 	{packages: "formats/telemetryrows", wattrace: []string{"trace", "sample", "formats/stamped", "formats/telemetry"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
@@ -114,6 +115,7 @@ var rules = []rule{
 	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "sample/rapl", "sample/hwmon", "sample/smi", "sample/amdsmi", "sample/scrape", "sample/dcgm", "sample/server", "reduce", "reduce/characterise", "formats/telemetry", "formats/sensors", "formats/nvidiasmi", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "github.com/prometheus/common/expfmt", "github.com/prometheus/client_model/go"}},
 	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/plan", "formats/requests", "formats/logs", "formats/telemetries", "formats/nvidiasmi", "formats/srtslurm", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "formats/aiperf", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/compare", wattrace: []string{"reduce", "reduce/compare", "formats", "formats/report", "formats/comparison", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
+	{packages: "cmd/internal/measure", wattrace: []string{"trace", "sample", "reduce", "formats/plan", "formats/requests", "formats/summary", "formats/telemetry", "formats/tokens", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}}, // starts the others, and neither samples nor replays
 	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/*", wattrace: []string{"cmd/internal/cli", "cmd/internal/*"}},
 }
@@ -209,8 +211,8 @@ func TestLinked(t *testing.T) {
 	}{
 		{"github.com/NVIDIA/go-nvml", []string{"record"}},
 		{"github.com/apache/arrow/go/v17/parquet", []string{"convert"}},
-		{"google.golang.org/grpc", nil},                                   // of pqarrow
-		{"net/http", []string{"convert", "record", "replay", "simulate"}}, // convert by thrift, which Parquet's footers are
+		{"google.golang.org/grpc", nil},                                              // of pqarrow
+		{"net/http", []string{"convert", "measure", "record", "replay", "simulate"}}, // convert by thrift, which Parquet's footers are
 		{"github.com/prometheus/common", []string{"record"}},
 		{"wattrace/sample/sampletest", nil},
 		{"wattrace/formats/schematest", nil},

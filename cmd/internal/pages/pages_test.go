@@ -15,7 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wattrace/cmd/internal/compare"
 	"wattrace/cmd/internal/convert"
+	"wattrace/cmd/internal/measure"
 	"wattrace/cmd/internal/record"
 	"wattrace/cmd/internal/reduce"
 	"wattrace/cmd/internal/replay"
@@ -23,7 +25,7 @@ import (
 )
 
 var mains = map[string]func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int{
-	"convert": convert.Main, "record": record.Main, "reduce": reduce.Main, "replay": replay.Main, "simulate": simulate.Main,
+	"compare": compare.Main, "convert": convert.Main, "measure": measure.Main, "record": record.Main, "reduce": reduce.Main, "replay": replay.Main, "simulate": simulate.Main,
 }
 
 // tools returns all tools, and their package comments.

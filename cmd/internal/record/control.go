@@ -173,14 +173,19 @@ func (c *control) status() string {
 	c.marker.mu.Lock()
 	phase := c.marker.open
 	c.marker.mu.Unlock()
+	var watts *float64
+	if w, known := c.r.watts(); known {
+		watts = &w
+	}
 	b, err := json.Marshal(struct {
-		Rows    int64   `json:"rows"`
-		Ticks   int64   `json:"ticks"`
-		Missed  int64   `json:"missed"`
-		Seconds float64 `json:"seconds"`
-		Devices int     `json:"devices"`
-		Phase   string  `json:"phase,omitempty"`
-	}{s.Rows, s.Ticks, s.Missed, c.marker.clock.Now().Sub(0).Seconds(), c.r.countDevices(), phase})
+		Rows    int64    `json:"rows"`
+		Ticks   int64    `json:"ticks"`
+		Missed  int64    `json:"missed"`
+		Seconds float64  `json:"seconds"`
+		Devices int      `json:"devices"`
+		Watts   *float64 `json:"watts,omitempty"` // of all GPUs, at their latest readings
+		Phase   string   `json:"phase,omitempty"`
+	}{s.Rows, s.Ticks, s.Missed, c.marker.clock.Now().Sub(0).Seconds(), c.r.countDevices(), watts, phase})
 	if err != nil {
 		return "error: " + err.Error()
 	}

@@ -43,6 +43,7 @@ type health struct {
 	rows, failed int64   // failed: neither power nor energy
 	status       string  // of the latest that failed
 	watts        float64 // latest
+	known        bool    // watts is
 }
 
 func newRecording(env *cli.Env, s *sample.Sampler, src *sources, names names, rotate time.Duration) (*recording, error) {
@@ -138,7 +139,7 @@ func (r *recording) count(b *sample.Batch) {
 		watts, power := b.Float(sample.PowerWatts, i)
 		_, energy := b.Float(sample.EnergyJoules, i)
 		if power {
-			h.watts = watts
+			h.watts, h.known = watts, true
 		}
 		if !power && !energy && b.Status[i] != "" {
 			h.failed++
@@ -149,19 +150,27 @@ func (r *recording) count(b *sample.Batch) {
 
 // progress is the line that is shown while recording.
 func (r *recording) progress() string {
+	watts, _ := r.watts()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	watts := 0.0
-	for i, h := range r.devices {
-		if r.known[i].Scope == sample.ScopeGPU {
-			watts += h.watts
-		}
-	}
 	line := fmt.Sprintf("%v, %s, %d rows, %.0f W", r.sampler.Clock.Now().Sub(0).Round(time.Second), r.what(), r.rows, watts)
 	if waiting := r.waiting.Load(); waiting > 0 {
 		line += fmt.Sprintf(", %.1f MiB wait for a full disk", float64(waiting)/(1<<20))
 	}
 	return line
+}
+
+// watts is what all GPUs drew at their latest readings, if any told.
+func (r *recording) watts() (watts float64, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, h := range r.devices {
+		if r.known[i].Scope == sample.ScopeGPU {
+			watts += h.watts
+			known = known || h.known
+		}
+	}
+	return watts, known
 }
 
 const noDevice = "no device"

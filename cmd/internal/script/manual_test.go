@@ -24,7 +24,7 @@ import (
 // The commands of the manuals: code blocks of the mains' package comments whose
 // first line begins with a tool; of the README, which shows what they print, the
 // lines after a prompt.
-var command = regexp.MustCompile(`^(\$ )?(compare|convert|record|reduce|replay|simulate) `)
+var command = regexp.MustCompile(`^(\$ )?(compare|convert|measure|record|reduce|replay|simulate) `)
 
 // blocks returns the command lines of the indented blocks of a text.
 func blocks(text, indent string) (all [][]string) {
@@ -264,6 +264,33 @@ var (
 	server  = regexp.MustCompile(`http://(server|127\.0\.0\.1):8000`)
 )
 
+var (
+	ofServer  = regexp.MustCompile(`-- (trtllm-serve|vllm serve|simulate) .*`)
+	elsewhere = regexp.MustCompile(`--(url|nvml-library) \S+ `)
+	lengths   = regexp.MustCompile(`--isl \d+ --osl \d+`)
+	many      = regexp.MustCompile(`--requests \d+`)
+)
+
+// measureForTests makes a command of measure short, with a server of ours that it starts,
+// and a benchmark that does nothing.
+func measureForTests(line string) string {
+	rest, ok := strings.CutPrefix(line, "measure ")
+	if !ok {
+		return line
+	}
+	if ofServer.MatchString(rest) {
+		rest = elsewhere.ReplaceAllString(rest, "")
+	}
+	rest = ofServer.ReplaceAllString(rest, "--url-file own.url --ready-poll 50ms -- simulate --listen 127.0.0.1:0 --addr-file own.url --model llama-8b -q")
+	rest = many.ReplaceAllString(lengths.ReplaceAllString(rest, "--isl 20 --osl 5"), "--requests 4")
+	rest = strings.NewReplacer("--cool-to 60s", "--cool-to 50ms", "'trtllm-bench ", "'echo Starting benchmark...; sleep 0.6; echo ").Replace(rest)
+	rest = strings.NewReplacer("--cool-to 1s", "--cool-to 50ms", "--idle 2s ", "").Replace(rest)
+	if !strings.Contains(rest, "--workload") {
+		rest = "--idle 300ms " + rest
+	}
+	return "measure -q --margin 300ms " + rest
+}
+
 func runBlock(t *testing.T, home, url, exporter string, block, reports []string) {
 	dir := t.TempDir()
 	for _, name := range append([]string{"dataset.jsonl", "dataset.jsonl.gz", "mooncake.jsonl", "sharegpt.json", "tokenizer.json", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"}, slices.Clone(reports)...) {
@@ -316,6 +343,7 @@ func runBlock(t *testing.T, home, url, exporter string, block, reports []string)
 			script.WriteString("rm -f requests.jsonl\n")
 		}
 		line = seconds.ReplaceAllString(line, "$1 2s")
+		line = measureForTests(line)
 		line = strings.ReplaceAll(node.ReplaceAllString(line, exporter+"/$1"), "--listen :9835", "--listen :0")
 		script.WriteString(server.ReplaceAllString(line, url) + "\n")
 	}

@@ -16,6 +16,7 @@ import (
 	"wattrace/cmd/internal/cli"
 	"wattrace/cmd/internal/compare"
 	"wattrace/cmd/internal/convert"
+	"wattrace/cmd/internal/measure"
 	"wattrace/cmd/internal/record"
 	"wattrace/cmd/internal/reduce"
 	"wattrace/cmd/internal/replay"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"compare":  func() { cli.Exec(compare.Main) },
 		"convert":  func() { cli.Exec(convert.Main) },
+		"measure":  func() { cli.Exec(measure.Main) },
 		"record":   func() { cli.Exec(record.Main) },
 		"reduce":   func() { cli.Exec(reduce.Main) },
 		"replay":   func() { cli.Exec(replay.Main) },
@@ -80,6 +82,8 @@ func TestScripts(t *testing.T) {
 			"waitfile": waitFile,
 			"waitline": waitLine,
 			"envfile":  envFile,
+			"measured": measured,
+			"gone":     gone,
 			"recorder": recorder,
 			"received": received,
 		},

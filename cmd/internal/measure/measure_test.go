@@ -1,0 +1,395 @@
+package measure
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wattrace/formats/summary"
+	"wattrace/formats/traces"
+	"wattrace/trace"
+)
+
+// exitStatus runs the tool with args and returns its status and what it said.
+func exitStatus(t *testing.T, args ...string) (code int, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Main(t.Context(), args, strings.NewReader(""), &out, &errs)
+	if out.Len() > 0 {
+		t.Errorf("%v: standard output has %q", args, out.String())
+	}
+	return code, errs.String()
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "run")
+	check := func(want string, args ...string) {
+		t.Helper()
+		code, stderr := exitStatus(t, append([]string{"-o", dir}, args...)...)
+		if code != 2 || !strings.Contains(stderr, "measure: "+want) {
+			t.Errorf("%v: exit %d, %s want %s", args, code, stderr, want)
+		}
+	}
+	url := "--url=http://127.0.0.1:1"
+	check("--trace and --isl exclude each other", url, "--trace", "t.jsonl", "--isl", "1000")
+	check("--trace and --osl exclude each other", url, "--trace", "t.jsonl", "--osl", "1000")
+	check("measure takes no operand", url, "t.jsonl")
+	check("no command after --", "--")
+	check("no server", "--trace", "t.jsonl")
+	check("--trace -: the trace must be a file", url, "--trace", "-")
+	check("--isl and --osl: want from 1", url, "--isl", "0")
+	check("--phases has the whole load: --duration", url, "--phases", "p.yaml", "--duration", "1s")
+	check("--phases has the whole load: --requests", url, "--phases", "p.yaml", "--trace", "t.jsonl", "--requests", "1")
+	check("--requests must be more than 0", url, "--requests", "0")
+	check("--duration must be more than 0", url, "--duration", "0s")
+	check("--rate must be more than 0", url, "--rate", "-1")
+	check("--repeat 0", url, "--repeat", "0")
+	check("--interval 1µs", url, "--interval", "1us")
+	check(`--target "x": want`, url, "--target", "x")
+	check("--concurrency \"1,x\"", url, "--concurrency", "1,x")
+	check("--concurrency \"1,1\": 1 is given twice", url, "--concurrency", "1,1")
+	check("--cool-to \"5\"", url, "--cool-to", "5")
+	check("--url and --url-file exclude", url, "--url-file", "f", "--", "true")
+	check("--url-file is what the server's command writes", "--url-file", "f")
+	check("--restart needs the server's command", url, "--restart")
+	check("--resume and --force exclude", url, "--resume", "--force")
+	check("--url: want http://HOST:PORT", "--url", "ftp://secret:pw@x")
+	check("--ready-url: want", url, "--ready-url", "health")
+	check("--mark is of --workload", url, "--mark", "a=b")
+	check("--workload is empty", "--workload", "")
+	check("--workload and a server's command exclude", "--workload", "x", "--", "true")
+	check("--workload has its own load: --concurrency", "--workload", "x", "--concurrency", "1")
+	check("--mark \"=x\"", "--workload", "x", "--mark", "=x")
+	check("--record-flag \"--x\": want NAME", url, "--record-flag", "--x")
+	check("--reduce-flag format", url, "--reduce-flag", "format=json")
+	if code, stderr := exitStatus(t, url); code != 2 || !strings.Contains(stderr, "no directory: give -o DIR") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("a mistake made a directory")
+	}
+}
+
+func TestRedact(t *testing.T) {
+	t.Parallel()
+	check := func(want string, command ...string) {
+		t.Helper()
+		if got := strings.Join(redactCommand(command), " "); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	check("vllm serve m --api-key REDACTED --port 1", "vllm", "serve", "m", "--api-key", "s3cret", "--port", "1")
+	check("s --api-key=REDACTED --max-num-tokens 8192 --tokenizer t", "s", "--api-key=s3cret", "--max-num-tokens", "8192", "--tokenizer", "t")
+	check("env HF_TOKEN=REDACTED s", "env", "HF_TOKEN=s3cret", "s")
+	check("sh -c export HF_TOKEN=REDACTED; s --api-key REDACTED --port 1", "sh", "-c", "export HF_TOKEN=s3cret; s --api-key 'a b' --port 1")
+	check("s http://REDACTED@host/x", "s", "http://user:pw@host/x")
+	if got := redactText("[header=Authorization: Bearer abc]"); strings.Contains(got, "abc") {
+		t.Error(got)
+	}
+}
+
+func TestPortOf(t *testing.T) {
+	t.Parallel()
+	for want, command := range map[string][]string{"9": {"s", "--port", "9"}, "7": {"s", "--port=7"}, "8000": {"s", "--port"}} {
+		if got := portOf(command); got != want {
+			t.Errorf("%v: %s", command, got)
+		}
+	}
+}
+
+// optionsOf are the options of flags that were given.
+func optionsOf(o options, given ...string) *options {
+	o.isSet = func(name string) bool { return slices.Contains(given, name) }
+	return &o
+}
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	check := func(o *options, given trace.Plan, concurrency int, prompts int64, want ...trace.Phase) {
+		t.Helper()
+		p, err := o.planOf(given, concurrency)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if diff := cmp.Diff(want, p.Phases); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+		if n := o.prompts(&p); n != prompts {
+			t.Errorf("%d prompts, want %d", n, prompts)
+		}
+	}
+	rest := func(name string) trace.Phase {
+		return trace.Phase{Name: name, Kind: trace.Idle, Duration: time.Minute}
+	}
+	// Synthetic: ten for each slot; the warmup's prompts are its own.
+	check(optionsOf(options{idle: time.Minute, warmup: 3}), trace.Plan{}, 4, 43, rest("idle_before"),
+		trace.Phase{Name: "warmup", Kind: trace.Warmup, Concurrency: 4, Requests: 3},
+		trace.Phase{Name: "profiling", Kind: trace.Measure, Concurrency: 4, Requests: 40, FirstLine: 4}, rest("idle_after"))
+	check(optionsOf(options{}), trace.Plan{}, 0, 10, trace.Phase{Name: "profiling", Kind: trace.Measure, Concurrency: 1, Requests: 10})
+	check(optionsOf(options{rate: 2, requests: 7}), trace.Plan{}, 0, 7, trace.Phase{Name: "profiling", Kind: trace.Measure, Requests: 7, Load: trace.Load{Rate: 2}})
+	check(optionsOf(options{duration: time.Hour}), trace.Plan{}, 0, 1000, trace.Phase{Name: "profiling", Kind: trace.Measure, Concurrency: 1, Duration: time.Hour})
+	// A trace is sent once.
+	check(optionsOf(options{trace: "t", warmup: 3}), trace.Plan{}, 2, 3,
+		trace.Phase{Name: "warmup", Kind: trace.Warmup, Concurrency: 2, Requests: 3}, trace.Phase{Name: "profiling", Kind: trace.Measure, Concurrency: 2})
+	// A plan keeps its own rest, and its name; each of a sweep has another concurrency.
+	load := trace.Phase{Name: "idle_after", Kind: trace.Measure, Concurrency: 9, Requests: 5}
+	at8 := load
+	at8.Concurrency = 8
+	check(optionsOf(options{trace: "t", phases: "p", idle: time.Minute}), trace.Plan{Phases: []trace.Phase{rest("r"), load}}, 8, 1000, rest("r"), at8, rest("idle_after_2"))
+
+	refuse := func(o *options, given trace.Plan, want string) {
+		t.Helper()
+		if _, err := o.planOf(given, 8); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	refuse(optionsOf(options{phases: "p", idle: 1}, "idle"), trace.Plan{Phases: []trace.Phase{rest("r"), load}}, "begins with a rest of its own")
+	open := trace.Phase{Name: "o", Kind: trace.Measure, Load: trace.Load{Rate: 1}}
+	refuse(optionsOf(options{phases: "p"}), trace.Plan{Phases: []trace.Phase{open}}, `phase "o" of p is no closed loop`)
+}
+
+func TestSynthetic(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name string, s summary.Synthetic) (*trace.Trace, []byte) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		info, err := writeSynthetic(path, &s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, closer, err := traces.Load(path, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { closer.Close() })
+		if tr.SHA256 != info.SHA256 || int64(len(tr.Turns)) != s.Requests || info.Turns != s.Requests {
+			t.Errorf("%s: hash %s of %d turns, and the file has %s of %d", name, info.SHA256, info.Turns, tr.SHA256, len(tr.Turns))
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr, b
+	}
+	base := summary.Synthetic{InputTokens: 17, OutputTokens: 5, Requests: 3, Seed: 1, Model: `m"`, Target: "vllm"}
+	tr, one := write("one", base)
+	_, again := write("again", base)
+	if !bytes.Equal(one, again) {
+		t.Error("the same values, other bytes")
+	}
+	for i, turn := range tr.Turns {
+		if turn.Timing.InputTokens != trace.Some(int64(17)) || turn.Timing.OutputTokens != trace.Some(int64(5)) || turn.Endpoint != trace.Completions {
+			t.Errorf("turn %d: %+v", i, turn.Timing)
+		}
+		for _, want := range []string{`"model":"m\""`, `"max_tokens":5,"min_tokens":5,"ignore_eos":true`, `"stream_options":{"include_usage":true}`} {
+			if !strings.Contains(string(turn.Payload), want) {
+				t.Errorf("turn %d lacks %s", i, want)
+			}
+		}
+		ids, _, _ := strings.Cut(strings.SplitN(string(turn.Payload), "[", 2)[1], "]")
+		if n := strings.Count(ids, ",") + 1; n != 17 {
+			t.Errorf("turn %d has %d tokens", i, n)
+		}
+	}
+	for what, change := range map[string]func(*summary.Synthetic){"seed": func(s *summary.Synthetic) { s.Seed = 2 }, "run": func(s *summary.Synthetic) { s.Run = 1 }} {
+		s := base
+		change(&s)
+		other, _ := write(what, s)
+		for _, a := range tr.Turns {
+			for _, b := range other.Turns {
+				if bytes.Equal(a.Payload, b.Payload) {
+					t.Errorf("another %s has a prompt in common", what)
+				}
+			}
+		}
+	}
+	plain := base
+	plain.Target = "openai"
+	if _, b := write("openai", plain); bytes.Contains(b, []byte("ignore_eos")) || bytes.Contains(b, []byte("min_tokens")) {
+		t.Error("OpenAI refuses ignore_eos and min_tokens")
+	}
+}
+
+func TestPoints(t *testing.T) {
+	t.Parallel()
+	names := func(o options) (all []string) {
+		for _, p := range o.points() {
+			all = append(all, p.name)
+		}
+		return all
+	}
+	for _, c := range []struct {
+		o    options
+		want []string
+	}{
+		{options{repeat: 1}, []string{""}},
+		{options{repeat: 1, concurrencies: []int{8}}, []string{""}},
+		{options{repeat: 2}, []string{"r1", "r2"}},
+		{options{repeat: 1, concurrencies: []int{1, 8}}, []string{"c1", "c8"}},
+		{options{repeat: 2, concurrencies: []int{1, 8}}, []string{"c1-r1", "c8-r1", "c1-r2", "c8-r2"}},
+	} {
+		if diff := cmp.Diff(c.want, names(c.o)); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+		for _, n := range c.want {
+			if n != "" && !runName.MatchString(n) {
+				t.Errorf("%s is not known as the name of a run", n)
+			}
+		}
+	}
+	joules := func(v float64) map[string]summary.Metric {
+		return map[string]summary.Metric{"e": {Unit: "J", Value: &v}, "none": {Unit: "s"}}
+	}
+	points := pointsOf([]summary.RunOf{
+		{Concurrency: 8, Status: summary.Complete, Metrics: joules(1)}, {Concurrency: 1, Status: summary.Complete, Metrics: joules(10)},
+		{Concurrency: 8, Status: summary.Incomplete, Metrics: joules(3)}, {Concurrency: 8, Status: summary.Failed, Metrics: joules(1000)}, {Concurrency: 8},
+	})
+	std := 1.4142135623730951
+	want := []summary.Point{
+		{Concurrency: 8, Runs: 2, Metrics: map[string]summary.Statistic{"e": {Unit: "J", Mean: 2, Std: &std, Min: 1, Max: 3, Count: 2}}},
+		{Concurrency: 1, Runs: 1, Metrics: map[string]summary.Statistic{"e": {Unit: "J", Mean: 10, Min: 10, Max: 10, Count: 1}}},
+	}
+	if diff := cmp.Diff(want, points); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestDirectory(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "d")
+	_, unlock, err := openDirectory(dir, false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := openDirectory(dir, false, false); err == nil || !strings.Contains(err.Error(), "another measure is at work there") {
+		t.Errorf("a second one: %v", err)
+	}
+	unlock()
+	put := func(name string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range artifacts {
+		put(name)
+		put("c8-r1/" + name)
+	}
+	for _, name := range []string{summaryFile, "server.log", "server.2.log", "table.txt", ".power.arrows.123", "r2/summary.json"} {
+		put(name)
+	}
+	put("c8-r1/notes")
+	if _, _, err := openDirectory(dir, true, false); err == nil || !strings.Contains(err.Error(), "c8-r1/notes: is none of measure's files") {
+		t.Errorf("a file of another: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "requests.jsonl")); err != nil {
+		t.Error("something was removed all the same")
+	}
+	if err := os.Remove(filepath.Join(dir, "c8-r1/notes")); err != nil {
+		t.Fatal(err)
+	}
+	_, unlock, err = openDirectory(dir, true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+		t.Errorf("left: %v", entries)
+	}
+	put("mine")
+	if _, _, err := openDirectory(dir, false, true); err == nil || !strings.Contains(err.Error(), "there is no summary.json to resume") {
+		t.Errorf("nothing to resume: %v", err)
+	}
+}
+
+func TestLastInLog(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "requests.jsonl")
+	if phase, n := lastInLog(path); phase != "" || n != 0 {
+		t.Error(phase, n)
+	}
+	text := `{"type":"phase","phase":"warm","kind":"warmup","event":"start","at_nanos":1}
+{"type":"sent","seq":0,"line":1,"phase":"warm","sent_nanos":5}
+{"type":"phase","phase":"the \"load\"","kind":"measure","event":"start","at_nanos":1}
+{"type":"sent","seq":41,"line":1,"phase":"the \"load\"","sent_nanos":5}
+{"type":"request","seq":0,"phase":"warm","chunk_micros":[` + strings.Repeat("1,", 40<<10) + `1]}
+{"type":"sent","seq":99,"phase":"cut`
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if phase, n := lastInLog(path); phase != `the \"load\"` || n != 42 {
+		t.Error(phase, n)
+	}
+}
+
+func TestTail(t *testing.T) {
+	t.Parallel()
+	var lines []string
+	l := &tail{line: func(s string) { lines = append(lines, s) }}
+	for range 20 {
+		l.Write([]byte("a\n"))
+	}
+	l.Write([]byte("b\r\n\nreplay: c\nreplay: hint: d\nand \xff" + strings.Repeat("e", 3*longestLine)))
+	l.end()
+	if len(lines) != 24 || lines[20] != "b" || len(lines[23]) > longestLine || !strings.HasPrefix(lines[23], "and ?e") {
+		t.Errorf("%d lines, %q", len(lines), lines[20:])
+	}
+	if n := strings.Count(l.last(), "\n") + 1; n != tailLines {
+		t.Errorf("the tail has %d lines", n)
+	}
+	if got := lastLine(l); got != "c" {
+		t.Errorf("last line %q", got)
+	}
+}
+
+// TestStop ends a process that ignores SIGTERM, and its children, one of which has
+// left its process group.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("no setsid")
+	}
+	cmd := exec.Command("sh", "-c", `trap "" TERM; (setsid sh -c 'echo $$; sleep 1000 & wait' &); sleep 1000 & wait; sleep 1000`)
+	mark := newMark()
+	cmd.Env = append(os.Environ(), markVariable+"="+mark)
+	ready, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = w
+	p, err := begin("sh", cmd, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.mark = mark
+	var far int // that has left the group
+	if _, err := fmt.Fscan(ready, &far); err != nil {
+		t.Fatal(err)
+	}
+	if !p.stop(100*time.Millisecond, nil) {
+		t.Error("SIGTERM was enough")
+	}
+	if left := p.family(); len(left) > 0 || !p.ended() || p.status() != 137 {
+		t.Errorf("left: %v, ended %v", left, p.ended())
+	}
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", far)); err == nil && !strings.Contains(string(stat), ") Z ") {
+		t.Errorf("process %d is left: %s", far, stat)
+		syscall.Kill(-far, syscall.SIGKILL)
+	}
+}

@@ -1,0 +1,231 @@
+package measure
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is a program that measure has started, in a process group of its own, so
+// that a Ctrl-C at the terminal reaches measure alone, which then ends things in
+// their order.
+type process struct {
+	name string // for messages
+	cmd  *exec.Cmd
+	mark string        // in the environment of all that it starts; "" without one
+	done chan struct{} // closed when it has ended
+	tail *tail         // of its standard error; nil where that goes to a file
+}
+
+// begin starts a program. What it says on standard error goes to line, if that is not
+// nil, line by line.
+func begin(name string, cmd *exec.Cmd, line func(string)) (*process, error) {
+	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
+	if cmd.Stderr == nil {
+		p.tail = &tail{line: line}
+		cmd.Stderr = p.tail
+	}
+	cmd.WaitDelay = 2 * time.Second // for what it leaves behind that holds its pipes
+	if err := startOwned(cmd); err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	go func() {
+		cmd.Wait() // what it says is in ProcessState
+		if p.tail != nil {
+			p.tail.end()
+		}
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// ended reports whether it has.
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// status is the exit status as a shell gives it, of one that has ended.
+func (p *process) status() int {
+	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// how says how it ended.
+func (p *process) how() string {
+	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		return fmt.Sprintf("was ended by a signal (%v)", s.Signal())
+	}
+	return fmt.Sprintf("exit status %d", p.status())
+}
+
+// fault is the error of a tool that failed: what it was, and the last it said.
+func (p *process) fault() error {
+	last := p.tail.last()
+	if last == "" {
+		return fmt.Errorf("%s: %s", p.name, p.how())
+	}
+	return fmt.Errorf("%s: %s; it said last:\n%s", p.name, p.how(), last)
+}
+
+// signal signals the process alone.
+func (p *process) signal(s syscall.Signal) {
+	if !p.ended() {
+		p.cmd.Process.Signal(s) // fails only if it has ended
+	}
+}
+
+// stop ends the process and all that it started and that is left: by SIGTERM and, after
+// a grace or when hurry is closed, by SIGKILL. It returns whether that was needed, and
+// comes back when nothing is left that it can see.
+func (p *process) stop(grace time.Duration, hurry <-chan struct{}) (killed bool) {
+	const pause, patience = 20 * time.Millisecond, 10 * time.Second
+	begun := time.Now()
+	signalled := map[int]bool{} // each once: a second SIGTERM means more to many programs
+	for s := syscall.SIGTERM; ; {
+		left := p.family()
+		if len(left) == 0 && p.ended() {
+			return killed
+		}
+		for _, pid := range left {
+			if !signalled[pid] || s == syscall.SIGKILL {
+				signalled[pid] = true
+				syscall.Kill(pid, s)
+			}
+		}
+		since := time.Since(begun)
+		if s == syscall.SIGKILL && since > patience {
+			return killed // it hangs in the kernel: nothing helps
+		}
+		wait := time.NewTimer(pause)
+		select {
+		case <-wait.C:
+		case <-hurry:
+			grace, hurry = 0, nil
+		}
+		wait.Stop()
+		if s == syscall.SIGTERM && time.Since(begun) >= grace {
+			s, killed, begun = syscall.SIGKILL, true, time.Now()
+		}
+	}
+}
+
+// tail keeps the last lines of what is written to it, and passes on each line.
+type tail struct {
+	line func(string)
+
+	mu    sync.Mutex
+	part  []byte   // of a line that has not ended
+	lines []string // the last ones
+}
+
+const (
+	tailLines   = 12
+	longestLine = 2000 // bytes: more of a line is left out
+)
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range b {
+		if c != '\n' {
+			if len(t.part) < longestLine {
+				t.part = append(t.part, c)
+			}
+			continue
+		}
+		t.add()
+	}
+	return len(b), nil
+}
+
+// add ends a line. t.mu is held.
+func (t *tail) add() {
+	line := strings.ToValidUTF8(strings.TrimRight(string(t.part), "\r"), "?")
+	t.part = t.part[:0]
+	if line == "" {
+		return
+	}
+	t.lines = append(t.lines, line)
+	if len(t.lines) > tailLines {
+		t.lines = t.lines[1:]
+	}
+	if t.line != nil {
+		t.line(line)
+	}
+}
+
+func (t *tail) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.part) > 0 {
+		t.add()
+	}
+}
+
+// last returns the last lines, indented.
+func (t *tail) last() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return indent(t.lines)
+}
+
+func indent(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return "  " + strings.Join(lines, "\n  ")
+}
+
+// lastLines returns the last lines of a file, indented, and without what would write
+// over the terminal.
+func lastLines(path string) string {
+	const most = 8 << 10
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if size, err := f.Seek(0, io.SeekEnd); err == nil {
+		f.Seek(max(0, size-most), io.SeekStart)
+	}
+	b, _ := io.ReadAll(io.LimitReader(f, most))
+	t := &tail{}
+	t.Write(bytes.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, b))
+	t.end()
+	return t.last()
+}
+
+// group returns p's process group, if there is something left in it, as a number for
+// syscall.Kill.
+func (p *process) group() []int {
+	if syscall.Kill(-p.cmd.Process.Pid, 0) != nil {
+		return nil
+	}
+	return []int{-p.cmd.Process.Pid}
+}
+
+// markVariable is in the environment of a server and of all that it starts.
+const markVariable = "WATTRACE_MEASURE"
