@@ -17,6 +17,8 @@ type Codec struct {
 	Doc    string         // one line
 	Lost   string         // what is not taken of it; "" is nothing
 	Schema string         // what a report calls it
+	// Untimed says that its logs have times since a boot, or none: see [Log.Time].
+	Untimed bool
 	// Beside returns where the file is, if it is there, that says what a log of this
 	// path does not; nil is nowhere.
 	Beside func(path string) string
@@ -36,15 +38,15 @@ var Codecs = []Codec{
 	},
 	{
 		Name: "benchserve", Kinds: []formats.Kind{formats.BenchServe}, Doc: "results of vllm bench serve, TensorRT-LLM's benchmark_serving and SGLang's bench_serving",
-		Lost: "texts; metrics that follow from the columns, but as stated", Schema: "serving benchmark", open: openBenchServe,
+		Lost: "texts; metrics that follow from the columns, but as stated", Schema: "serving benchmark", Untimed: true, open: openBenchServe,
 	},
 	{
 		Name: "trtllmbench", Kinds: []formats.Kind{formats.TRTLLMRequests, formats.TRTLLMReport}, Doc: "trtllm-bench's --request_json, and the figures of its --report_json",
-		Lost: "texts; rates that follow from the times", Schema: "trtllm-bench", open: openTRTLLMBench,
+		Lost: "texts; rates that follow from the times", Schema: "trtllm-bench", Untimed: true, open: openTRTLLMBench,
 	},
 	{
 		Name: "perfmetrics", Kinds: []formats.Kind{formats.PerfMetrics}, Doc: "trtllm-serve's /perf_metrics",
-		Lost: "what is not of requests, or not of a time", Schema: "trtllm-serve perf_metrics", open: openPerfMetrics,
+		Lost: "what is not of requests, or not of a time", Schema: "trtllm-serve perf_metrics", Untimed: true, open: openPerfMetrics,
 	},
 }
 

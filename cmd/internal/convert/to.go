@@ -300,7 +300,11 @@ func inputsOf(of family) (rows []row) {
 		}
 	case ofLog:
 		for _, c := range logs.Codecs {
-			rows = append(rows, row{name: c.Name, in: c.Doc, becomes: "a log of ours", inLost: c.Lost})
+			becomes := "a log of ours"
+			if c.Untimed {
+				becomes = "for `reduce` alone, since it has times of no clock"
+			}
+			rows = append(rows, row{name: c.Name, in: c.Doc, becomes: becomes, inLost: c.Lost})
 		}
 	case ofRecording:
 		for _, c := range telemetries.Codecs {
