@@ -106,7 +106,9 @@ func (r *Requests) AddFrom(q *trace.Request, offset time.Duration) {
 	r.visible.add(visible)
 	r.isl.addKnown(q.InputTokens)
 	r.osl.addKnown(q.OutputTokens)
-	r.visibleLengths.addKnown(visible)
+	if visible.V > 0 || q.TokenSource != trace.FromTokenizer { // of a text that is not there aiperf has no count
+		r.visibleLengths.addKnown(visible)
+	}
 	if sent := q.Sent.Add(offset); r.Succeeded == 1 || sent < r.firstSent {
 		r.firstSent = sent
 	}
