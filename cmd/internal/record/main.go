@@ -278,6 +278,7 @@ func (o *options) alone(ctx context.Context, env *cli.Env, r *recording) error {
 	defer stop()
 	if o.duration > 0 {
 		var cancel context.CancelFunc
+		r.until = r.sampler.Clock.Now().Sub(0) + o.duration
 		soft, cancel = context.WithTimeout(soft, o.duration)
 		defer cancel()
 	}

@@ -27,6 +27,7 @@ type recording struct {
 	looked  trace.Time    // when the clocks were last read
 	stats   sample.Stats
 	length  time.Duration
+	until   time.Duration // when it ends, as --for says; 0 is unknown
 	running chan struct{}         // closed when the first rows are written
 	latest  []func(*sample.Batch) // told of each batch that was read
 	waiting atomic.Int64          // bytes that wait for a full disk
@@ -44,6 +45,9 @@ type health struct {
 	status       string  // of the latest that failed
 	watts        float64 // latest
 	known        bool    // watts is
+	counter      float64 // latest energy
+	joules       float64 // that it grew by so far; a fall, which is a reset, adds nothing
+	counted      bool    // counter is known
 }
 
 func newRecording(env *cli.Env, s *sample.Sampler, src *sources, names names, rotate time.Duration) (*recording, error) {
@@ -137,9 +141,15 @@ func (r *recording) count(b *sample.Batch) {
 		h := &r.devices[d]
 		h.rows++
 		watts, power := b.Float(sample.PowerWatts, i)
-		_, energy := b.Float(sample.EnergyJoules, i)
+		counter, energy := b.Float(sample.EnergyJoules, i)
 		if power {
 			h.watts, h.known = watts, true
+		}
+		if energy {
+			if h.counted {
+				h.joules += max(0, counter-h.counter)
+			}
+			h.counter, h.counted = counter, true
 		}
 		if !power && !energy && b.Status[i] != "" {
 			h.failed++
@@ -150,10 +160,21 @@ func (r *recording) count(b *sample.Batch) {
 
 // progress is the line that is shown while recording.
 func (r *recording) progress() string {
-	watts, _ := r.watts()
+	watts, powered := r.watts()
+	joules, counted := r.joules()
+	now := r.sampler.Clock.Now().Sub(0)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	line := fmt.Sprintf("%v, %s, %d rows, %.0f W", r.sampler.Clock.Now().Sub(0).Round(time.Second), r.what(), r.rows, watts)
+	line := fmt.Sprintf("%v, %s, %d rows", now.Round(time.Second), r.what(), r.rows)
+	if powered {
+		line += fmt.Sprintf(", %.0f W", watts)
+	}
+	if counted {
+		line += fmt.Sprintf(", %.4g kJ so far", joules/1e3)
+	}
+	if r.until > now {
+		line += fmt.Sprintf(", %v left", (r.until - now).Round(time.Second))
+	}
 	if waiting := r.waiting.Load(); waiting > 0 {
 		line += fmt.Sprintf(", %.1f MiB wait for a full disk", float64(waiting)/(1<<20))
 	}
@@ -171,6 +192,24 @@ func (r *recording) watts() (watts float64, known bool) {
 		}
 	}
 	return watts, known
+}
+
+// joules is by how much the counters of all GPUs grew, where all that tell their power
+// have one.
+func (r *recording) joules() (joules float64, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, h := range r.devices {
+		if r.known[i].Scope != sample.ScopeGPU {
+			continue
+		}
+		if h.known && !h.counted {
+			return 0, false
+		}
+		joules += h.joules
+		known = known || h.counted
+	}
+	return joules, known
 }
 
 const noDevice = "no device"
