@@ -81,7 +81,7 @@ func reduceAll(t *testing.T, spans []Span, hasLog bool, opt Options, batches []*
 // reduceFrom runs both passes over a recording that was joined in some way.
 func reduceFrom(t *testing.T, from Recording, spans []Span, hasLog bool, opt Options, batches []*sample.Batch, requests ...*trace.Request) *Report {
 	t.Helper()
-	r := New(trace.Clock{Host: "node"}, spans, hasLog, opt)
+	r := New(trace.Clock{Host: "node", Anchor: trace.ClockSnapshot{UnixNanos: 1e9}}, spans, hasLog, opt)
 	for _, b := range batches {
 		r.Survey(b, from)
 	}

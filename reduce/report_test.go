@@ -745,7 +745,7 @@ func TestShiftAgainstNoise(t *testing.T) {
 func TestTimesOfTheSurvey(t *testing.T) {
 	g := &gpu{watts: flat(300), period: 100 * ms, until: 61 * sec}
 	rep := reduceFrom(t, Recording{Offset: 100 * time.Second}, nil, false, Options{}, counterRows([]*gpu{g}, 0, 30*sec, 20*ms))
-	if len(rep.Phases) != 1 || !strings.HasPrefix(rep.Phases[0].Start, "1970-01-01T00:01:40") {
+	if len(rep.Phases) != 1 || !strings.HasPrefix(rep.Phases[0].Start, "1970-01-01T00:01:41") {
 		t.Errorf("%+v", rep.Phases)
 	}
 	apart := rows([]sample.Device{device(0), device(1)}, 0, 60*sec, 20*ms, func(d int, at trace.Time, r sample.Row) {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"sync"
+	"syscall"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats/requests"
@@ -79,6 +81,11 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 	}
 	soft, hard, stop := cli.Signals(ctx)
 	defer stop()
+	if !out.Stdout { // a message that nobody reads any more does not end the run either
+		pipes := make(chan os.Signal, 1)
+		signal.Notify(pipes, syscall.SIGPIPE)
+		defer signal.Stop(pipes)
+	}
 	log := &log{w: requests.NewWriter(out), shard: opt.Shard}
 	head := header(engine, opt, t)
 	if err := errors.Join(log.w.Run(&head), log.w.Flush()); err != nil {
