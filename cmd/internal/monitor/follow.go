@@ -84,6 +84,7 @@ type feeder struct {
 	screen *screen // nil without one
 	taken  []func(*sample.Batch, *telemetry.Reader)
 	say    func(format string, args ...any)
+	wait   func(stop <-chan struct{}) // nil is pause
 }
 
 // read reads one recording to its end.
@@ -150,13 +151,16 @@ func (f *feeder) followOne(ctx context.Context, path string) error {
 	}
 	var r *telemetry.Reader
 	var rows int64
-	content := &follower{path: path, f: file, stop: ctx.Done(), wait: pause, over: func() bool {
+	content := &follower{path: path, f: file, stop: ctx.Done(), wait: f.wait, over: func() bool {
 		if r == nil {
 			return false
 		}
 		end, ended := r.End()
 		return ended && end.Rows == rows // no other recording stands behind it
 	}}
+	if content.wait == nil {
+		content.wait = pause
+	}
 	input, err := formats.Open("-", content)
 	if err != nil {
 		return err

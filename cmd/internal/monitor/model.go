@@ -41,7 +41,9 @@ type model struct {
 	mark    mark
 	ended   bool // no reading will come any more
 	probes  []*probe
-	left    int64 // rows of devices that are too many
+	pairs   []pair // the latest
+	ratioAt int64  // when counting tokens began
+	left    int64  // rows of devices that are too many
 }
 
 // mark is the instant that the user counts from.
@@ -58,13 +60,15 @@ type device struct {
 	marked  base            // at the mark
 	tokens  total           // of scope server
 	prompts total
-	rates   []tokensAt // the latest readings of tokens
-	tokened trace.Opt[float64]
-	at      int64 // latest reading with a value, in nanoseconds of Unix time
+	rates   []tokensAt         // the latest readings of tokens
+	tokened trace.Opt[float64] // when the ratio began
+	ratio   base               // of a GPU likewise
+	at      int64              // latest reading with a value, in nanoseconds of Unix time
 	values  [sample.NumMetrics]reading
 	status  string   // of the latest row; "" is well
 	failed  bool     // the latest row has neither power nor energy, and says why
 	history *history // nil: there was no room
+	begun   int64    // second of its first power
 	own     bool     // it is not of the recording
 }
 
@@ -109,7 +113,43 @@ func (m *model) take(b *sample.Batch, wall func(trace.Time) time.Time) {
 		m.arrived = m.now()
 	}
 	m.add(b, wall, false)
+	m.countTokens()
+	if m.pairs = append(m.pairs, pair{m.latest, ratioJoules(m.counted())}); len(m.pairs) > 8 {
+		m.pairs = m.pairs[1:]
+	}
 	m.checkProbes()
+}
+
+// pair is the energy at an instant since tokens are counted: those of a server come later, or
+// earlier, and are interpolated to it.
+type pair struct {
+	at     int64
+	joules float64 // 0 is unknown
+}
+
+// tokensPerJoule is the ratio at the latest instant that both are known for. m.mu is held.
+func (m *model) tokensPerJoule() trace.Opt[float64] {
+next:
+	for _, p := range slices.Backward(m.pairs) {
+		tokens, any := 0.0, false
+		for _, d := range m.devices {
+			if !d.tokened.OK {
+				continue
+			}
+			if d.rates[len(d.rates)-1].at < p.at {
+				continue next
+			}
+			now, ok := d.tokensAt(p.at).Get()
+			if !ok {
+				continue next
+			}
+			tokens, any = tokens+now-d.tokened.V, true
+		}
+		if any && p.joules > 0 {
+			return trace.Some(tokens / p.joules)
+		}
+	}
+	return trace.Opt[float64]{}
 }
 
 // takeOwn notes what this process read itself, of servers: it says nothing of whether the
@@ -118,6 +158,7 @@ func (m *model) takeOwn(b *sample.Batch, wall func(trace.Time) time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.add(b, wall, true)
+	m.countTokens()
 }
 
 func (m *model) add(b *sample.Batch, wall func(trace.Time) time.Time, own bool) {
@@ -209,6 +250,9 @@ func (d *device) read(b *sample.Batch, i int, at int64) {
 			d.energy.counter.read(v)
 		case sample.PowerWatts:
 			d.energy.power.read(at, v)
+			if d.begun == 0 {
+				d.begun = at / 1e9
+			}
 			if d.history != nil && at > 0 {
 				d.history.add(at, v)
 			}
@@ -220,9 +264,6 @@ func (d *device) read(b *sample.Batch, i int, at int64) {
 			}
 			for len(d.rates) > 256 {
 				d.rates = slices.Delete(d.rates, 0, 1)
-			}
-			if !d.tokened.OK {
-				d.tokened = trace.Some(d.tokens.sum)
 			}
 		case sample.PromptTokens:
 			d.prompts.read(v)
@@ -283,10 +324,53 @@ func (m *model) setMark(name string) {
 	m.mark = mark{m.latest, name}
 	for _, d := range m.devices {
 		d.marked = d.energy.base()
-		if d.tokens.known() {
-			d.tokened = trace.Some(d.tokens.sum)
+	}
+	m.rebase()
+}
+
+// rebase begins to count tokens, and the energy that they are divided by, at the latest
+// reading of the devices. m.mu is held.
+func (m *model) rebase() {
+	m.pairs, m.ratioAt = nil, m.latest
+	for _, d := range m.devices {
+		d.ratio = d.energy.base()
+		d.tokened = trace.Opt[float64]{}
+	}
+	m.countTokens()
+}
+
+// countTokens finds how many tokens servers had made when counting began, once that is
+// between two readings; a server that is new has all begin anew. m.mu is held.
+func (m *model) countTokens() {
+	for _, d := range m.devices {
+		switch k := len(d.rates); {
+		case d.tokened.OK || k == 0:
+		case m.ratioAt < d.rates[0].at:
+			if m.latest >= d.rates[0].at {
+				m.rebase()
+				return
+			}
+		case d.rates[k-1].at >= m.ratioAt:
+			d.tokened = d.tokensAt(m.ratioAt)
 		}
 	}
+}
+
+// tokensAt returns how many tokens there were at an instant, by interpolation between
+// readings; after the last one they are what that says.
+func (d *device) tokensAt(at int64) trace.Opt[float64] {
+	for i := len(d.rates) - 1; i >= 0; i-- {
+		a := d.rates[i]
+		if a.at > at {
+			continue
+		}
+		if i == len(d.rates)-1 {
+			return trace.Some(a.sum)
+		}
+		b := d.rates[i+1]
+		return trace.Some(a.sum + (b.sum-a.sum)*float64(at-a.at)/float64(b.at-a.at))
+	}
+	return trace.Opt[float64]{}
 }
 
 // end notes that no reading will come any more.

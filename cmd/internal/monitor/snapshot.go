@@ -1,8 +1,10 @@
 package monitor
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,14 +153,10 @@ func (m *model) look(source string) *snapshot {
 		in[d] = true
 	}
 	var all sum
-	tokens, served := trace.Opt[float64]{}, false
 	for _, d := range m.devices {
 		if d.Scope == sample.ScopeServer {
 			n := m.server(d)
 			s.Servers = append(s.Servers, n)
-			if n.Tokens != nil {
-				tokens, served = trace.Some(tokens.V+*n.Tokens), true
-			}
 			if d.get(sample.PowerWatts).OK || d.energy.counter.known() {
 				s.Devices = append(s.Devices, m.see(d, false))
 			}
@@ -172,10 +170,32 @@ func (m *model) look(source string) *snapshot {
 	}
 	s.Total = all.result()
 	s.Total.spark = m.totalSeries(counted)
-	if joules := s.Total.Mark.Joules; served && joules != nil && *joules > 0 && s.Total.MarkGPUs == s.Total.GPUs {
-		s.Total.TokensPerJoule = num(trace.Some(tokens.V / *joules))
-	}
+	s.Total.TokensPerJoule = num(m.tokensPerJoule())
+	slices.SortStableFunc(s.Devices, func(a, b deviceNow) int {
+		return cmp.Or(strings.Compare(a.Host, b.Host), cmp.Compare(scopeRank(a.Scope), scopeRank(b.Scope)), strings.Compare(a.Scope, b.Scope), cmp.Compare(a.Index, b.Index))
+	})
 	return s
+}
+
+// scopeRank puts GPUs first.
+func scopeRank(scope string) int {
+	if scope == string(sample.ScopeGPU) {
+		return 0
+	}
+	return 1
+}
+
+// ratioJoules is the energy of all GPUs since their tokens are counted; 0 where that of one
+// is not known.
+func ratioJoules(gpus []*device) (joules float64) {
+	for _, d := range gpus {
+		e, ok := d.energy.base().from(d.ratio).joules.Get()
+		if !ok {
+			return 0
+		}
+		joules += e
+	}
+	return joules
 }
 
 func (m *model) totalSeries(counted []*device) []float64 {
@@ -187,16 +207,18 @@ func (m *model) totalSeries(counted []*device) []float64 {
 	return out
 }
 
-// sumAt is the sum of the means of devices in a step; NaN where none has a reading.
+// sumAt is the sum of the means of devices in a step; NaN where one that had been read by
+// then has none: part of a sum is none.
 func sumAt(devices []*device, from, step int64) float64 {
 	sum, any := 0.0, false
 	for _, d := range devices {
-		if d.history == nil {
+		if d.begun == 0 || d.begun >= from+step {
 			continue
 		}
-		if v := d.history.mean(from, from+step); !math.IsNaN(v) {
-			sum, any = sum+v, true
+		if d.history == nil {
+			return math.NaN()
 		}
+		sum, any = sum+d.history.mean(from, from+step), true
 	}
 	if !any {
 		return math.NaN()
@@ -246,8 +268,8 @@ func (m *model) server(d *device) serverNow {
 	if n.State == "live" {
 		n.Running, n.Waiting, n.KV = num(d.get(sample.RequestsRunning)), num(d.get(sample.RequestsWaiting)), num(d.get(sample.KVCacheUtilization))
 	}
-	if d.tokens.known() && d.tokened.OK {
-		n.Tokens = num(trace.Some(d.tokens.sum - d.tokened.V))
+	if now := d.tokensAt(m.latest); now.OK && d.tokened.OK {
+		n.Tokens = num(trace.Some(now.V - d.tokened.V))
 	}
 	if k := len(d.rates); k > 1 && n.State == "live" {
 		if dt := time.Duration(d.rates[k-1].at - d.rates[0].at).Seconds(); dt > 0 {

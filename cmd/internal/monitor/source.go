@@ -117,7 +117,11 @@ func (o *options) record(soft, hard context.Context, tools *sibling.Tools, f *fe
 		}
 		select {
 		case <-time.After(endWithin):
-		case <-hard.Done():
+		case <-hard.Done(): // it is closing its file: a signal that comes twice must not spoil that
+			select {
+			case <-time.After(2 * time.Second):
+			case <-p.Done:
+			}
 		case <-p.Done:
 			return
 		}
