@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 GO ?= go
-TOOLS := compare convert measure record reduce replay simulate
+TOOLS := compare convert measure monitor record reduce replay simulate
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ type model struct {
 	told    bool
 
 	mu      sync.Mutex // guards what follows, and taken and told
-	devices []*device
+	devices []*device  // in order
 	places  map[string]*device
 	latest  int64     // of all readings of the recording, in nanoseconds of Unix time
 	first   int64     // likewise
@@ -217,10 +218,26 @@ func (m *model) device(s *sample.Device) *device {
 			m.full()
 		}
 		m.places[key] = d
-		m.devices = append(m.devices, d)
+		d.Device = *s
+		i, _ := slices.BinarySearchFunc(m.devices, d, inOrder)
+		m.devices = slices.Insert(m.devices, i, d)
 	}
 	d.Device = *s
 	return d
+}
+
+// inOrder sorts devices by host, GPUs first, and their numbers.
+func inOrder(a, b *device) int {
+	return cmp.Or(strings.Compare(a.Host, b.Host), cmp.Compare(scopeRank(a.Scope), scopeRank(b.Scope)), strings.Compare(string(a.Scope), string(b.Scope)),
+		cmp.Compare(a.Index, b.Index), strings.Compare(a.ID, b.ID))
+}
+
+// scopeRank puts GPUs first.
+func scopeRank(scope sample.Scope) int {
+	if scope == sample.ScopeGPU {
+		return 0
+	}
+	return 1
 }
 
 // read takes row i, which is of the instant at. A value stays until there is another,

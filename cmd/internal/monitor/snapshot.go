@@ -1,10 +1,8 @@
 package monitor
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -171,18 +169,7 @@ func (m *model) look(source string) *snapshot {
 	s.Total = all.result()
 	s.Total.spark = m.totalSeries(counted)
 	s.Total.TokensPerJoule = num(m.tokensPerJoule())
-	slices.SortStableFunc(s.Devices, func(a, b deviceNow) int {
-		return cmp.Or(strings.Compare(a.Host, b.Host), cmp.Compare(scopeRank(a.Scope), scopeRank(b.Scope)), strings.Compare(a.Scope, b.Scope), cmp.Compare(a.Index, b.Index))
-	})
 	return s
-}
-
-// scopeRank puts GPUs first.
-func scopeRank(scope string) int {
-	if scope == string(sample.ScopeGPU) {
-		return 0
-	}
-	return 1
 }
 
 // ratioJoules is the energy of all GPUs since their tokens are counted; 0 where that of one
