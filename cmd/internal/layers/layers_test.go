@@ -117,7 +117,7 @@ var rules = []rule{
 	{packages: "cmd/internal/compare", wattrace: []string{"reduce", "reduce/compare", "formats", "formats/report", "formats/comparison", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/sibling", wattrace: []string{"cmd/internal/cli"}},
 	{packages: "cmd/internal/exposition", wattrace: []string{"trace", "sample", "cmd/internal/cli"}, others: []string{"github.com/prometheus/common/expfmt", "github.com/prometheus/client_model/go"}},
-	{packages: "cmd/internal/monitor", wattrace: []string{"trace", "sample", "sample/scrape", "sample/server", "formats", "formats/telemetry", "cmd/internal/cli", "cmd/internal/exposition", "cmd/internal/sibling"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/term"}}, // starts record
+	{packages: "cmd/internal/monitor", wattrace: []string{"trace", "sample", "sample/scrape", "sample/server", "formats", "formats/telemetry", "cmd/internal/cli", "cmd/internal/exposition", "cmd/internal/sibling"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/term"}},         // starts record
 	{packages: "cmd/internal/measure", wattrace: []string{"trace", "sample", "reduce", "formats/plan", "formats/requests", "formats/summary", "formats/telemetry", "formats/tokens", "formats/traces", "cmd/internal/cli", "cmd/internal/sibling"}, others: []string{"github.com/urfave/cli/v2"}}, // starts the others, and neither samples nor replays
 	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/*", wattrace: []string{"cmd/internal/cli", "cmd/internal/*"}},
@@ -214,7 +214,7 @@ func TestLinked(t *testing.T) {
 	}{
 		{"github.com/NVIDIA/go-nvml", []string{"record"}},
 		{"github.com/apache/arrow/go/v17/parquet", []string{"convert"}},
-		{"google.golang.org/grpc", nil},                                              // of pqarrow
+		{"google.golang.org/grpc", nil},                                                         // of pqarrow
 		{"net/http", []string{"convert", "measure", "monitor", "record", "replay", "simulate"}}, // convert by thrift, which Parquet's footers are
 		{"github.com/prometheus/common", []string{"monitor", "record"}},
 		{"wattrace/sample/sampletest", nil},
