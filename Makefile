@@ -94,7 +94,7 @@ fuzz: ## every fuzzer for FUZZTIME
 	done
 
 golden: ## rewrite the golden files, and show what changed
-	$(GO) test ./formats/comparison ./formats/report ./formats/telemetry ./replay/simserver ./cmd/internal/reduce ./cmd/internal/convert ./cmd/internal/script -update
+	$(GO) test ./formats/comparison ./formats/report ./formats/telemetry ./replay/simserver ./cmd/internal/reduce ./cmd/internal/convert ./cmd/internal/monitor ./cmd/internal/script -update
 	git diff --stat
 
 # QEMU runs the binaries of arm64, whose compiler fuses what it may of x*y + z.

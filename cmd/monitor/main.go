@@ -14,8 +14,9 @@
 // no file is named and nothing is piped into it:
 //
 //	$ monitor power.arrows
-//	$ record | tee power.arrows | monitor
+//	$ record | tee -i power.arrows | monitor
 //
+// (tee -i, since Ctrl-C reaches tee too, and record has still to write its end.)
 // A file is read from its start, so that energies are since the recording's first reading.
 // One that is replaced is followed anew. With -o the record that is started keeps its
 // recording. --interval, --source, --devices, --nvml-library and --record-flag are passed

@@ -22,7 +22,7 @@ utilisation, clocks, temperature, and what holds the clocks down.
 
   monitor
   monitor power.arrows
-  record | tee power.arrows | monitor
+  record | tee -i power.arrows | monitor
   monitor --listen 127.0.0.1:8080 --server vllm:http://127.0.0.1:8000
 
 Without an operand, and with nothing piped into it, it starts record. On a terminal

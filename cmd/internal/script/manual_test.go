@@ -298,7 +298,7 @@ func monitorForTests(line string) string {
 	}
 	line = strings.Replace(line, "--listen 127.0.0.1:8080", "--listen 127.0.0.1:0", 1)
 	if strings.Contains(line, "| monitor") { // ends with what it reads
-		return strings.Replace(line, "record ", "record --for 1s ", 1)
+		return strings.NewReplacer("record ", "record --for 1s ", "tee -i power.arrows", "tee live.arrows").Replace(line)
 	}
 	return "timeout -s INT 3 " + line + " < /dev/null || [ $? = 124 ]"
 }
