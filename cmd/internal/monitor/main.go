@@ -48,7 +48,6 @@ type options struct {
 	csv               string
 	every             time.Duration
 	history           time.Duration
-	mark              string
 }
 
 type serverOption struct {

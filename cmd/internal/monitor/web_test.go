@@ -290,6 +290,10 @@ func TestTruth(t *testing.T) {
 			waiting = len(w.probes) > 0
 			w.mu.Unlock()
 		}
+		w.at(w.clock.Sub(epoch).Seconds()-0.25, devices[:1], func(b *sample.Batch, at trace.Time) { // of before it came
+			w.clock = w.clock.Add(250 * time.Millisecond)
+			set(b, 0, at, map[sample.MetricID]float64{sample.PowerWatts: 200})
+		})
 		read(seconds)
 		r := <-got
 		if err := json.Unmarshal([]byte(r.body), &now); err != nil || r.status != 200 {
