@@ -127,7 +127,7 @@ type truthSample struct {
 	Resets    int    `json:"energy_resets,omitempty"`
 }
 
-// errNoDevices and errNotStarted are what a request cannot be answered for.
+// truthError is why a request cannot be answered.
 type truthError string
 
 func (e truthError) Error() string { return string(e) }
@@ -181,9 +181,8 @@ func (t *truth) status() *truthNow {
 
 // keep makes a snapshot of GPUs. t.mu is held.
 func (t *truth) keep(gpus []*gpuAt) *truthNow {
-	now := &truthNow{Running: t.running, Started: &t.started, GPUs: len(gpus), Samples: []truthSample{}}
-	now.Started = new(int64)
-	*now.Started = t.started
+	started := t.started // what was answered does not change with the next start
+	now := &truthNow{Running: t.running, Started: &started, GPUs: len(gpus), Samples: []truthSample{}}
 	var watts, joules float64
 	allWatts, allJoules := true, true
 	latest := int64(0)
