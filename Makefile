@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 GO ?= go
-TOOLS := compare convert measure record reduce replay simulate
+TOOLS := compare convert measure monitor record reduce replay simulate
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
@@ -94,7 +94,7 @@ fuzz: ## every fuzzer for FUZZTIME
 	done
 
 golden: ## rewrite the golden files, and show what changed
-	$(GO) test ./formats/comparison ./formats/report ./formats/telemetry ./replay/simserver ./cmd/internal/reduce ./cmd/internal/convert ./cmd/internal/script -update
+	$(GO) test ./formats/comparison ./formats/report ./formats/telemetry ./replay/simserver ./cmd/internal/reduce ./cmd/internal/convert ./cmd/internal/monitor ./cmd/internal/script -update
 	git diff --stat
 
 # QEMU runs the binaries of arm64, whose compiler fuses what it may of x*y + z.

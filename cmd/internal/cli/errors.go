@@ -105,3 +105,9 @@ func report(env *Env, err error) int {
 	}
 	return ExitFailed
 }
+
+// IsIncomplete reports whether an error is one of Incompletef, for who ends with it later.
+func IsIncomplete(err error) bool {
+	var incomplete *incompleteError
+	return errors.As(err, &incomplete)
+}

@@ -61,3 +61,14 @@ func (env *Env) clearStatus() {
 		env.status = 0
 	}
 }
+
+// ShowsTo says how what is shown all the time goes to a stream: redrawn in place on a
+// terminal, as plain lines elsewhere and with --progress plain, and not at all with -q or
+// --progress none.
+func (env *Env) ShowsTo(stream any) (redrawn, plain bool) {
+	if env.Quiet || env.progress == "none" {
+		return false, false
+	}
+	redrawn = env.progress == "auto" && IsTerminal(stream)
+	return redrawn, !redrawn
+}

@@ -112,10 +112,13 @@ var rules = []rule{
 	// aiperf's files have figures in them, whose formulas are in reduce/peers.
 	{packages: "cmd/internal/convert", wattrace: []string{"trace", "sample", "reduce/peers", "formats", "formats/...", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "github.com/apache/arrow/go/v17/arrow", "github.com/go-json-experiment/json/jsontext"}},
 	{packages: "cmd/internal/replay", wattrace: []string{"trace", "replay", "replay/dialect", "replay/selftest", "formats", "formats/plan", "formats/requests", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
-	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "sample/rapl", "sample/hwmon", "sample/smi", "sample/amdsmi", "sample/scrape", "sample/dcgm", "sample/server", "reduce", "reduce/characterise", "formats/telemetry", "formats/sensors", "formats/nvidiasmi", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "github.com/prometheus/common/expfmt", "github.com/prometheus/client_model/go"}},
+	{packages: "cmd/internal/record", wattrace: []string{"trace", "sample", "sample/nvml", "sample/rapl", "sample/hwmon", "sample/smi", "sample/amdsmi", "sample/scrape", "sample/dcgm", "sample/server", "reduce", "reduce/characterise", "formats/telemetry", "formats/sensors", "formats/nvidiasmi", "cmd/internal/cli", "cmd/internal/exposition"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon"}},
 	{packages: "cmd/internal/reduce", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/plan", "formats/requests", "formats/logs", "formats/telemetries", "formats/nvidiasmi", "formats/srtslurm", "formats/report", "formats/energies", "formats/truth", "formats/sensors", "formats/calibration", "formats/topology", "formats/aiperf", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/internal/compare", wattrace: []string{"reduce", "reduce/compare", "formats", "formats/report", "formats/comparison", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
-	{packages: "cmd/internal/measure", wattrace: []string{"trace", "sample", "reduce", "formats/plan", "formats/requests", "formats/summary", "formats/telemetry", "formats/tokens", "formats/traces", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}}, // starts the others, and neither samples nor replays
+	{packages: "cmd/internal/sibling", wattrace: []string{"cmd/internal/cli"}},
+	{packages: "cmd/internal/exposition", wattrace: []string{"trace", "sample", "cmd/internal/cli"}, others: []string{"github.com/prometheus/common/expfmt", "github.com/prometheus/client_model/go"}},
+	{packages: "cmd/internal/monitor", wattrace: []string{"trace", "sample", "sample/scrape", "sample/server", "formats", "formats/telemetry", "cmd/internal/cli", "cmd/internal/exposition", "cmd/internal/sibling"}, others: []string{"github.com/urfave/cli/v2", "golang.org/x/term"}},         // starts record
+	{packages: "cmd/internal/measure", wattrace: []string{"trace", "sample", "reduce", "formats/plan", "formats/requests", "formats/summary", "formats/telemetry", "formats/tokens", "formats/traces", "cmd/internal/cli", "cmd/internal/sibling"}, others: []string{"github.com/urfave/cli/v2"}}, // starts the others, and neither samples nor replays
 	{packages: "cmd/internal/simulate", wattrace: []string{"trace", "sample", "sample/sim", "replay/simserver", "formats/truth", "cmd/internal/cli"}, others: []string{"github.com/urfave/cli/v2"}},
 	{packages: "cmd/*", wattrace: []string{"cmd/internal/cli", "cmd/internal/*"}},
 }
@@ -211,9 +214,9 @@ func TestLinked(t *testing.T) {
 	}{
 		{"github.com/NVIDIA/go-nvml", []string{"record"}},
 		{"github.com/apache/arrow/go/v17/parquet", []string{"convert"}},
-		{"google.golang.org/grpc", nil},                                              // of pqarrow
-		{"net/http", []string{"convert", "measure", "record", "replay", "simulate"}}, // convert by thrift, which Parquet's footers are
-		{"github.com/prometheus/common", []string{"record"}},
+		{"google.golang.org/grpc", nil},                                                         // of pqarrow
+		{"net/http", []string{"convert", "measure", "monitor", "record", "replay", "simulate"}}, // convert by thrift, which Parquet's footers are
+		{"github.com/prometheus/common", []string{"monitor", "record"}},
 		{"wattrace/sample/sampletest", nil},
 		{"wattrace/formats/schematest", nil},
 		{"wattrace/replay/replaytest", nil},

@@ -2,18 +2,16 @@ package measure
 
 import (
 	"bytes"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"wattrace/cmd/internal/sibling"
 	"wattrace/formats/summary"
 	"wattrace/formats/traces"
 	"wattrace/trace"
@@ -338,58 +336,11 @@ func TestLastInLog(t *testing.T) {
 	}
 }
 
-func TestTail(t *testing.T) {
+func TestLastLine(t *testing.T) {
 	t.Parallel()
-	var lines []string
-	l := &tail{line: func(s string) { lines = append(lines, s) }}
-	for range 20 {
-		l.Write([]byte("a\n"))
-	}
-	l.Write([]byte("b\r\n\nreplay: c\nreplay: hint: d\nand \xff" + strings.Repeat("e", 3*longestLine)))
-	l.end()
-	if len(lines) != 24 || lines[20] != "b" || len(lines[23]) > longestLine || !strings.HasPrefix(lines[23], "and ?e") {
-		t.Errorf("%d lines, %q", len(lines), lines[20:])
-	}
-	if n := strings.Count(l.last(), "\n") + 1; n != tailLines {
-		t.Errorf("the tail has %d lines", n)
-	}
+	l := &sibling.Tail{}
+	l.Write([]byte("a\nreplay: c\nreplay: hint: d\nand e\n"))
 	if got := lastLine(l); got != "c" {
 		t.Errorf("last line %q", got)
-	}
-}
-
-// TestStop ends a process that ignores SIGTERM, and its children, one of which has
-// left its process group.
-func TestStop(t *testing.T) {
-	t.Parallel()
-	if _, err := exec.LookPath("setsid"); err != nil {
-		t.Skip("no setsid")
-	}
-	cmd := exec.Command("sh", "-c", `trap "" TERM; (setsid sh -c 'echo $$; sleep 1000 & wait' &); sleep 1000 & wait; sleep 1000`)
-	mark := newMark()
-	cmd.Env = append(os.Environ(), markVariable+"="+mark)
-	ready, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdout = w
-	p, err := begin("sh", cmd, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.mark = mark
-	var far int // that has left the group
-	if _, err := fmt.Fscan(ready, &far); err != nil {
-		t.Fatal(err)
-	}
-	if !p.stop(100*time.Millisecond, nil) {
-		t.Error("SIGTERM was enough")
-	}
-	if left := p.family(); len(left) > 0 || !p.ended() || p.status() != 137 {
-		t.Errorf("left: %v, ended %v", left, p.ended())
-	}
-	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", far)); err == nil && !strings.Contains(string(stat), ") Z ") {
-		t.Errorf("process %d is left: %s", far, stat)
-		syscall.Kill(-far, syscall.SIGKILL)
 	}
 }

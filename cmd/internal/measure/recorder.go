@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"wattrace/cmd/internal/sibling"
 	"wattrace/formats/telemetry"
 	"wattrace/reduce"
 	"wattrace/sample"
@@ -23,7 +24,7 @@ import (
 
 // recorder is the record that runs.
 type recorder struct {
-	*process
+	*sibling.Process
 	dir    string // of the files below, private
 	ready  string // the file of --ready
 	socket string // of --control; "" where its path would be too long
@@ -75,9 +76,9 @@ func (r *run) startRecorder(extra, command []string, out io.Writer) (*recorder, 
 	if command != nil {
 		args = append(append(args, "--"), command...)
 	}
-	cmd := exec.Command(r.tools.paths["record"], args...)
+	cmd := exec.Command(r.tools.Paths["record"], args...)
 	cmd.Stdout = out
-	if rec.process, err = begin("record", cmd, r.said); err != nil {
+	if rec.Process, err = sibling.Begin("record", cmd, r.said); err != nil {
 		rec.remove()
 		return nil, err
 	}
@@ -92,14 +93,14 @@ func (r *run) startRecorder(extra, command []string, out io.Writer) (*recorder, 
 		select {
 		case <-tick.C:
 			continue
-		case <-rec.done:
-			err = rec.fault()
+		case <-rec.Done:
+			err = rec.Fault()
 		case <-r.soft.Done():
 			err = errStopped
 		case <-deadline.C:
 			err = fmt.Errorf("record has no readings after %v", readyWithin)
 		}
-		rec.stop(0, nil)
+		rec.Stop(0, nil)
 		rec.remove()
 		return nil, err
 	}
@@ -143,12 +144,12 @@ func (rec *recorder) watts() (float64, bool) {
 
 // end ends a recording: it closes its file.
 func (rec *recorder) end(hard context.Context) {
-	rec.signal(syscall.SIGTERM)
+	rec.Signal(syscall.SIGTERM)
 	select {
-	case <-rec.done:
+	case <-rec.Done:
 	case <-time.After(endWithin):
 	}
-	rec.process.stop(endWithin, hard.Done())
+	rec.Process.Stop(endWithin, hard.Done())
 }
 
 // spotTime is long enough for an energy counter that moves every 100 ms to be seen moving.
@@ -156,7 +157,7 @@ const spotTime = 400 * time.Millisecond
 
 // spot reads the energy counters, and the temperatures, by a record process of its own.
 // wall is that of its clock.
-func (o *options) spot(ctx context.Context, t *tools, path string) (s *reduce.Spot, wall func(trace.Time) time.Time, err error) {
+func (o *options) spot(ctx context.Context, t *sibling.Tools, path string) (s *reduce.Spot, wall func(trace.Time) time.Time, err error) {
 	args := []string{"-q", "--interval", "20ms", "--for", spotTime.String(), "--force", "-o", path}
 	if o.isSet("devices") {
 		args = append(args, "--devices", o.devices)
@@ -164,21 +165,21 @@ func (o *options) spot(ctx context.Context, t *tools, path string) (s *reduce.Sp
 	if o.library != "" {
 		args = append(args, "--nvml-library", o.library)
 	}
-	p, err := begin("record", exec.Command(t.paths["record"], args...), nil)
+	p, err := sibling.Begin("record", exec.Command(t.Paths["record"], args...), nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	select {
-	case <-p.done:
+	case <-p.Done:
 	case <-ctx.Done():
-		p.stop(0, nil)
+		p.Stop(0, nil)
 		return nil, nil, errStopped
 	case <-time.After(readyWithin):
-		p.stop(0, nil)
+		p.Stop(0, nil)
 		return nil, nil, fmt.Errorf("record: no reading after %v", readyWithin)
 	}
-	if code := p.status(); code != 0 && code != 3 {
-		return nil, nil, p.fault()
+	if code := p.Status(); code != 0 && code != 3 {
+		return nil, nil, p.Fault()
 	}
 	f, err := os.Open(path)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/sibling"
 	"wattrace/formats/plan"
 	"wattrace/formats/summary"
 	"wattrace/reduce"
@@ -141,14 +142,14 @@ func (r *run) measure() error {
 	defer r.endRecording(rec) // also if this panics; a second end does nothing
 
 	before := r.spotInto("before")
-	r.pause(r.o.margin, rec.done)
+	r.pause(r.o.margin, rec.Done)
 	loadErr := r.load(planFile, rec)
 	after := r.spotInto("after")
 	if r.hard.Err() == nil {
 		pause := time.NewTimer(r.o.margin)
 		select {
 		case <-pause.C:
-		case <-rec.done:
+		case <-rec.Done:
 		case <-r.hard.Done():
 		}
 		pause.Stop()
@@ -163,9 +164,9 @@ func (r *run) measure() error {
 func (r *run) serverEnd(running string) {
 	switch p := r.server.p; {
 	case p == nil || r.sum.Server == nil:
-	case p.ended():
+	case p.Ended():
 		r.sum.Server.End = "died"
-		r.sum.ReturnCodes["server"] = p.status()
+		r.sum.ReturnCodes["server"] = p.Status()
 	default:
 		r.sum.Server.End = running
 	}
@@ -173,15 +174,15 @@ func (r *run) serverEnd(running string) {
 
 // recordFault is what became of a recording.
 func (r *run) recordFault(rec *recorder) error {
-	code := rec.status()
+	code := rec.Status()
 	r.sum.ReturnCodes["record"] = code
 	switch code {
 	case 0:
 		return nil
 	case cli.ExitIncomplete:
-		return &lackError{"the recording is incomplete:\n" + rec.tail.last()}
+		return &lackError{"the recording is incomplete:\n" + rec.Tail.Last()}
 	}
-	return rec.fault()
+	return rec.Fault()
 }
 
 func (r *run) endRecording(rec *recorder) {
@@ -253,37 +254,37 @@ func (r *run) load(planFile string, rec *recorder) error {
 	}
 	args = append(append(args, passed(r.o.replayFlags)...), r.sum.Trace.Path)
 	r.enter("load")
-	p, err := begin("replay", exec.Command(r.tools.paths["replay"], args...), r.said)
+	p, err := sibling.Begin("replay", exec.Command(r.tools.Paths["replay"], args...), r.said)
 	if err != nil {
 		return err
 	}
-	defer p.stop(0, nil) // if this panics
-	soft, hard, died, lost := r.soft.Done(), r.hard.Done(), r.server.died(), rec.done
+	defer p.Stop(0, nil) // if this panics
+	soft, hard, died, lost := r.soft.Done(), r.hard.Done(), r.server.died(), rec.Done
 	var cause error
 	for running := true; running; {
 		select {
-		case <-p.done:
+		case <-p.Done:
 			running = false
 		case <-soft:
 			soft = nil
-			p.signal(syscall.SIGINT)
+			p.Signal(syscall.SIGINT)
 		case <-hard:
 			hard = nil
-			p.signal(syscall.SIGINT)
-			time.AfterFunc(r.o.stopGrace, func() { p.signal(syscall.SIGKILL) })
+			p.Signal(syscall.SIGINT)
+			time.AfterFunc(r.o.stopGrace, func() { p.Signal(syscall.SIGKILL) })
 		case <-died:
 			died = nil
-			cause = fmt.Errorf("the server ended during the load: %s; see %s", r.server.p.how(), r.server.log)
+			cause = fmt.Errorf("the server ended during the load: %s; see %s", r.server.p.How(), r.server.log)
 			r.giveUp(p)
 		case <-lost:
 			lost = nil
 			if cause == nil {
-				cause = fmt.Errorf("the load was stopped, since it was not recorded any more: %w", rec.fault())
+				cause = fmt.Errorf("the load was stopped, since it was not recorded any more: %w", rec.Fault())
 			}
 			r.giveUp(p)
 		}
 	}
-	code := p.status()
+	code := p.Status()
 	r.sum.ReturnCodes["replay"] = code
 	switch {
 	case cause != nil:
@@ -291,19 +292,18 @@ func (r *run) load(planFile string, rec *recorder) error {
 	case code == 0:
 		return nil
 	case code == cli.ExitIncomplete:
-		return &lackError{"replay: " + lastLine(p.tail)}
+		return &lackError{"replay: " + lastLine(p.Tail)}
 	case code == cli.ExitInterrupted && r.soft.Err() != nil:
 		return errStopped
 	}
-	return p.fault()
+	return p.Fault()
 }
 
 // lastLine is the last line that a tool said, without its name, and without hints.
-func lastLine(t *tail) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i := len(t.lines) - 1; i >= 0; i-- {
-		if _, line, ok := strings.Cut(t.lines[i], ": "); ok && !strings.HasPrefix(line, "hint: ") {
+func lastLine(t *sibling.Tail) string {
+	lines := t.Lines()
+	for i := len(lines) - 1; i >= 0; i-- {
+		if _, line, ok := strings.Cut(lines[i], ": "); ok && !strings.HasPrefix(line, "hint: ") {
 			return line
 		}
 	}
@@ -311,10 +311,10 @@ func lastLine(t *tail) string {
 }
 
 // giveUp has replay end now: what is in flight has no end to wait for.
-func (r *run) giveUp(p *process) {
-	p.signal(syscall.SIGINT)
-	time.AfterFunc(time.Second, func() { p.signal(syscall.SIGINT) })
-	time.AfterFunc(time.Second+r.o.stopGrace, func() { p.signal(syscall.SIGKILL) })
+func (r *run) giveUp(p *sibling.Process) {
+	p.Signal(syscall.SIGINT)
+	time.AfterFunc(time.Second, func() { p.Signal(syscall.SIGINT) })
+	time.AfterFunc(time.Second+r.o.stopGrace, func() { p.Signal(syscall.SIGKILL) })
 }
 
 // overlays are what bodies get beyond what the trace has.
@@ -408,24 +408,24 @@ func (r *run) report(before, after *spotAt) error {
 	if err != nil {
 		return err
 	}
-	if code := p.status(); code != 0 && code != cli.ExitIncomplete {
-		return p.fault()
+	if code := p.Status(); code != 0 && code != cli.ExitIncomplete {
+		return p.Fault()
 	}
 	if err := r.readReport(before, after, checked); err != nil {
 		return err
 	}
-	if r.tools.paths["plot"] != "" {
-		if p, err := r.finishTool("plot", append([]string{"-o", r.path("report.html")}, inputs...)); err != nil || p.status() != 0 && p.status() != cli.ExitIncomplete {
+	if r.tools.Paths["plot"] != "" {
+		if p, err := r.finishTool("plot", append([]string{"-o", r.path("report.html")}, inputs...)); err != nil || p.Status() != 0 && p.Status() != cli.ExitIncomplete {
 			if err == nil {
-				err = p.fault()
+				err = p.Fault()
 			}
 			r.warn("no_plot", "%v", err)
 		}
 	}
 	r.checkRepeats()
 	r.listArtifacts()
-	if p.status() == cli.ExitIncomplete {
-		return &lackError{lastLine(p.tail)}
+	if p.Status() == cli.ExitIncomplete {
+		return &lackError{lastLine(p.Tail)}
 	}
 	return nil
 }
@@ -448,17 +448,17 @@ func (r *run) checkRepeats() {
 }
 
 // finishTool runs a tool to its end; the second signal ends it.
-func (r *run) finishTool(name string, args []string) (*process, error) {
-	p, err := begin(name, exec.Command(r.tools.paths[name], args...), nil)
+func (r *run) finishTool(name string, args []string) (*sibling.Process, error) {
+	p, err := sibling.Begin(name, exec.Command(r.tools.Paths[name], args...), nil)
 	if err != nil {
 		return nil, err
 	}
 	select {
-	case <-p.done:
+	case <-p.Done:
 	case <-r.hard.Done():
-		p.stop(0, nil)
+		p.Stop(0, nil)
 	}
-	r.sum.ReturnCodes[name] = p.status()
+	r.sum.ReturnCodes[name] = p.Status()
 	return p, nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/sibling"
 )
 
 // server is the one that is measured, whether measure started it or not.
@@ -28,9 +29,9 @@ type server struct {
 	client  *http.Client
 	urls    []string
 	version string
-	model   string   // what it calls its model; "" until asked
-	p       *process // nil: it was there
-	log     string   // path; "" without p
+	model   string           // what it calls its model; "" until asked
+	p       *sibling.Process // nil: it was there
+	log     string           // path; "" without p
 	ready   time.Duration
 	end     string // how it ended; "" while it runs
 }
@@ -75,16 +76,16 @@ func (s *server) start(soft, hard context.Context, env *cli.Env, dir string, com
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	mark := newMark()
-	cmd.Env = append(os.Environ(), markVariable+"="+mark)
-	s.p, err = begin(command[0], cmd, nil)
+	cmd.Env = append(os.Environ(), sibling.MarkVariable+"="+mark)
+	s.p, err = sibling.Begin(command[0], cmd, nil)
 	if err != nil {
 		return err
 	}
-	s.p.mark, s.log, s.end = mark, path, ""
+	s.p.Mark, s.log, s.end = mark, path, ""
 	begun := time.Now()
-	if err := s.await(soft, hard, s.p.done, begun); err != nil {
-		if s.p.ended() {
-			err = fmt.Errorf("%s: ended before it was ready: %s; %s", command[0], s.p.how(), s.lastWords())
+	if err := s.await(soft, hard, s.p.Done, begun); err != nil {
+		if s.p.Ended() {
+			err = fmt.Errorf("%s: ended before it was ready: %s; %s", command[0], s.p.How(), s.lastWords())
 		}
 		return err
 	}
@@ -98,7 +99,7 @@ func (s *server) lastWords() string { return logEnd("its log, "+s.log+",", s.log
 
 // logEnd says how a log ends.
 func logEnd(what, path string) string {
-	if lines := lastLines(path); lines != "" {
+	if lines := sibling.LastLines(path); lines != "" {
 		return what + " ends:\n" + lines
 	}
 	return what + " is empty"
@@ -266,14 +267,14 @@ func (s *server) askModel(ctx context.Context, env *cli.Env) (string, error) {
 
 // alive reports whether there is a server to measure; one that measure did not start is
 // taken to be.
-func (s *server) alive() bool { return s.end == "" && (s.p == nil || !s.p.ended()) }
+func (s *server) alive() bool { return s.end == "" && (s.p == nil || !s.p.Ended()) }
 
 // died is closed when the server ends by itself; nil is never.
 func (s *server) died() <-chan struct{} {
 	if s.p == nil {
 		return nil
 	}
-	return s.p.done
+	return s.p.Done
 }
 
 // stop ends what measure started. It may be called again.
@@ -281,8 +282,8 @@ func (s *server) stop(hard context.Context) {
 	if s.p == nil || s.end != "" {
 		return
 	}
-	died := s.p.ended()
-	killed := s.p.stop(s.o.stopGrace, hard.Done())
+	died := s.p.Ended()
+	killed := s.p.Stop(s.o.stopGrace, hard.Done())
 	switch {
 	case died:
 		s.end = "died"

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/sibling"
 	"wattrace/formats/summary"
 	"wattrace/formats/traces"
 	"wattrace/trace"
@@ -25,7 +26,7 @@ type session struct {
 	o          *options
 	env        *cli.Env
 	soft, hard context.Context
-	tools      *tools
+	tools      *sibling.Tools
 	server     *server
 	given      *summary.Trace // of --trace
 	plan       trace.Plan     // of --phases
@@ -101,7 +102,7 @@ func (s *session) prepare() (err error) {
 	if s.o.workload != "" {
 		needed = []string{"record", "reduce"}
 	}
-	if s.tools, err = findTools(needed, []string{"plot"}); err != nil {
+	if s.tools, err = sibling.Find("measure", needed, []string{"plot"}); err != nil {
 		return err
 	}
 	if s.plan, err = s.o.readPlan(); err != nil {
@@ -150,7 +151,7 @@ func (s *session) prepare() (err error) {
 func (s *session) head(kind summary.Kind) *summary.Summary {
 	sum := &summary.Summary{
 		Schema: summary.Schema, Producer: cli.Producer(), Kind: kind, Status: summary.Running, Start: stamp(time.Now()), Host: s.host,
-		Settings: s.settings(), Tools: s.tools.versions,
+		Settings: s.settings(), Tools: s.tools.Versions,
 	}
 	if s.given != nil {
 		sum.Trace, sum.InputFile = s.given, s.given.Path
@@ -253,8 +254,8 @@ func (s *session) ended(r *run) error {
 		return nil
 	}
 	r.sum.Server.End = s.server.end
-	if s.server.p.ended() {
-		r.sum.ReturnCodes["server"] = s.server.p.status()
+	if s.server.p.Ended() {
+		r.sum.ReturnCodes["server"] = s.server.p.Status()
 	}
 	return writeSummary(r.dir, r.sum)
 }
@@ -266,7 +267,7 @@ func (s *session) tell(sum *summary.Summary) error {
 	} else if err != nil {
 		return err
 	}
-	if s.tools.paths["plot"] == "" && (sum.Kind == summary.Sweep || sum.Artifacts["report"] != "") {
+	if s.tools.Paths["plot"] == "" && (sum.Kind == summary.Sweep || sum.Artifacts["report"] != "") {
 		s.env.Summaryf("no report.html: there is no plot beside measure")
 	}
 	switch sum.Status {
@@ -293,7 +294,7 @@ func (s *session) ensureServer(r *run) error {
 	}
 	if s.server.p != nil && s.server.alive() && !s.o.restart {
 		r.enter("waiting for the server")
-		return s.server.await(s.soft, s.hard, s.server.p.done, time.Now())
+		return s.server.await(s.soft, s.hard, s.server.p.Done, time.Now())
 	}
 	s.server.stop(s.hard)
 	r.enter("starting the server")

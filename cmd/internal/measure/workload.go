@@ -53,7 +53,7 @@ func (r *run) measureWorkload() error {
 	}
 	r.recording(rec)
 	defer r.endRecording(rec)
-	r.pause(r.o.margin, rec.done)
+	r.pause(r.o.margin, rec.Done)
 	r.idleBefore(rec)
 	before := r.spotInto("before")
 	r.enter("workload")
@@ -61,27 +61,27 @@ func (r *run) measureWorkload() error {
 	var after *spotAt
 	for running := true; running; {
 		select {
-		case <-rec.done:
+		case <-rec.Done:
 			running = false
 		case <-over: // record goes on for its margin
 			over = nil
 			after = r.spotInto("after")
 		case <-soft: // as a terminal's Ctrl-C, for record, the shell and what it runs
 			soft = nil
-			syscall.Kill(-rec.cmd.Process.Pid, syscall.SIGINT)
+			syscall.Kill(-rec.Cmd.Process.Pid, syscall.SIGINT)
 		case <-hard:
 			hard = nil
-			go rec.stop(r.o.stopGrace, nil)
+			go rec.Stop(r.o.stopGrace, nil)
 		}
 	}
-	code := rec.status()
+	code := rec.Status()
 	r.sum.ReturnCodes["workload"] = code
 	var loadErr error
 	switch {
 	case code == cli.ExitIncomplete:
-		loadErr = &lackError{"record or the workload: exit status 3: " + lastLine(rec.tail)}
+		loadErr = &lackError{"record or the workload: exit status 3: " + lastLine(rec.Tail)}
 	case code != 0:
-		loadErr = fmt.Errorf("the workload: %s; %s", rec.how(), logEnd(r.path("workload.log"), r.path("workload.log")))
+		loadErr = fmt.Errorf("the workload: %s; %s", rec.How(), logEnd(r.path("workload.log"), r.path("workload.log")))
 	}
 	r.endRecording(rec)
 	return r.finish(loadErr, nil, before, after)
@@ -100,7 +100,7 @@ func (r *run) idleBefore(rec *recorder) {
 		r.warn("no_idle", "the rest before the workload could not be marked: %v", err)
 		return
 	}
-	r.pause(r.o.idle, rec.done)
+	r.pause(r.o.idle, rec.Done)
 	rec.ask("end") // the first mark of the workload ends it, too
 }
 

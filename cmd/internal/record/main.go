@@ -16,6 +16,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/exposition"
 	"wattrace/formats/telemetry"
 	"wattrace/sample"
 	"wattrace/sample/scrape"
@@ -179,7 +180,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 		return err
 	}
 	if v != nil {
-		r.latest = append(r.latest, v.take)
+		r.latest = append(r.latest, v.Take)
 	}
 	if socket != nil {
 		defer serveControl(socket, r, m).close()
@@ -264,7 +265,7 @@ func (o *options) check(env *cli.Env, isSet func(string) bool) (err error) {
 		return err
 	}
 	if o.listen != "" {
-		if _, err := listenAddress(o.listen); err != nil {
+		if _, err := exposition.Address(o.listen); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ import (
 // The commands of the manuals: code blocks of the mains' package comments whose
 // first line begins with a tool; of the README, which shows what they print, the
 // lines after a prompt.
-var command = regexp.MustCompile(`^(\$ )?(compare|convert|measure|record|reduce|replay|simulate) `)
+var command = regexp.MustCompile(`^(\$ )?(compare|convert|measure|monitor|record|reduce|replay|simulate) `)
 
 // blocks returns the command lines of the indented blocks of a text.
 func blocks(text, indent string) (all [][]string) {
@@ -291,6 +291,18 @@ func measureForTests(line string) string {
 	return "measure -q --margin 300ms " + rest
 }
 
+// monitorForTests ends a monitor that would go on, as Ctrl-C would.
+func monitorForTests(line string) string {
+	if !strings.HasPrefix(line, "monitor") && !strings.Contains(line, "| monitor") {
+		return line
+	}
+	line = strings.Replace(line, "--listen 127.0.0.1:8080", "--listen 127.0.0.1:0", 1)
+	if strings.Contains(line, "| monitor") { // ends with what it reads
+		return strings.NewReplacer("record ", "record --for 1s ", "tee -i power.arrows", "tee live.arrows").Replace(line)
+	}
+	return "timeout -s INT 3 " + line + " < /dev/null || [ $? = 124 ]"
+}
+
 func runBlock(t *testing.T, home, url, exporter string, block, reports []string) {
 	dir := t.TempDir()
 	for _, name := range append([]string{"dataset.jsonl", "dataset.jsonl.gz", "mooncake.jsonl", "sharegpt.json", "tokenizer.json", "plan.yaml", "smi.csv", "topology.yaml", "calibration.yaml", "sensors.yaml", "trace.jsonl", "trace.jsonl.timing", "requests.jsonl", "power.arrows"}, slices.Clone(reports)...) {
@@ -344,6 +356,7 @@ func runBlock(t *testing.T, home, url, exporter string, block, reports []string)
 		}
 		line = seconds.ReplaceAllString(line, "$1 2s")
 		line = measureForTests(line)
+		line = monitorForTests(line)
 		line = strings.ReplaceAll(node.ReplaceAllString(line, exporter+"/$1"), "--listen :9835", "--listen :0")
 		script.WriteString(server.ReplaceAllString(line, url) + "\n")
 	}

@@ -1,4 +1,4 @@
-package measure
+package sibling
 
 import (
 	"bytes"
@@ -7,30 +7,31 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// process is a program that measure has started, in a process group of its own, so
-// that a Ctrl-C at the terminal reaches measure alone, which then ends things in
+// Process is a program that a tool has started, in a process group of its own, so
+// that a Ctrl-C at the terminal reaches the tool alone, which then ends things in
 // their order.
-type process struct {
+type Process struct {
 	name string // for messages
-	cmd  *exec.Cmd
-	mark string        // in the environment of all that it starts; "" without one
-	done chan struct{} // closed when it has ended
-	tail *tail         // of its standard error; nil where that goes to a file
+	Cmd  *exec.Cmd
+	Mark string        // in the environment of all that it starts; "" without one
+	Done chan struct{} // closed when it has ended
+	Tail *Tail         // of its standard error; nil where that goes to a file
 }
 
-// begin starts a program. What it says on standard error goes to line, if that is not
+// Begin starts a program. What it says on standard error goes to line, if that is not
 // nil, line by line.
-func begin(name string, cmd *exec.Cmd, line func(string)) (*process, error) {
-	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
+func Begin(name string, cmd *exec.Cmd, line func(string)) (*Process, error) {
+	p := &Process{name: name, Cmd: cmd, Done: make(chan struct{})}
 	if cmd.Stderr == nil {
-		p.tail = &tail{line: line}
-		cmd.Stderr = p.tail
+		p.Tail = &Tail{line: line}
+		cmd.Stderr = p.Tail
 	}
 	cmd.WaitDelay = 2 * time.Second // for what it leaves behind that holds its pipes
 	if err := startOwned(cmd); err != nil {
@@ -42,66 +43,66 @@ func begin(name string, cmd *exec.Cmd, line func(string)) (*process, error) {
 	}
 	go func() {
 		cmd.Wait() // what it says is in ProcessState
-		if p.tail != nil {
-			p.tail.end()
+		if p.Tail != nil {
+			p.Tail.end()
 		}
-		close(p.done)
+		close(p.Done)
 	}()
 	return p, nil
 }
 
-// ended reports whether it has.
-func (p *process) ended() bool {
+// Ended reports whether it has.
+func (p *Process) Ended() bool {
 	select {
-	case <-p.done:
+	case <-p.Done:
 		return true
 	default:
 		return false
 	}
 }
 
-// status is the exit status as a shell gives it, of one that has ended.
-func (p *process) status() int {
-	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+// Status is the exit status as a shell gives it, of one that has ended.
+func (p *Process) Status() int {
+	if s, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
 		return 128 + int(s.Signal())
 	}
-	return p.cmd.ProcessState.ExitCode()
+	return p.Cmd.ProcessState.ExitCode()
 }
 
-// how says how it ended.
-func (p *process) how() string {
-	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+// How says how it ended.
+func (p *Process) How() string {
+	if s, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
 		return fmt.Sprintf("was ended by a signal (%v)", s.Signal())
 	}
-	return fmt.Sprintf("exit status %d", p.status())
+	return fmt.Sprintf("exit status %d", p.Status())
 }
 
-// fault is the error of a tool that failed: what it was, and the last it said.
-func (p *process) fault() error {
-	last := p.tail.last()
+// Fault is the error of a tool that failed: what it was, and the last it said.
+func (p *Process) Fault() error {
+	last := p.Tail.Last()
 	if last == "" {
-		return fmt.Errorf("%s: %s", p.name, p.how())
+		return fmt.Errorf("%s: %s", p.name, p.How())
 	}
-	return fmt.Errorf("%s: %s; it said last:\n%s", p.name, p.how(), last)
+	return fmt.Errorf("%s: %s; it said last:\n%s", p.name, p.How(), last)
 }
 
-// signal signals the process alone.
-func (p *process) signal(s syscall.Signal) {
-	if !p.ended() {
-		p.cmd.Process.Signal(s) // fails only if it has ended
+// Signal signals the process alone.
+func (p *Process) Signal(s syscall.Signal) {
+	if !p.Ended() {
+		p.Cmd.Process.Signal(s) // fails only if it has ended
 	}
 }
 
-// stop ends the process and all that it started and that is left: by SIGTERM and, after
+// Stop ends the process and all that it started and that is left: by SIGTERM and, after
 // a grace or when hurry is closed, by SIGKILL. It returns whether that was needed, and
 // comes back when nothing is left that it can see.
-func (p *process) stop(grace time.Duration, hurry <-chan struct{}) (killed bool) {
+func (p *Process) Stop(grace time.Duration, hurry <-chan struct{}) (killed bool) {
 	const pause, patience = 20 * time.Millisecond, 10 * time.Second
 	begun := time.Now()
 	signalled := map[int]bool{} // each once: a second SIGTERM means more to many programs
 	for s := syscall.SIGTERM; ; {
-		left := p.family()
-		if len(left) == 0 && p.ended() {
+		left := p.Family()
+		if len(left) == 0 && p.Ended() {
 			return killed
 		}
 		for _, pid := range left {
@@ -127,8 +128,8 @@ func (p *process) stop(grace time.Duration, hurry <-chan struct{}) (killed bool)
 	}
 }
 
-// tail keeps the last lines of what is written to it, and passes on each line.
-type tail struct {
+// Tail keeps the last lines of what is written to it, and passes on each line.
+type Tail struct {
 	line func(string)
 
 	mu    sync.Mutex
@@ -141,7 +142,7 @@ const (
 	longestLine = 2000 // bytes: more of a line is left out
 )
 
-func (t *tail) Write(b []byte) (int, error) {
+func (t *Tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range b {
@@ -157,7 +158,7 @@ func (t *tail) Write(b []byte) (int, error) {
 }
 
 // add ends a line. t.mu is held.
-func (t *tail) add() {
+func (t *Tail) add() {
 	line := strings.ToValidUTF8(strings.TrimRight(string(t.part), "\r"), "?")
 	t.part = t.part[:0]
 	if line == "" {
@@ -172,7 +173,7 @@ func (t *tail) add() {
 	}
 }
 
-func (t *tail) end() {
+func (t *Tail) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.part) > 0 {
@@ -180,11 +181,18 @@ func (t *tail) end() {
 	}
 }
 
-// last returns the last lines, indented.
-func (t *tail) last() string {
+// Last returns the last lines, indented.
+func (t *Tail) Last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return indent(t.lines)
+}
+
+// Lines returns the last lines.
+func (t *Tail) Lines() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.lines)
 }
 
 func indent(lines []string) string {
@@ -194,9 +202,9 @@ func indent(lines []string) string {
 	return "  " + strings.Join(lines, "\n  ")
 }
 
-// lastLines returns the last lines of a file, indented, and without what would write
+// LastLines returns the last lines of a file, indented, and without what would write
 // over the terminal.
-func lastLines(path string) string {
+func LastLines(path string) string {
 	const most = 8 << 10
 	f, err := os.Open(path)
 	if err != nil {
@@ -207,7 +215,7 @@ func lastLines(path string) string {
 		f.Seek(max(0, size-most), io.SeekStart)
 	}
 	b, _ := io.ReadAll(io.LimitReader(f, most))
-	t := &tail{}
+	t := &Tail{}
 	t.Write(bytes.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
 			return -1
@@ -215,17 +223,17 @@ func lastLines(path string) string {
 		return r
 	}, b))
 	t.end()
-	return t.last()
+	return t.Last()
 }
 
 // group returns p's process group, if there is something left in it, as a number for
 // syscall.Kill.
-func (p *process) group() []int {
-	if syscall.Kill(-p.cmd.Process.Pid, 0) != nil {
+func (p *Process) group() []int {
+	if syscall.Kill(-p.Cmd.Process.Pid, 0) != nil {
 		return nil
 	}
-	return []int{-p.cmd.Process.Pid}
+	return []int{-p.Cmd.Process.Pid}
 }
 
-// markVariable is in the environment of a server and of all that it starts.
-const markVariable = "WATTRACE_MEASURE"
+// MarkVariable is in the environment of a server and of all that it starts.
+const MarkVariable = "WATTRACE_MEASURE"

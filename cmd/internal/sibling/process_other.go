@@ -1,6 +1,6 @@
 //go:build !linux
 
-package measure
+package sibling
 
 import (
 	"os/exec"
@@ -13,6 +13,6 @@ func startOwned(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// family returns p's process group, as one: without Linux's /proc what has left it is
+// Family returns p's process group, as one: without Linux's /proc what has left it is
 // not seen.
-func (p *process) family() []int { return p.group() }
+func (p *Process) Family() []int { return p.group() }

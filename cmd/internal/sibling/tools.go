@@ -1,4 +1,4 @@
-package measure
+package sibling
 
 import (
 	"context"
@@ -12,17 +12,17 @@ import (
 	"wattrace/cmd/internal/cli"
 )
 
-// tools are the siblings, by name.
-type tools struct {
-	paths    map[string]string
-	versions map[string]string
+// Tools are the siblings, by name.
+type Tools struct {
+	Paths    map[string]string
+	Versions map[string]string
 }
 
-// findTools finds the tools that are needed, beside this program's own file, else on
+// Find finds the tools that are needed, beside this program's own file, else on
 // PATH, and asks each for its version: other programs have the same names. Optional ones
-// are looked for beside this one alone.
-func findTools(needed, optional []string) (*tools, error) {
-	t := &tools{map[string]string{}, map[string]string{"measure": cli.Version}}
+// are looked for beside this one alone. tool is the name of this one.
+func Find(tool string, needed, optional []string) (*Tools, error) {
+	t := &Tools{map[string]string{}, map[string]string{tool: cli.Version}}
 	own, err := os.Executable()
 	if err != nil {
 		own = os.Args[0]
@@ -32,7 +32,7 @@ func findTools(needed, optional []string) (*tools, error) {
 		path := filepath.Join(dir, name)
 		if _, err := exec.LookPath(path); err != nil {
 			if path, err = exec.LookPath(name); err != nil {
-				return nil, cli.Hint(fmt.Errorf("%s is neither in %s nor on PATH", name, dir), "measure starts the other tools of wattrace: keep them together")
+				return nil, cli.Hint(fmt.Errorf("%s is neither in %s nor on PATH", name, dir), "%s starts other tools of wattrace: keep them together", tool)
 			}
 		}
 		if err := t.add(name, path); err != nil {
@@ -41,14 +41,14 @@ func findTools(needed, optional []string) (*tools, error) {
 	}
 	for _, name := range optional {
 		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil && t.add(name, path) != nil {
-			delete(t.paths, name)
+			delete(t.Paths, name)
 		}
 	}
 	return t, nil
 }
 
 // add asks a tool for its version.
-func (t *tools) add(name, path string) error {
+func (t *Tools) add(name, path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "--version").Output()
@@ -56,6 +56,6 @@ func (t *tools) add(name, path string) error {
 	if err != nil || !ours {
 		return fmt.Errorf("%s: is not wattrace's %s", path, name)
 	}
-	t.paths[name], t.versions[name] = path, strings.TrimSuffix(version, ")")
+	t.Paths[name], t.Versions[name] = path, strings.TrimSuffix(version, ")")
 	return nil
 }

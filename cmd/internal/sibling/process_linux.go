@@ -1,4 +1,4 @@
-package measure
+package sibling
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ var starter = sync.OnceValue(func() chan<- func() {
 })
 
 // startOwned starts a program in a process group of its own, which gets SIGTERM when
-// measure is killed.
+// the tool is killed.
 func startOwned(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
@@ -32,11 +32,11 @@ func startOwned(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// family returns the processes that are left of p and of what it started: its process
+// Family returns the processes that are left of p and of what it started: its process
 // group, all whose environment has its mark, and the children of any of these. Launchers
 // such as MPI's put what they start into sessions of their own; some programs write over
 // their environment. The dead that nobody has waited for do not count.
-func (p *process) family() (pids []int) {
+func (p *Process) Family() (pids []int) {
 	type info struct {
 		pid, parent, group int
 		marked             bool
@@ -46,7 +46,7 @@ func (p *process) family() (pids []int) {
 		return p.group()
 	}
 	var all []info
-	mark := []byte("\x00" + markVariable + "=" + p.mark + "\x00")
+	mark := []byte("\x00" + MarkVariable + "=" + p.Mark + "\x00")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil || pid == os.Getpid() {
@@ -64,7 +64,7 @@ func (p *process) family() (pids []int) {
 		i := info{pid: pid}
 		i.parent, _ = strconv.Atoi(string(fields[1]))
 		i.group, _ = strconv.Atoi(string(fields[2]))
-		if p.mark != "" {
+		if p.Mark != "" {
 			env, _ := os.ReadFile("/proc/" + e.Name() + "/environ") // of others' processes it cannot be read
 			i.marked = bytes.Contains(append(append([]byte{0}, env...), 0), mark)
 		}
@@ -74,7 +74,7 @@ func (p *process) family() (pids []int) {
 	for grown := true; grown; {
 		grown = false
 		for _, i := range all {
-			if !ours[i.pid] && (i.marked || i.group == p.cmd.Process.Pid || ours[i.parent]) {
+			if !ours[i.pid] && (i.marked || i.group == p.Cmd.Process.Pid || ours[i.parent]) {
 				ours[i.pid], grown = true, true
 				pids = append(pids, i.pid)
 			}
