@@ -81,11 +81,14 @@ type Spread struct {
 // courseRequests is how many requests a Course has at most.
 const courseRequests = 20_000
 
+// Of more devices than manyDevices a Course has fewer steps, but fewSteps at least.
+const manyDevices, fewSteps = 16, 1000
+
 // leastStep is the shortest step of a Course.
 const leastStep = 10 * time.Millisecond
 
-// courseSteps are the lengths that the steps of a Course have: those that divide a minute,
-// an hour or a day.
+// courseStep returns 1, 2 or 5 times a power of ten of which no more than so many steps take
+// a length.
 func courseStep(length time.Duration, steps int, least time.Duration) time.Duration {
 	for scale := time.Duration(time.Millisecond); ; scale *= 10 {
 		for _, n := range []time.Duration{1, 2, 5} {
@@ -104,7 +107,11 @@ func (r *Reducer) newCourse() *Course {
 		return nil
 	}
 	c := &Course{HasLog: r.hasLog, Thinned: 1}
-	c.Step = courseStep(to.Sub(from), r.opt.Course, max(leastStep, poll/2))
+	steps := r.opt.Course
+	if n := len(r.gpus) + len(r.others); n > manyDevices { // what is kept stays about the same
+		steps = max(steps*manyDevices/n, min(steps, fewSteps))
+	}
+	c.Step = courseStep(to.Sub(from), steps, max(leastStep, poll/2))
 	before := int64(from) % int64(c.Step)
 	if anchor := r.clock.Anchor.UnixNanos; anchor != 0 {
 		before = (anchor%int64(c.Step) + before) % int64(c.Step)

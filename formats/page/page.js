@@ -219,7 +219,7 @@ function note(id, k) { const n = get(id); if (n) n.textContent = "means of " + f
 
 // Power in total: means over bins, which follow from E(t).
 if (measured.length) chart("power", 190, [line("power", palette[0], "W", { paths: stepped, fill: palette[0] + "22" }), line("limit", "#d55e00", "W", { paths: stepped, dash: [6, 4], width: 1 })], () => {
-  const { k, bins } = binned(0, 800);
+  const { k, bins } = binned(0.2, 800); // counters are updated every 100 ms or so
   note("power-note", k);
   return [x(bins), last(bins.map(watts)), last(bins.map(limits))];
 }, { names: true, draw: [held] });
