@@ -42,7 +42,7 @@ func (a *Axis) Round() {
 		if a.Max <= a.Min {
 			a.Max = a.Min + max(1, math.Abs(a.Min)/10)
 		}
-		step := tickStep(a.Max - a.Min)
+		step := tickStep(a.Max-a.Min, 7)
 		a.Min, a.Max = math.Floor(a.Min/step)*step, math.Ceil(a.Max/step)*step
 	}
 }
@@ -55,11 +55,11 @@ func (a *Axis) place(v float64) float64 {
 	return (v - a.Min) / (a.Max - a.Min)
 }
 
-// tickStep returns 1, 2 or 5 times a power of ten, some six of which fit a length.
-func tickStep(length float64) float64 {
-	scale := math.Pow(10, math.Floor(math.Log10(length/6)))
+// tickStep returns 1, 2 or 5 times a power of ten, so many of which at most fit a length.
+func tickStep(length float64, most int) float64 {
+	scale := math.Pow(10, math.Floor(math.Log10(length/float64(most))))
 	for _, n := range []float64{1, 2, 5, 10} {
-		if length/(n*scale) <= 7 {
+		if length/(n*scale) <= float64(most) {
 			return n * scale
 		}
 	}
@@ -86,13 +86,13 @@ func logCeil(v float64) float64 {
 	return 10 * scale
 }
 
-// ticks returns the values that are marked.
-func (a *Axis) ticks() (list []float64) {
+// ticks returns the values that are marked, about so many at most.
+func (a *Axis) ticks(most int) (list []float64) {
 	if a.Log {
 		for v := a.Min; v <= a.Max*(1+1e-9) && len(list) < 40; v = logCeil(v * 1.01) {
 			list = append(list, v)
 		}
-		if len(list) > 8 { // decades alone
+		if len(list) > most { // decades alone
 			var decades []float64
 			for _, v := range list {
 				if p := math.Log10(v); math.Abs(p-math.Round(p)) < 1e-6 {
@@ -103,7 +103,7 @@ func (a *Axis) ticks() (list []float64) {
 		}
 		return list
 	}
-	step := tickStep(a.Max - a.Min)
+	step := tickStep(a.Max-a.Min, most)
 	for i := math.Ceil(a.Min/step - 1e-9); i*step <= a.Max+step*1e-9 && len(list) < 40; i++ {
 		list = append(list, i*step)
 	}

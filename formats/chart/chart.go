@@ -183,16 +183,17 @@ func (d *drawing) panel(p *Panel, top float64, names, last bool) {
 			fill, class = "#f0f0f0", "band quiet"
 		}
 		fmt.Fprintf(d, `<rect x="%s" y="%s" width="%s" height="%d" fill="%s" class="%s"/>`+"\n", num(from), num(top), num(to-from), p.Height, fill, class)
+		fmt.Fprintf(d, `<line x1="%s" x2="%s" y1="%s" y2="%s" stroke="#bbb" class="axis thin" stroke-width="0.5"/>`+"\n", num(from), num(from), num(top), num(bottom))
 		if name := cut(b.Name, max(int((to-from)/charWidth), 0)); names && name != "" && from >= until {
 			d.text(from+2, top-4, "start", "bandname", name)
 			until = from + float64(len([]rune(name)))*charWidth
 		}
 	}
-	for _, v := range p.Y.ticks() {
+	for _, v := range p.Y.ticks(max(3, p.Height/26)) {
 		fmt.Fprintf(d, `<line x1="%d" x2="%s" y1="%s" y2="%s" stroke="#ddd" class="grid"/>`+"\n", left, num(left+d.inner()), num(y(v)), num(y(v)))
 		d.text(left-6, y(v)+4, "end", "tick", tickText(v))
 	}
-	for _, v := range d.f.X.ticks() {
+	for _, v := range d.f.X.ticks(max(3, int(d.inner()/70))) {
 		fmt.Fprintf(d, `<line x1="%s" x2="%s" y1="%s" y2="%s" stroke="#888" class="axis"/>`+"\n", num(d.x(v)), num(d.x(v)), num(bottom), num(bottom+4))
 		if last {
 			d.text(d.x(v), bottom+17, "middle", "tick", tickText(v))
@@ -304,7 +305,7 @@ func (d *drawing) keys(p *Panel, top int) int {
 	for i, row := range d.keyRows(p) {
 		at, y := float64(left), float64(top+16*i)-2
 		if i == 0 && p == &d.f.Panels[0] {
-			y -= 2
+			y -= 5
 		}
 		for _, l := range row {
 			dash := ""

@@ -80,8 +80,12 @@ func inline(f *chart.Figure) template.HTML {
 	return template.HTML(b.String())
 }
 
-// figureBins is how many bins a figure on paper has.
-const figureBins = 400
+// figureBins is how many bins a figure on paper has, and leastBin how short they are:
+// counters are updated every 100 ms or so.
+const (
+	figureBins = 400
+	leastBin   = 200 * time.Millisecond
+)
 
 // CourseFigure draws the power of all GPUs and of each, and with a log the tokens per
 // second, over the seconds since the course began. bare leaves single devices out.
@@ -101,7 +105,7 @@ func CourseFigure(rep *reduce.Report, c *reduce.Course, title string, width int,
 			Quiet: ph.Kind != "measure" && ph.Kind != "recording",
 		})
 	}
-	each := max(1, (c.Steps+figureBins-1)/figureBins)
+	each := max(1, (c.Steps+figureBins-1)/figureBins, int(leastBin/c.Step))
 	var xs []float64
 	for i := 0; i < c.Steps; i += each {
 		xs = append(xs, float64(i)*c.Step.Seconds(), float64(min(i+each, c.Steps))*c.Step.Seconds())

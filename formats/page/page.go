@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"wattrace/formats/report"
 	"wattrace/reduce"
@@ -150,13 +152,13 @@ func hash(content string) string {
 // subtitles say when the run was and on what.
 func subtitles(rep *reduce.Report) (list []string) {
 	if n := len(rep.Phases); n > 0 && rep.Phases[0].Start != "" {
-		text := "From " + rep.Phases[0].Start
+		text := "From " + toMillis(rep.Phases[0].Start)
 		last := ""
 		for _, ph := range rep.Phases {
 			last = max(last, ph.End)
 		}
 		if last != "" {
-			text += " to " + last
+			text += " to " + toMillis(last)
 		}
 		list = append(list, text)
 	}
@@ -191,6 +193,15 @@ func subtitles(rep *reduce.Report) (list []string) {
 		list = append(list, strings.Join(parts, "; "))
 	}
 	return list
+}
+
+// toMillis writes an instant of a report to the millisecond.
+func toMillis(s string) string {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return short(s)
+	}
+	return t.UTC().Format("2006-01-02 15:04:05.000 UTC")
 }
 
 // mostWarnings bounds those that a page lists.
@@ -273,6 +284,7 @@ func newCard(ph *reduce.Phase, tag string, m reduce.Metric) card {
 		c.Value = report.Significant(m.P50, 4)
 		c.Plus = "p99 " + report.Significant(m.P99, 4) + ", mean " + report.Significant(m.Mean, 4)
 	case m.Number != nil:
+		m, c.Unit = prefixed(m)
 		c.Value, c.Plus = report.Figures(m)
 		if tag == reduce.PowerLimitShare {
 			c.Value, c.Unit = report.Significant(100*m.Value, 3), "%"
@@ -283,6 +295,25 @@ func newCard(ph *reduce.Phase, tag string, m reduce.Metric) card {
 		}
 	}
 	return c
+}
+
+// prefixed returns large joules and watts in thousands or millions.
+func prefixed(m reduce.Metric) (reduce.Metric, string) {
+	by, prefix := 1., ""
+	switch v := math.Abs(m.Value); {
+	case m.Unit != "J" && m.Unit != "W" || v < 1e5:
+		return m, m.Unit
+	case v >= 1e7:
+		by, prefix = 1e-6, "M"
+	default:
+		by, prefix = 1e-3, "k"
+	}
+	n := *m.Number
+	n.Value *= by
+	if u := n.Uncertainty; u != nil {
+		n.Uncertainty = &reduce.Uncertainty{Random: u.Random * by, Systematic: u.Systematic * by}
+	}
+	return reduce.Metric{Unit: m.Unit, Number: &n}, prefix + m.Unit
 }
 
 // phaseFacts says in a line what a phase was.

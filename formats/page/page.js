@@ -187,16 +187,22 @@ function held(u) { // marks of clocks that were held down, along the top
   c.restore();
 }
 
+// Ticks of time: what divides minutes and hours.
+const incrs = [];
+for (let s = .001; s < .9; s *= 10) incrs.push(s, 2 * s, 5 * s);
+incrs.push(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200);
+for (let d = 86400; d < 1e9; d *= 2) incrs.push(d);
+
 function chart(id, height, series, fill, more = {}) {
   const box = get(id);
   if (!box) return null;
   const axis = { stroke: () => colour.muted, grid: { stroke: () => colour.grid, width: 1 }, ticks: { stroke: () => colour.grid, width: 1 }, font: "11px sans-serif" };
   const opts = {
-    width: Math.max(240, box.clientWidth), height, padding: [more.names ? 16 : 8, 8, 0, 0],
+    width: Math.max(240, box.clientWidth), height, padding: [more.names ? 16 : 8, 22, 0, 0],
     cursor: { sync: { key: "t" }, drag: { x: true, y: false, setScale: false, dist: 3 }, y: false, points: { size: 5 }, bind: { dblclick: () => () => { reset(); return null; } } },
     select: { show: true }, legend: { show: !more.bare },
     scales: { x: { time: false, range: () => range }, y: { range: more.range || ((u, lo, hi) => [0, hi > 0 ? hi * 1.06 : 1]) } },
-    axes: [Object.assign({}, axis, { size: 28, space: 60, values: (u, vs) => vs.map(v => v === null ? "" : clock(v)) }),
+    axes: [Object.assign({}, axis, { size: 28, space: 60, incrs, values: (u, vs) => vs.map(v => v === null ? "" : clock(v)) }),
       Object.assign({}, axis, { size: 50, space: 28, values: (u, vs) => vs.map(v => figure(v)) }, more.axis)],
     series: [{ label: "time", value: (u, v) => v === null || v === undefined ? unknown : clock(v) }].concat(series),
     hooks: {
@@ -244,7 +250,7 @@ if (gauged.length) {
     }
     all.push(ys);
   }
-  chart("devices", 190, gauged.map((d, i) => line(d.name, palette[i % 8], "W", { width: 1, dash: i % 16 < 8 ? undefined : [4, 2] })), () => all, { fixed: true });
+  chart("devices", 190, gauged.map((d, i) => line(d.name, palette[i % 8] + (gauged.length > 2 ? "c0" : ""), "W", { width: 1, dash: i % 16 < 8 ? undefined : [4, 2] })), () => all, { fixed: true });
 }
 
 if (log) {

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"html/template"
@@ -32,10 +33,12 @@ type sweepView struct {
 type point struct {
 	label, facts string
 	paths        []string
-	perGPU       spread // output tokens/s and GPU
-	perJoule     spread // output tokens/J
-	perUser      spread // output tokens/s that a user sees, the median request
-	watts        spread // mean power of a GPU
+	concurrency  int
+	limit        float64 // of a GPU, W; 0 is unknown
+	perGPU       spread  // output tokens/s and GPU
+	perJoule     spread  // output tokens/J
+	perUser      spread  // output tokens/s that a user sees, the median request
+	watts        spread  // mean power of a GPU
 	front        [2]bool
 }
 
@@ -140,10 +143,14 @@ func points(runs []Run) []point {
 		for _, s := range g {
 			p.paths = append(p.paths, s.run.Path)
 		}
-		p.facts = phaseFacts(g[0].ph)
+		p.facts, p.concurrency = phaseFacts(g[0].ph), g[0].ph.Concurrency
+		p.limit, _ = powerLimit(g[0].ph)
 		list = append(list, p)
 		list[len(list)-1].label = k
 	}
+	slices.SortStableFunc(list, func(a, b point) int {
+		return cmp.Or(cmp.Compare(a.concurrency, b.concurrency), cmp.Compare(a.limit, b.limit))
+	})
 	name(list, func(k string) (*Run, *reduce.Phase) { return groups[k][0].run, groups[k][0].ph })
 	front(list, 0, func(p *point) spread { return p.perJoule })
 	front(list, 1, func(p *point) spread { return p.perUser })
@@ -330,7 +337,7 @@ func WriteSweep(w io.Writer, runs []Run, opt Options) error {
 			}
 		}
 		s.Table.Rows = append(s.Table.Rows, left(cells(p.label, fmt.Sprint(len(p.paths)), p.perGPU.String(), p.perJoule.String(), p.perUser.String(), p.watts.String(),
-			strings.Join(on, ", "), p.facts, cutText(strings.Join(p.paths, ", "), 300)), 7, 8))
+			strings.Join(on, ", "), p.facts, reports(p.paths)), 7, 8))
 	}
 	v.Sweep = s
 	for i := range runs {
@@ -363,4 +370,13 @@ func WriteSweepFigure(w io.Writer, runs []Run, title string) error {
 	}
 	figures[0].Title = title
 	return chart.WriteColumn(w, figures...)
+}
+
+// reports names the reports of a configuration.
+func reports(paths []string) string {
+	var list []string
+	for _, path := range paths {
+		list = append(list, runName(path))
+	}
+	return cutText(strings.Join(list, ", "), 300)
 }

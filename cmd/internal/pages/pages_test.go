@@ -18,6 +18,7 @@ import (
 	"wattrace/cmd/internal/compare"
 	"wattrace/cmd/internal/convert"
 	"wattrace/cmd/internal/measure"
+	"wattrace/cmd/internal/plot"
 	"wattrace/cmd/internal/record"
 	"wattrace/cmd/internal/reduce"
 	"wattrace/cmd/internal/replay"
@@ -25,7 +26,7 @@ import (
 )
 
 var mains = map[string]func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int{
-	"compare": compare.Main, "convert": convert.Main, "measure": measure.Main, "record": record.Main, "reduce": reduce.Main, "replay": replay.Main, "simulate": simulate.Main,
+	"compare": compare.Main, "convert": convert.Main, "measure": measure.Main, "plot": plot.Main, "record": record.Main, "reduce": reduce.Main, "replay": replay.Main, "simulate": simulate.Main,
 }
 
 // tools returns all tools, and their package comments.

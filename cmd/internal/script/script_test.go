@@ -17,6 +17,7 @@ import (
 	"wattrace/cmd/internal/compare"
 	"wattrace/cmd/internal/convert"
 	"wattrace/cmd/internal/measure"
+	"wattrace/cmd/internal/plot"
 	"wattrace/cmd/internal/record"
 	"wattrace/cmd/internal/reduce"
 	"wattrace/cmd/internal/replay"
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 		"compare":  func() { cli.Exec(compare.Main) },
 		"convert":  func() { cli.Exec(convert.Main) },
 		"measure":  func() { cli.Exec(measure.Main) },
+		"plot":     func() { cli.Exec(plot.Main) },
 		"record":   func() { cli.Exec(record.Main) },
 		"reduce":   func() { cli.Exec(reduce.Main) },
 		"replay":   func() { cli.Exec(replay.Main) },
