@@ -11,17 +11,19 @@ type Axis struct {
 	Label    string
 	Min, Max float64
 	Log      bool
+
+	fitted bool // Min and Max are of values
 }
 
 // Fit widens the axis to hold values; those that are no finite number, or on a logarithmic
-// axis not above zero, do not count. An axis of no length is one of [0, 0].
+// axis not above zero, do not count.
 func (a *Axis) Fit(values ...float64) {
 	for _, v := range values {
 		if math.IsNaN(v) || math.IsInf(v, 0) || a.Log && v <= 0 {
 			continue
 		}
-		if a.Min == 0 && a.Max == 0 {
-			a.Min, a.Max = v, v
+		if !a.fitted {
+			a.Min, a.Max, a.fitted = v, v, true
 			continue
 		}
 		a.Min, a.Max = min(a.Min, v), max(a.Max, v)

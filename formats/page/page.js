@@ -105,7 +105,9 @@ function readColours() {
   for (const name of ["text", "muted", "grid", "phase", "quiet", "select", "prefill", "decode", "failed", "cancelled", "whole"]) colour[name] = css("--" + name);
 }
 readColours();
-const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#9a7d0a", "#808080"];
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const palettes = [["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#9a7d0a", "#808080"], ["#4aa3df", "#f0813a", "#2bc48f", "#e096c1", "#8fd0f5", "#f3b63f", "#c9b037", "#a8a8a8"]];
+const paint = (i, alpha = "") => () => palettes[dark.matches ? 1 : 0][i % 8] + alpha;
 
 // --- range and selection ---
 let range = [0, end], selection = null;
@@ -143,7 +145,6 @@ function shade(u) {
   const c = u.ctx, { left, top, width, height } = u.bbox, at = v => u.valToPos(v, "x", true), dpr = devicePixelRatio;
   c.save();
   c.beginPath(); c.rect(left, top, width, height); c.clip();
-  let until = -1e9;
   for (const ph of data.phases) {
     const a = Math.max(at(ph.a), left - 2), b = Math.min(at(ph.b), left + width + 2);
     if (b < left || a > left + width) continue;
@@ -206,7 +207,7 @@ function chart(id, height, series, fill, more = {}) {
       Object.assign({}, axis, { size: 50, space: 28, values: (u, vs) => vs.map(v => figure(v)) }, more.axis)],
     series: [{ label: "time", value: (u, v) => v === null || v === undefined ? unknown : clock(v) }].concat(series),
     hooks: {
-      drawClear: [shade], draw: [chosen].concat(more.names ? [names] : [], more.draw || []),
+      drawClear: [shade, chosen], draw: (more.draw || []).concat(more.names ? [names] : []),
       setSelect: [u => {
         const { left, width } = u.select;
         if (width < 1) return;
@@ -224,7 +225,7 @@ function chart(id, height, series, fill, more = {}) {
 function note(id, k) { const n = get(id); if (n) n.textContent = "means of " + figure(k * step) + " s"; }
 
 // Power in total: means over bins, which follow from E(t).
-if (measured.length) chart("power", 190, [line("power", palette[0], "W", { paths: stepped, fill: palette[0] + "22" }), line("limit", "#d55e00", "W", { paths: stepped, dash: [6, 4], width: 1 })], () => {
+if (measured.length) chart("power", 190, [line("power", paint(0), "W", { paths: stepped, fill: paint(0, "22") }), line("limit", paint(1), "W", { paths: stepped, dash: [6, 4], width: 1 })], () => {
   const { k, bins } = binned(0.2, 800); // counters are updated every 100 ms or so
   note("power-note", k);
   return [x(bins), last(bins.map(watts)), last(bins.map(limits))];
@@ -250,21 +251,21 @@ if (gauged.length) {
     }
     all.push(ys);
   }
-  chart("devices", 190, gauged.map((d, i) => line(d.name, palette[i % 8] + (gauged.length > 2 ? "c0" : ""), "W", { width: 1, dash: i % 16 < 8 ? undefined : [4, 2] })), () => all, { fixed: true });
+  chart("devices", 190, gauged.map((d, i) => line(d.name, paint(i, gauged.length > 2 ? "c0" : ""), "W", { width: 1, dash: i % 16 < 8 ? undefined : [4, 2] })), () => all, { fixed: true });
 }
 
 if (log) {
-  chart("busy", 130, [line("in flight", palette[2], "", { paths: stepped, fill: palette[2] + "22" })], () => {
+  chart("busy", 130, [line("in flight", paint(2), "", { paths: stepped, fill: paint(2, "22") })], () => {
     const { k, bins } = binned(0.05, 500);
     note("busy-note", k);
     return [x(bins), last(bins.map(([i, j]) => (log.busy[j] - log.busy[i]) / 1000 / (j - i)))];
   });
-  chart("tokens", 140, [line("tokens/s", palette[0], "tokens/s", { paths: stepped })], () => {
+  chart("tokens", 140, [line("tokens/s", paint(0), "tokens/s", { paths: stepped })], () => {
     const { k, bins } = binned(0.2, 250);
     note("tokens-note", k);
     return [x(bins), last(bins.map(b => { const n = tokens(b); return n === null ? null : n / ((b[1] - b[0]) * step); }))];
   });
-  if (measured.length && data.perToken) chart("perjoule", 140, [line("tokens/J", palette[1], "tokens/J", { paths: stepped })], () => {
+  if (measured.length && data.perToken) chart("perjoule", 140, [line("tokens/J", paint(1), "tokens/J", { paths: stepped })], () => {
     const { k, bins } = binned(0.5, 200);
     note("perjoule-note", k);
     return [x(bins), last(bins.map(b => { const n = tokens(b), w = watts(b); return n === null || !(w > 0) ? null : n / (w * (b[1] - b[0]) * step); }))];
@@ -299,7 +300,6 @@ function lanes() {
       c.fill();
     }
     c.restore();
-    chosen(u);
   };
   chart("lanes", height, [{ show: false, label: "" }], () => [[0, end], [null, null]],
     { bare: true, fixed: true, range: () => [0, r.lanes], draw: [draw], axis: { values: (u, vs) => vs.map(() => "") , grid: { show: false }, ticks: { show: false } } });
@@ -313,7 +313,7 @@ function show(a, b) {
   redraw();
 }
 function redraw() {
-  for (const c of charts) c.u.batch(() => { if (!c.fixed) c.u.setData(c.fill(), false); c.u.setScale("x", { min: range[0], max: range[1] }); c.u.redraw(!c.fixed || true, true); });
+  for (const c of charts) c.u.batch(() => { if (!c.fixed) c.u.setData(c.fill(), false); c.u.setScale("x", { min: range[0], max: range[1] }); c.u.redraw(true, true); });
   get("range").textContent = clock(range[0]) + " to " + clock(range[1]);
 }
 const middle = () => (range[0] + range[1]) / 2;
@@ -354,7 +354,7 @@ function tell() {
   if (of) {
     fact("energy" + few, energy ? s.joules.toFixed(3) + " J" : "not covered", "s-energy");
     if (energy) {
-      fact("± of the sensors", (1.96 * s.systematic).toPrecision(2).replace(/e.*/, m => m) * 1 + " J");
+      fact("± of the sensors", Number((1.96 * s.systematic).toPrecision(2)) + " J");
       fact("mean power" + few, figure(s.joules / s.seconds, 5) + " W", "s-power");
     }
   }
@@ -427,7 +427,7 @@ new ResizeObserver(() => {
     for (const c of charts) c.u.setSize({ width: Math.max(240, c.box.clientWidth), height: c.height });
   }
 }).observe(timeline);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); redraw(); });
+dark.addEventListener("change", () => { readColours(); redraw(); });
 get("range").textContent = clock(0) + " to " + clock(end);
 tell();
 queueMicrotask(() => { document.documentElement.dataset.drawn = (performance.now() - started).toFixed(1); });

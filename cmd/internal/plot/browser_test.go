@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -245,6 +246,10 @@ func TestInABrowser(t *testing.T) {
 		b.drag("busy", 0.3, 0.8)
 		b.sameAsReduce(simRequests, simPower)
 	}
+	b.do(emulation.SetEmulatedMedia().WithMedia("print"))
+	if got := eval[string](b, "['.screen', '.paper', '.tools'].map(s => getComputedStyle(document.querySelector(s)).display).join(' ')"); got != "none block none" {
+		t.Errorf("on paper: %s", got)
+	}
 	if bg := func(scheme string) string {
 		b.open(path, 1200, scheme)
 		return eval[string](b, "getComputedStyle(document.body).backgroundColor")
@@ -278,11 +283,22 @@ func TestAnHourInABrowser(t *testing.T) {
 		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
 	t.Logf("%d bytes; drawn in %s ms, zoomed in %.1f ms", info.Size(), eval[string](b, "document.documentElement.dataset.drawn"), zoom)
 	b.clean(path)
-	shots(t, b, path, "hour", 0.2, 0.7)
+}
+
+// TestScreenshots writes the pages that README shows, where WATTRACE_SCREENSHOTS says.
+func TestScreenshots(t *testing.T) {
+	if os.Getenv("WATTRACE_SCREENSHOTS") == "" {
+		t.Skip("make screenshots runs it")
+	}
+	b := newBrowser(t)
+	shots(t, b, pageFile(t, "report.html", "--title", "A small server on one H200", h200Log, h200Power), "report", 0.38, 0.62, "light", "dark", "phone")
+	log, power := generated{gpus: 8, length: time.Hour, requests: 3000, host: "node1", model: "generated GPU", seed: 1}.write(t, t.TempDir())
+	shots(t, b, pageFile(t, "hour.html", "--title", "Eight generated GPUs for an hour", log, power), "hour", 0.2, 0.7, "dark")
+	shots(t, b, pageFile(t, "sweep.html", sweep(t, t.TempDir())...), "sweep", 0, 0, "light")
 }
 
 // shots writes screenshots to WATTRACE_SCREENSHOTS, if it is set.
-func shots(t *testing.T, b *browser, path, name string, from, to float64) {
+func shots(t *testing.T, b *browser, path, name string, from, to float64, which ...string) {
 	t.Helper()
 	dir := os.Getenv("WATTRACE_SCREENSHOTS")
 	if dir == "" {
@@ -291,18 +307,24 @@ func shots(t *testing.T, b *browser, path, name string, from, to float64) {
 	for _, shot := range []struct {
 		name, scheme  string
 		width, height int64
-	}{{"light", "light", 1200, 1500}, {"dark", "dark", 1200, 1500}, {"phone", "light", 390, 1600}} {
+	}{{"light", "light", 1100, 1400}, {"dark", "dark", 1100, 1150}, {"phone", "light", 390, 1500}} {
+		if !slices.Contains(which, shot.name) {
+			continue
+		}
 		b.open(path, shot.width, shot.scheme)
 		b.do(emulation.SetDeviceMetricsOverride(shot.width, shot.height, 1, shot.width < 600))
 		if to > 0 {
 			b.do(chromedp.Evaluate(fmt.Sprintf("wattrace.select(Math.round(wattrace.steps*%v), Math.round(wattrace.steps*%v))", from, to), nil))
 		}
-		b.do(chromedp.Evaluate("window.scrollTo(0, 0)", nil), chromedp.Sleep(300*time.Millisecond))
+		b.do(chromedp.Evaluate("(e => e ? e.scrollIntoView() : window.scrollTo(0, 0))(document.getElementById('timeline'))", nil), chromedp.Sleep(300*time.Millisecond))
 		var png []byte
 		b.do(chromedp.ActionFunc(func(ctx context.Context) (err error) {
 			png, err = cdppage.CaptureScreenshot().WithFormat(cdppage.CaptureScreenshotFormatPng).WithOptimizeForSpeed(false).Do(cdp.WithExecutor(ctx, chromedp.FromContext(ctx).Target))
 			return err
 		}))
+		if len(png) > 200_000 {
+			t.Errorf("%s-%s.png has %d bytes", name, shot.name, len(png))
+		}
 		if err := os.WriteFile(filepath.Join(dir, name+"-"+shot.name+".png"), png, 0o666); err != nil {
 			t.Fatal(err)
 		}

@@ -111,8 +111,7 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 		}
 		files = append(files, f)
 	}
-	d, done, err := load(env, c, operands)
-	defer done()
+	d, err := load(env, c, operands)
 	if err != nil {
 		return err
 	}
@@ -177,22 +176,22 @@ func reportIn(path string) string {
 	return path
 }
 
-// load reads reports, or reduces what is none. done closes what is open, after the last use.
-func load(env *cli.Env, c *ucli.Context, operands []string) (d *drawn, done func(), err error) {
-	d, done = &drawn{}, func() {}
+// load reads reports, or reduces what is none.
+func load(env *cli.Env, c *ucli.Context, operands []string) (*drawn, error) {
+	d := &drawn{}
 	var others []string
 	for i, path := range operands {
 		if slices.Contains(operands[:i], path) {
 			if path == "-" {
-				return nil, done, cli.Usagef("standard input is named twice")
+				return nil, cli.Usagef("standard input is named twice")
 			}
-			return nil, done, cli.Usagef("%s is named twice", path)
+			return nil, cli.Usagef("%s is named twice", path)
 		}
 	}
 	for _, path := range operands {
 		in, err := openReport(env, path)
 		if err != nil {
-			return nil, done, err
+			return nil, err
 		}
 		if in == nil {
 			others = append(others, path)
@@ -200,22 +199,27 @@ func load(env *cli.Env, c *ucli.Context, operands []string) (d *drawn, done func
 		}
 		rep, err := readReport(in)
 		if err != nil {
-			return nil, done, err
+			return nil, err
 		}
 		d.runs = append(d.runs, page.Run{Path: path, Report: rep})
 	}
 	switch {
 	case len(others) > 0 && len(d.runs) > 0:
-		return nil, done, cli.Hint(cli.Usagef("%s is a report and %s is none", d.runs[0].Path, others[0]), "either reports, or the logs and recordings of one run")
+		return nil, cli.Hint(cli.Usagef("%s is a report and %s is none", d.runs[0].Path, others[0]), "either reports, or the logs and recordings of one run")
 	case len(others) == 0:
-		return d, done, nil
+		for _, f := range reducer.Flags() {
+			if name := f.Names()[0]; c.IsSet(name) {
+				return nil, cli.Hint(cli.Usagef("--%s: a report has its figures already", name), "give the request log and the recording")
+			}
+		}
+		return d, nil
 	}
 	rep, course, err := reducer.Follow(env, c, others, c.Int("steps"))
 	if err != nil {
-		return nil, done, err
+		return nil, err
 	}
 	d.runs, d.course = []page.Run{{Path: strings.Join(others, ", "), Report: rep}}, course
-	return d, done, nil
+	return d, nil
 }
 
 // openReport opens an operand if it is a report; nil is that it is none. What can be read
