@@ -20,11 +20,8 @@
 //     sensors, inputs.
 //
 // Dragging over a chart selects an interval, and its energy, tokens and tokens per joule
-// are shown: those that reduce says of it, for which the page has the command:
-//
-//	reduce --window 'selected=2026-05-28T20:26:50Z..2026-05-28T20:26:55Z' requests.jsonl power.arrows
-//
-// Its ends fall on the steps that the page has: the time is cut into 4,000 at most
+// are shown: those that reduce says of it, for which the page has the command (reduce
+// --window 'selected=START..END'). Its ends fall on the steps that the page has: the time is cut into 4,000 at most
 // (--steps), of 10 ms or more. Power of single devices is the least and the highest reading
 // of each step, so that no peak is lost; power of all is their energy by the time.
 //
@@ -43,8 +40,8 @@
 // phases that are alike in name, load, GPUs and power limit are repeats of one point, whose
 // bars are their range:
 //
-//	plot -o sweep.html run-*.json
-//	plot -o sweep.svg run-*.json
+//	plot -o sweep.html sweep-*.json
+//	plot -o sweep.svg sweep-*.json
 //
 // A directory that holds a report.json, as measure leaves it, stands for that report.
 //
