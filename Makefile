@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 GO ?= go
-TOOLS := compare convert measure monitor record reduce replay simulate
+TOOLS := compare convert measure monitor plot record reduce replay simulate
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
@@ -14,7 +14,7 @@ RACE ?=
 FUZZTIME ?= 20s
 BENCHCOUNT ?= 6
 
-.PHONY: help build test race lint layers bench benchstat bench-sql bench-replay bench-record flips kills meter attribution fidelity demo fuzz golden golden-arch schema setup interop man completions install uninstall dist deb ci clean
+.PHONY: help build test race lint layers bench benchstat screenshots bench-sql bench-replay bench-record flips kills meter attribution fidelity demo fuzz golden golden-arch schema setup interop man completions install uninstall dist deb ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -107,8 +107,13 @@ schema: ## write the JSON Schemas of report, comparison and summary anew; fails 
 	$(GO) test -count=1 ./formats/report ./formats/comparison ./formats/summary -run 'TestSchema$$' -update
 	git diff --exit-code formats/report/report.schema.json formats/comparison/comparison.schema.json formats/summary/summary.schema.json
 
+screenshots: build ## the pages of README, in testdata/screenshots (needs Chromium: make setup)
+	@mkdir -p testdata/screenshots
+	WATTRACE_SCREENSHOTS="$$PWD/testdata/screenshots" $(GO) test -count=1 -v -timeout 10m -run 'TestScreenshots$$' ./cmd/internal/plot
+
 # A package that cannot be had leaves its tests out.
-setup: ## what the interop tests read recordings with, where it can be had
+setup: ## what the interop tests read recordings with, and Chromium for plot's pages, where it can be had
+	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get install -y -q chromium || { apt-get update -q && apt-get install -y -q chromium; }; } >/dev/null 2>&1 || echo "left out: chromium"
 	@test -x dist/interop/bin/python3 || python3 -m venv dist/interop || echo "left out: Python's venv"
 	@for p in 'pyarrow==21.*' polars duckdb perfetto 'tokenizers==0.23.*'; do dist/interop/bin/pip install -q --retries 1 --timeout 20 "$$p" || echo "left out: $$p"; done
 

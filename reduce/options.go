@@ -9,6 +9,7 @@ import (
 // Options are the choices of a user. The zero value is the default.
 type Options struct {
 	Windows       []Span        // more windows, which may overlap the phases: of kind "window", with an end
+	Course        int           // follow the run in so many steps at most, for [Reducer.Course]; 0 does not
 	Every         time.Duration // cut every phase into slices of this length; 0 does not
 	ExpectDevices int           // GPUs that should have been seen; 0 takes those of the recording or of Topology
 

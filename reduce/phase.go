@@ -70,6 +70,9 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 	own.begins(q, offset)
 	r.tools.request(own, q, offset)
 	r.tools.arrived(own, q, offset)
+	if r.course != nil && !own.Unplaced {
+		r.course.request(q, outputs, offset)
+	}
 	sent, done := q.Sent.Add(offset), q.Done.Add(offset)
 	for ph := range r.timeline.overlapping(sent, done) {
 		ph.busy += max(0, int64(min(done, ph.End.V)-max(sent, ph.Start)))

@@ -69,6 +69,7 @@ type Reducer struct {
 	warnings  []Warning
 	clients   map[int][]ClientReading // by run, in order of time
 	kept      kept                    // of the request at hand
+	course    *Course                 // nil is not asked for
 }
 
 type seriesKey struct {
@@ -93,6 +94,7 @@ type series struct {
 	sharers      []int         // numbers of the devices that report the same module
 	slow         slow
 	tokens       *tokenTrack // nil without a counter of tokens
+	course       *CourseDevice
 }
 
 // New returns a reducer for spans on the clock, which is the one that all times
@@ -269,7 +271,10 @@ func (r *Reducer) Start() error {
 		r.cut()
 		r.grid = attribute.NewGrid(r.gridEdges(), attribute.DefaultStep)
 	}
-	r.edges = inOrder(append(r.ends(true), r.bounds()...))
+	if r.opt.Course > 0 {
+		r.course = r.newCourse()
+	}
+	r.edges = inOrder(slices.Concat(r.ends(true), r.bounds(), r.course.instants()))
 	r.followed = inOrder(slices.Concat(r.ends(false), r.bounds(), shifted(r.ends(false), r.spreads()...)))
 	if len(r.gpus) > 0 {
 		r.cells = newCells(r.grid)
@@ -288,6 +293,7 @@ func (r *Reducer) Start() error {
 
 // start makes the curves of one series.
 func (r *Reducer) start(s *series) {
+	s.course = &CourseDevice{}
 	instants := slices.Concat(r.edges, r.followed, r.uncertain())
 	if s.spread > 0 {
 		instants = slices.Concat(instants, shifted(r.ends(true), s.spread), r.uncertain(s.spread))
@@ -507,6 +513,9 @@ func (r *Reducer) Telemetry(b *sample.Batch, from Recording) {
 		if s.power != nil {
 			if v, ok := b.Float(s.gauge, i); ok && s.survey.plausible(v) {
 				s.power.read(at, b.Took[i], v)
+				if r.course != nil {
+					s.reading(r.course, at.Add(b.Took[i]/2), v)
+				}
 			}
 		}
 		s.slow.read(b, i, at, r.edges)

@@ -39,7 +39,7 @@
 //	summary.json    what was measured, with what, how it ended; the metrics of record
 //	                (package wattrace/formats/summary is its specification)
 //	report.json     reduce's report
-//	report.html     by plot, where that is beside measure
+//	report.html     by plot, where that is beside measure; of a sweep sweep.html
 //	requests.jsonl  the request log
 //	power.arrows    the recording
 //	plan.yaml       the phases

@@ -17,7 +17,7 @@ const summaryFile = "summary.json"
 
 // The names of what measure leaves. --force removes these and nothing else.
 var (
-	artifactName = regexp.MustCompile(`^(requests\.jsonl|power\.arrows|counter\.(before|after)\.arrows|report\.(json|html)|summary\.json|table\.txt|plan\.yaml|trace\.jsonl(\.timing)?|server(\.\d+)?\.log|workload\.log|\.(requests|power|report|summary|plan|trace|table|counter)\..*)$`)
+	artifactName = regexp.MustCompile(`^(requests\.jsonl|power\.arrows|counter\.(before|after)\.arrows|report\.(json|html)|sweep\.html|summary\.json|table\.txt|plan\.yaml|trace\.jsonl(\.timing)?|server(\.\d+)?\.log|workload\.log|\.(requests|power|report|sweep|summary|plan|trace|table|counter)\..*)$`)
 	runName      = regexp.MustCompile(`^(c\d+(-r\d+)?|r\d+)$`)
 )
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -415,7 +416,7 @@ func (r *run) report(before, after *spotAt) error {
 		return err
 	}
 	if r.tools.Paths["plot"] != "" {
-		if p, err := r.finishTool("plot", append([]string{"-o", r.path("report.html")}, inputs...)); err != nil || p.Status() != 0 && p.Status() != cli.ExitIncomplete {
+		if p, err := r.finishTool("plot", slices.Concat([]string{"-o", r.path("report.html")}, r.plotFlags(), inputs)); err != nil || p.Status() != 0 && p.Status() != cli.ExitIncomplete {
 			if err == nil {
 				err = p.Fault()
 			}
@@ -428,6 +429,29 @@ func (r *run) report(before, after *spotAt) error {
 		return &lackError{lastLine(p.Tail)}
 	}
 	return nil
+}
+
+// notPlots are the flags of reduce that plot has not.
+var notPlots = []string{"format", "every", "per-request", "as", "explain", "truth"}
+
+// plotFlags are those of reduce that the page depends on, so that it says what the report
+// says.
+func (r *run) plotFlags() (args []string) {
+	for _, s := range r.o.slo {
+		args = append(args, "--slo", s)
+	}
+	if r.o.isSet("idle-watts") {
+		args = append(args, "--idle-watts", fmt.Sprint(r.o.idleWatts))
+	}
+	if r.o.topology != "" {
+		args = append(args, "--topology", r.o.topology)
+	}
+	for _, f := range r.o.reduceFlags {
+		if name, _, _ := strings.Cut(f, "="); !slices.Contains(notPlots, name) {
+			args = append(args, passed([]string{f})...)
+		}
+	}
+	return args
 }
 
 // checkRepeats says where synthetic prompts were sent more than once, which a cache of

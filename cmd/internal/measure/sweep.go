@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -13,6 +14,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/sibling"
 	"wattrace/formats/plan"
 	"wattrace/formats/summary"
 	"wattrace/reduce"
@@ -100,6 +103,7 @@ func (s *session) sweep(points []point, before *summary.Summary) error {
 		s.server.stop(s.hard)
 	}
 	s.conclude(sum)
+	s.draw(sum)
 	if err := s.writeSweep(sum); err != nil {
 		return err
 	}
@@ -163,12 +167,50 @@ func note(to *summary.RunOf, of *summary.Summary) {
 func (s *session) writeSweep(sum *summary.Summary) error {
 	sum.Points = pointsOf(sum.Runs)
 	sum.Artifacts = map[string]string{"table": "table.txt"}
+	if _, err := os.Stat(filepath.Join(s.o.out, sweepPage)); err == nil {
+		sum.Artifacts["page"] = sweepPage
+	}
 	text := table(sum)
 	err := writeWhole(filepath.Join(s.o.out, "table.txt"), func(f *os.File) error {
 		_, err := f.Write(text)
 		return err
 	})
 	return errors.Join(err, writeSummary(s.o.out, sum))
+}
+
+// sweepPage is what plot makes of the reports of a sweep.
+const sweepPage = "sweep.html"
+
+// draw has plot draw the reports of a sweep, if there is one and there are several.
+func (s *session) draw(sum *summary.Summary) {
+	page := filepath.Join(s.o.out, sweepPage)
+	args := []string{"--force", "-o", page}
+	reports := 0
+	for _, r := range sum.Runs {
+		if path := filepath.Join(s.o.out, r.Directory, "report.json"); r.Status.Finished() {
+			if _, err := os.Stat(path); err == nil {
+				args = append(args, path)
+				reports++
+			}
+		}
+	}
+	if s.tools.Paths["plot"] == "" || reports < 2 || s.hard.Err() != nil {
+		return
+	}
+	p, err := sibling.Begin("plot", exec.Command(s.tools.Paths["plot"], args...), nil)
+	if err == nil {
+		select {
+		case <-p.Done:
+		case <-s.hard.Done():
+			p.Stop(0, nil)
+		}
+		if p.Status() != 0 && p.Status() != cli.ExitIncomplete {
+			err = p.Fault()
+		}
+	}
+	if err != nil {
+		s.env.Printf("no %s: %v", page, err)
+	}
 }
 
 // conclude gives a sweep its status.

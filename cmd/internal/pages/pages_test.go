@@ -19,6 +19,7 @@ import (
 	"wattrace/cmd/internal/convert"
 	"wattrace/cmd/internal/measure"
 	"wattrace/cmd/internal/monitor"
+	"wattrace/cmd/internal/plot"
 	"wattrace/cmd/internal/record"
 	"wattrace/cmd/internal/reduce"
 	"wattrace/cmd/internal/replay"
@@ -26,7 +27,7 @@ import (
 )
 
 var mains = map[string]func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int{
-	"compare": compare.Main, "convert": convert.Main, "measure": measure.Main, "monitor": monitor.Main, "record": record.Main, "reduce": reduce.Main, "replay": replay.Main, "simulate": simulate.Main,
+	"compare": compare.Main, "convert": convert.Main, "measure": measure.Main, "monitor": monitor.Main, "plot": plot.Main, "record": record.Main, "reduce": reduce.Main, "replay": replay.Main, "simulate": simulate.Main,
 }
 
 // tools returns all tools, and their package comments.

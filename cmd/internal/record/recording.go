@@ -27,7 +27,7 @@ type recording struct {
 	looked  trace.Time    // when the clocks were last read
 	stats   sample.Stats
 	length  time.Duration
-	until   time.Duration // when it ends, as --for says; 0 is unknown
+	until   time.Duration         // when it ends, as --for says; 0 is unknown
 	running chan struct{}         // closed when the first rows are written
 	latest  []func(*sample.Batch) // told of each batch that was read
 	waiting atomic.Int64          // bytes that wait for a full disk

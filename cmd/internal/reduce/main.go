@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	ucli "github.com/urfave/cli/v2"
@@ -47,25 +48,14 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	return cli.Main(ctx, cli.Tool{
 		Name: "reduce", Usage: "power and energy of each phase of a run, from its request log and telemetry",
 		Args: "[REQUESTS.jsonl|POWER.arrows|SMI.csv|AIPERF_DIR|RESULT.json|-]...", Manual: manual, Output: true,
-		Flags: append([]ucli.Flag{
+		Flags: slices.Concat([]ucli.Flag{
 			&ucli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT` of the report: text, json, csv or markdown"},
-			&ucli.IntFlag{Name: "expect-devices", Usage: "`N` GPUs should have been seen"},
-			&ucli.StringSliceFlag{Name: "window", Usage: "one more window, which may overlap the phases: `NAME=START..END`, in RFC 3339 or Unix seconds"},
 			&ucli.DurationFlag{Name: "every", Usage: "cut every phase into slices of this `TIME`"},
-			&ucli.StringFlag{Name: "energy-source", Usage: "which method gives the energy: `auto|counter|power`", Value: "auto"},
-			&ucli.Float64Flag{Name: "idle-watts", Usage: "all GPUs together draw `W` watts at rest"},
-			&ucli.DurationFlag{Name: "idle-head", Usage: "the recording's first `TIME` was at rest"},
-			&ucli.StringFlag{Name: "steady", Usage: "rule of the steady window: `wattrace|mlenergy`", Value: "wattrace"},
 			&ucli.StringFlag{Name: "per-request", Usage: "write the energy of every request: `FILE`, JSON Lines"},
 			&ucli.StringSliceFlag{Name: "as", Usage: "add what another `TOOL` would have published: aiperf, trtllm, vllm, sglang, guidellm, inferencex, ..."},
 			&ucli.BoolFlag{Name: "explain", Usage: "with --as: what makes the difference from our energy, in joules"},
-			&ucli.StringSliceFlag{Name: "slo", Usage: "a good request has `ttft=TIME`, itl=TIME or latency=TIME at most"},
-			&ucli.Float64Flag{Name: "price", Usage: "of energy, per kWh, in any currency: `N`"},
-			&ucli.Float64Flag{Name: "carbon", Usage: "of energy, `GRAMS` of CO2e per kWh"},
-			&ucli.BoolFlag{Name: "mig-board", Usage: "a partitioned board's energy is the server's: say it per token"},
 			&ucli.StringFlag{Name: "truth", Usage: "compare with what simulated devices really drew: `FILE` of simulate --truth"},
-			&ucli.BoolFlag{Name: "keep-going", Usage: "use what precedes the fault of a damaged recording, and leave rows out that are wrong"},
-		}, inputFlags()...),
+		}, Flags()),
 		Action: action,
 	}, args, stdin, stdout, stderr)
 }

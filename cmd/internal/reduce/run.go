@@ -28,6 +28,7 @@ type job struct {
 	common     trace.Clocks // the clock that all times are moved to
 	r          *reduce.Reducer
 
+	course   *reduce.Course            // nil is not asked for
 	energies *energies.Writer          // of the requests; nil is not asked for
 	runs     []*run                    // of all logs, in the order of time
 	sharded  []*shards                 // those of them that are parts of one
@@ -37,8 +38,16 @@ type job struct {
 }
 
 // makeReport makes the report of the operands.
-func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Report, err error) {
-	s := &job{opt: opt, schemas: map[*formats.Input]string{}}
+func makeReport(env *cli.Env, operands []string, opt options) (*reduce.Report, error) {
+	return newJob(opt).report(env, operands)
+}
+
+func newJob(opt options) *job {
+	return &job{opt: opt, schemas: map[*formats.Input]string{}}
+}
+
+func (s *job) report(env *cli.Env, operands []string) (rep *reduce.Report, err error) {
+	opt := s.opt
 	var requestOut *cli.Output
 	if opt.perRequest != "" {
 		if requestOut, err = env.OutputTo(opt.perRequest, cli.OutputOptions{Atomic: true}); err != nil {
@@ -131,6 +140,7 @@ func makeReport(env *cli.Env, operands []string, opt options) (rep *reduce.Repor
 	}
 	s.warnInputs()
 	rep = s.r.Report()
+	s.course = s.r.Course()
 	rep.Stated = s.stated
 	rep.Producer = cli.Producer()
 	s.describeRuns(rep)
@@ -222,7 +232,7 @@ func (s *job) open(env *cli.Env, operands []string) error {
 		case telemetry:
 			s.tele = append(s.tele, &teleFile{in: in, codec: codec})
 		default:
-			return s.refuse(in)
+			return s.refuse(env, in)
 		}
 	}
 	if err := s.openDirectories(env, directories); err != nil {
@@ -246,8 +256,8 @@ func (s *job) forget(in *formats.Input) {
 }
 
 // refuse says that an operand is none.
-func (s *job) refuse(in *formats.Input) error {
-	err := fmt.Errorf("%s: %s: reduce takes request logs, recordings and other tools' telemetry", in.Name(), in.Kind())
+func (s *job) refuse(env *cli.Env, in *formats.Input) error {
+	err := fmt.Errorf("%s: %s: %s takes request logs, recordings and other tools' telemetry", in.Name(), in.Kind(), env.Tool)
 	if in.Kind() == formats.Parquet {
 		return cli.Hint(err, "convert --to arrow %s makes a recording of it, if it is one", in.Name())
 	}

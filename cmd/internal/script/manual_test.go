@@ -24,7 +24,7 @@ import (
 // The commands of the manuals: code blocks of the mains' package comments whose
 // first line begins with a tool; of the README, which shows what they print, the
 // lines after a prompt.
-var command = regexp.MustCompile(`^(\$ )?(compare|convert|measure|monitor|record|reduce|replay|simulate) `)
+var command = regexp.MustCompile(`^(\$ )?(compare|convert|measure|monitor|plot|record|reduce|replay|simulate) `)
 
 // blocks returns the command lines of the indented blocks of a text.
 func blocks(text, indent string) (all [][]string) {

@@ -18,6 +18,7 @@ import (
 	"wattrace/cmd/internal/convert"
 	"wattrace/cmd/internal/measure"
 	"wattrace/cmd/internal/monitor"
+	"wattrace/cmd/internal/plot"
 	"wattrace/cmd/internal/record"
 	"wattrace/cmd/internal/reduce"
 	"wattrace/cmd/internal/replay"
@@ -36,6 +37,7 @@ func TestMain(m *testing.M) {
 		"convert":  func() { cli.Exec(convert.Main) },
 		"measure":  func() { cli.Exec(measure.Main) },
 		"monitor":  func() { cli.Exec(monitor.Main) },
+		"plot":     func() { cli.Exec(plot.Main) },
 		"record":   func() { cli.Exec(record.Main) },
 		"reduce":   func() { cli.Exec(reduce.Main) },
 		"replay":   func() { cli.Exec(replay.Main) },

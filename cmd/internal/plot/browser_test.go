@@ -1,0 +1,332 @@
+package plot
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	cdppage "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"wattrace/reduce"
+)
+
+// browser is a tab of a Chromium that may load nothing.
+type browser struct {
+	t   testing.TB
+	ctx context.Context
+
+	mu       sync.Mutex
+	requests []string
+	faults   []string
+}
+
+// newBrowser starts Chromium, where there is one.
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "headless-shell"} {
+		if p, err := exec.LookPath(name); err == nil {
+			path = p
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("no chromium (make setup installs it)")
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(time.Minute))
+	if os.Geteuid() == 0 {
+		opts = append(opts, chromedp.NoSandbox)
+	}
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	b := &browser{t: t, ctx: ctx}
+	chromedp.ListenTarget(ctx, func(ev any) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		switch ev := ev.(type) {
+		case *network.EventRequestWillBeSent:
+			b.requests = append(b.requests, ev.Request.URL)
+		case *runtime.EventExceptionThrown:
+			b.faults = append(b.faults, ev.ExceptionDetails.Error())
+		case *runtime.EventConsoleAPICalled:
+			b.faults = append(b.faults, fmt.Sprint("console: ", ev.Type, " ", len(ev.Args)))
+		case *log.EventEntryAdded:
+			b.faults = append(b.faults, fmt.Sprintf("%s: %s", ev.Entry.Level, ev.Entry.Text))
+		case *cdppage.EventJavascriptDialogOpening:
+			b.faults = append(b.faults, "a dialog: "+ev.Message)
+		}
+	})
+	b.do(network.Enable(), log.Enable(), network.SetBlockedURLs().WithURLPatterns([]*network.BlockPattern{{URLPattern: "http://*:*/*", Block: true}, {URLPattern: "https://*:*/*", Block: true}}))
+	return b
+}
+
+func (b *browser) do(actions ...chromedp.Action) {
+	b.t.Helper()
+	if err := chromedp.Run(b.ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// open shows a file in a window of a width.
+func (b *browser) open(path string, width int64, scheme string) {
+	b.t.Helper()
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.do(
+		emulation.SetDeviceMetricsOverride(width, 900, 1, width < 600),
+		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
+		chromedp.Navigate("file://"+abs), chromedp.WaitReady("footer"),
+	)
+}
+
+func eval[T any](b *browser, script string) (v T) {
+	b.t.Helper()
+	b.do(chromedp.Evaluate(script, &v))
+	return v
+}
+
+// clean checks that nothing was loaded and nothing went wrong.
+func (b *browser) clean(path string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, url := range b.requests {
+		if !strings.HasPrefix(url, "file://") && url != "data:," && !strings.HasPrefix(url, "about:") || strings.HasPrefix(url, "file://") && !strings.HasSuffix(url, filepath.Base(path)) {
+			b.t.Errorf("the page asks for %s", url)
+		}
+	}
+	for _, f := range b.faults {
+		b.t.Errorf("the browser says: %s", f)
+	}
+}
+
+// drag moves the pressed mouse over a chart, from one share of its width to another.
+func (b *browser) drag(id string, from, to float64) {
+	b.t.Helper()
+	b.do(chromedp.Evaluate(fmt.Sprintf("document.getElementById(%q).scrollIntoView({block: 'center'})", id), nil))
+	r := eval[[]float64](b, fmt.Sprintf("(r => [r.left, r.top, r.width, r.height])(document.querySelector('#%s .u-over').getBoundingClientRect())", id))
+	y := r[1] + r[3]/2
+	move := func(kind input.MouseType, share float64) chromedp.Action {
+		return input.DispatchMouseEvent(kind, r[0]+r[2]*share, y).WithButton(input.Left).WithButtons(1).WithClickCount(1)
+	}
+	b.do(input.DispatchMouseEvent(input.MouseMoved, r[0]+r[2]*from, y), move(input.MousePressed, from), move(input.MouseMoved, (from+to)/2), move(input.MouseMoved, to), move(input.MouseReleased, to))
+}
+
+func (b *browser) text(id string) string {
+	b.t.Helper()
+	return eval[string](b, fmt.Sprintf("(e => e ? e.textContent : '')(document.getElementById(%q))", id))
+}
+
+// sameAsReduce compares what the page shows of the selection with what its own command says.
+func (b *browser) sameAsReduce(inputs ...string) {
+	b.t.Helper()
+	_, rest, ok := strings.Cut(b.text("command"), "--window '")
+	window, _, _ := strings.Cut(rest, "'")
+	if !ok {
+		b.t.Fatalf("no command: %q", b.text("command"))
+	}
+	ph := phaseOf(b.t, reduceTo(b.t, append([]string{"--window", window}, inputs...)...), "selected")
+	same := func(id, want string) {
+		b.t.Helper()
+		if got := b.text(id); got != want {
+			b.t.Errorf("%s: the page says %q, reduce %q (%s)", id, got, want, window)
+		}
+	}
+	same("s-energy", fmt.Sprintf("%.3f J", ph.Metrics[reduce.TotalGPUEnergy].Value))
+	same("s-tokens", fmt.Sprintf("%.1f", *ph.Tokens.Output))
+	shown, _ := strconv.ParseFloat(b.text("s-perjoule"), 64)
+	if m := ph.Metrics[reduce.OutputTokensPerJoule]; m.Number == nil || math.Abs(shown/m.Value-1) > 1e-4 {
+		b.t.Errorf("tokens/J: the page says %v, reduce %+v", shown, m.Number)
+	}
+}
+
+func (b *browser) seen() [2]float64 {
+	b.t.Helper()
+	r := eval[[]float64](b, "wattrace.range")
+	return [2]float64{r[0], r[1]}
+}
+
+// pageFile writes the page of inputs.
+func pageFile(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if code, _, stderr := runMain(t, append([]string{"-o", path}, args...)...); code != 0 && code != 3 {
+		t.Fatalf("%v: exit %d: %s", args, code, stderr)
+	}
+	return path
+}
+
+// TestInABrowser uses the page of a run as a reader does: mouse, keys, buttons, a phone.
+func TestInABrowser(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t)
+	path := pageFile(t, "report.html", simRequests, simPower)
+	b.open(path, 1200, "light")
+	charts := eval[int](b, "document.querySelectorAll('.uplot canvas').length")
+	if charts != 6 {
+		t.Errorf("%d charts", charts)
+	}
+	for _, id := range []string{"power", "devices", "busy", "tokens", "perjoule", "lanes"} {
+		if n := eval[int](b, fmt.Sprintf("(c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 200; return n })(document.querySelector('#%s canvas'))", id)); n < 1000 {
+			t.Errorf("%s: only %d pixels are drawn", id, n)
+		}
+	}
+	b.drag("power", 0.4, 0.6)
+	b.sameAsReduce(simRequests, simPower)
+	before := b.text("s-energy")
+	b.drag("lanes", 0.7, 0.35)
+	if b.text("s-energy") == before {
+		t.Error("another interval, the same energy")
+	}
+	b.sameAsReduce(simRequests, simPower)
+
+	all := b.seen()
+	b.do(chromedp.Click("#zoomin"))
+	if z := b.seen(); math.Abs((z[1]-z[0])/(all[1]-all[0])-0.5) > 1e-6 {
+		t.Errorf("zoom in: %v of %v", z, all)
+	}
+	for i := range charts {
+		if r := eval[[]float64](b, fmt.Sprintf("(s => [s.min, s.max])(wattrace.charts[%d].u.scales.x)", i)); [2]float64(r) != b.seen() {
+			t.Errorf("chart %d shows %v, not %v", i, r, b.seen())
+		}
+	}
+	b.do(chromedp.Focus("#timeline"), chromedp.KeyEvent(kb.ArrowRight))
+	if z := b.seen(); z[0] <= all[1]/4 {
+		t.Errorf("arrow right: %v", z)
+	}
+	b.do(chromedp.KeyEvent("0"))
+	if b.seen() != all {
+		t.Errorf("0 shows %v, not %v", b.seen(), all)
+	}
+	b.do(chromedp.KeyEvent(kb.Enter))
+	if z := b.seen(); z[1]-z[0] > 0.6*(all[1]-all[0]) {
+		t.Errorf("enter: %v", z)
+	}
+	b.drag("tokens", 0.3, 0.6) // inside what is seen
+	b.sameAsReduce(simRequests, simPower)
+	b.do(chromedp.Focus("#timeline"), chromedp.KeyEvent(kb.ArrowRight, chromedp.KeyModifiers(input.ModifierShift)))
+	b.sameAsReduce(simRequests, simPower)
+	b.do(chromedp.KeyEvent(kb.Escape))
+	if hidden := eval[bool](b, "document.getElementById('selected').hidden"); !hidden {
+		t.Error("escape leaves the selection")
+	}
+	b.do(chromedp.Evaluate("(e => { e.value = '1'; e.dispatchEvent(new Event('change')) })(document.getElementById('phase'))", nil))
+	b.sameAsReduce(simRequests, simPower)
+	b.do(chromedp.Evaluate("for (const [id, v] of [['from', '3.1'], ['to', '4.2']]) { const e = document.getElementById(id); e.value = v; e.dispatchEvent(new Event('change')) }", nil))
+	b.sameAsReduce(simRequests, simPower)
+
+	for _, scheme := range []string{"dark", "light"} {
+		b.open(path, 390, scheme)
+		if w := eval[int](b, "document.documentElement.scrollWidth"); w > 390 {
+			t.Errorf("%d px wide on a phone", w)
+		}
+		b.drag("busy", 0.3, 0.8)
+		b.sameAsReduce(simRequests, simPower)
+	}
+	b.do(emulation.SetEmulatedMedia().WithMedia("print"))
+	if got := eval[string](b, "['.screen', '.paper', '.tools'].map(s => getComputedStyle(document.querySelector(s)).display).join(' ')"); got != "none block none" {
+		t.Errorf("on paper: %s", got)
+	}
+	if bg := func(scheme string) string {
+		b.open(path, 1200, scheme)
+		return eval[string](b, "getComputedStyle(document.body).backgroundColor")
+	}; bg("dark") == bg("light") {
+		t.Error("dark is as light")
+	}
+	b.clean(path)
+}
+
+// TestAnHourInABrowser is a page of 8 GPUs, 20 ms, an hour and 3,000 requests.
+func TestAnHourInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("an hour of rows")
+	}
+	t.Parallel()
+	b := newBrowser(t)
+	log, power := generated{gpus: 8, length: time.Hour, requests: 3000, host: "node1", model: "NVIDIA H200", seed: 1}.write(t, t.TempDir())
+	path := pageFile(t, "hour.html", log, power)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > 3e6 {
+		t.Errorf("%d bytes", info.Size())
+	}
+	b.open(path, 1200, "light")
+	b.drag("devices", 0.2, 0.7)
+	b.sameAsReduce(log, power)
+	var zoom float64
+	b.do(chromedp.Evaluate("(async () => { let best = 1e9; for (let i = 0; i < 5; i++) { const a = performance.now(); wattrace.show(600 + i, 3000); await null; best = Math.min(best, performance.now() - a) } return best })()", &zoom,
+		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	t.Logf("%d bytes; drawn in %s ms, zoomed in %.1f ms", info.Size(), eval[string](b, "document.documentElement.dataset.drawn"), zoom)
+	b.clean(path)
+}
+
+// TestScreenshots writes the pages that README shows, where WATTRACE_SCREENSHOTS says.
+func TestScreenshots(t *testing.T) {
+	if os.Getenv("WATTRACE_SCREENSHOTS") == "" {
+		t.Skip("make screenshots runs it")
+	}
+	b := newBrowser(t)
+	shots(t, b, pageFile(t, "report.html", "--title", "A small server on one H200", h200Log, h200Power), "report", 0.38, 0.62, "light", "dark", "phone")
+	log, power := generated{gpus: 8, length: time.Hour, requests: 3000, host: "node1", model: "generated GPU", seed: 1}.write(t, t.TempDir())
+	shots(t, b, pageFile(t, "hour.html", "--title", "Eight generated GPUs for an hour", log, power), "hour", 0.2, 0.7, "dark")
+	shots(t, b, pageFile(t, "sweep.html", sweep(t, t.TempDir())...), "sweep", 0, 0, "light")
+}
+
+// shots writes screenshots to WATTRACE_SCREENSHOTS, if it is set.
+func shots(t *testing.T, b *browser, path, name string, from, to float64, which ...string) {
+	t.Helper()
+	dir := os.Getenv("WATTRACE_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	for _, shot := range []struct {
+		name, scheme  string
+		width, height int64
+	}{{"light", "light", 1100, 1400}, {"dark", "dark", 1100, 1150}, {"phone", "light", 390, 1500}} {
+		if !slices.Contains(which, shot.name) {
+			continue
+		}
+		b.open(path, shot.width, shot.scheme)
+		b.do(emulation.SetDeviceMetricsOverride(shot.width, shot.height, 1, shot.width < 600))
+		if to > 0 {
+			b.do(chromedp.Evaluate(fmt.Sprintf("wattrace.select(Math.round(wattrace.steps*%v), Math.round(wattrace.steps*%v))", from, to), nil))
+		}
+		b.do(chromedp.Evaluate("(e => e ? e.scrollIntoView() : window.scrollTo(0, 0))(document.getElementById('timeline'))", nil), chromedp.Sleep(300*time.Millisecond))
+		var png []byte
+		b.do(chromedp.ActionFunc(func(ctx context.Context) (err error) {
+			png, err = cdppage.CaptureScreenshot().WithFormat(cdppage.CaptureScreenshotFormatPng).WithOptimizeForSpeed(false).Do(cdp.WithExecutor(ctx, chromedp.FromContext(ctx).Target))
+			return err
+		}))
+		if len(png) > 200_000 {
+			t.Errorf("%s-%s.png has %d bytes", name, shot.name, len(png))
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+"-"+shot.name+".png"), png, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

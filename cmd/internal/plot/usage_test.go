@@ -1,0 +1,213 @@
+package plot
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"wattrace/reduce"
+)
+
+// reportFile writes a report of the simulated run, changed by edit.
+func reportFile(t testing.TB, path string, edit func(ph *reduce.Phase)) string {
+	t.Helper()
+	rep := reduceTo(t, simRequests, simPower)
+	for i := range rep.Phases {
+		if rep.Phases[i].Kind == "measure" && edit != nil {
+			edit(&rep.Phases[i])
+		}
+	}
+	text, err := json.Marshal(rep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// scale changes a number of a phase.
+func scale(ph *reduce.Phase, tag string, by float64) {
+	m := ph.Metrics[tag]
+	if m.Number != nil {
+		n := *m.Number
+		n.Value *= by
+		m.Number = &n
+	}
+	if m.Distribution != nil {
+		d := *m.Distribution
+		d.P50 *= by
+		m.Distribution = &d
+	}
+	ph.Metrics[tag] = m
+}
+
+// sweep writes the reports of three concurrencies, two runs of each; the second is worse
+// in all than the third.
+func sweep(t testing.TB, dir string) (paths []string) {
+	for _, c := range []struct {
+		concurrency          int
+		rate, joule, perUser float64
+	}{{1, 1, 1, 1}, {8, 3, 0.5, 0.4}, {64, 5, 2, 0.5}} {
+		for rep := range 2 {
+			paths = append(paths, reportFile(t, filepath.Join(dir, fmt.Sprintf("c%d-r%d", c.concurrency, rep+1), "report.json"), func(ph *reduce.Phase) {
+				ph.Concurrency = c.concurrency
+				scale(ph, reduce.OutputTokenThroughput, c.rate*(1+0.1*float64(rep)))
+				scale(ph, reduce.OutputTokensPerJoule, c.joule)
+				scale(ph, reduce.OutputTokenThroughputPerUser, c.perUser)
+			}))
+		}
+	}
+	return paths
+}
+
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	paths := sweep(t, dir)
+	page := pageOf(t, paths...)
+	checkPage(t, "sweep", page)
+	for _, want := range []string{"6 reports, 3 configurations", "<td>c=1</td>", "<td>c=8</td>", "<td>c=64</td>", "c1-r1, c1-r2"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	row := regexp.MustCompile(`<td>c=(\d+)</td><td>2</td>.*?<td>([a-z, ]*)</td><td class="left">`)
+	fronts := map[string]string{}
+	for _, m := range row.FindAllStringSubmatch(page, -1) {
+		fronts[m[1]] = m[2]
+	}
+	if fmt.Sprint(fronts) != "map[1:user 64:energy, user 8:]" {
+		t.Errorf("fronts: %v", fronts)
+	}
+	// Directories stand for the reports in them.
+	var dirs []string
+	for _, p := range paths {
+		dirs = append(dirs, filepath.Dir(p))
+	}
+	if other := pageOf(t, dirs...); other != page {
+		t.Error("the directories make another page than the reports")
+	}
+	svg := filepath.Join(dir, "sweep.svg")
+	if code, _, stderr := runMain(t, append([]string{"-o", svg}, paths...)...); code != 0 && code != 3 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	checkSVG(t, "sweep", svg)
+	text, err := os.ReadFile(svg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), "<circle"); n != 6 {
+		t.Errorf("%d points in two figures", n)
+	}
+	if n := strings.Count(string(text), "mark s0 hollow"); n != 3 { // c=8 in both, c=1 in the first
+		t.Errorf("%d points are not on a front", n)
+	}
+}
+
+func TestForms(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	is := func(path, start string) {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.HasPrefix(string(text), start) {
+			t.Errorf("%s: %v, begins with %.20q", path, err, text)
+		}
+	}
+	run := func(args ...string) string {
+		t.Helper()
+		code, stdout, stderr := runMain(t, args...)
+		if code != 0 && code != 3 {
+			t.Fatalf("%v: exit %d: %s", args, code, stderr)
+		}
+		return stdout
+	}
+	run("-o", at("a.html"), "--svg", at("a.svg"), simRequests, simPower)
+	is(at("a.html"), "<!DOCTYPE html>")
+	is(at("a.svg"), "<svg xmlns")
+	checkSVG(t, "figure", at("a.svg"))
+	run("-o", at("b.svg"), simRequests, simPower)
+	is(at("b.svg"), "<svg xmlns")
+	run("--format", "html", "-o", at("c.svg"), simRequests, simPower)
+	is(at("c.svg"), "<!DOCTYPE html>")
+	if out := run("--svg", "-", simRequests, simPower); !strings.HasPrefix(out, "<svg") {
+		t.Errorf("--svg -: %.20q", out)
+	}
+	page := run(simRequests, simPower)
+	checkPage(t, "page", page)
+	for _, want := range []string{"total GPU energy", "± ", "Devices: profiling", "Every figure of profiling", "simulated", "SHA-256", "attributed in mode"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if page != run(simPower, simRequests) {
+		t.Error("the order of the operands makes another page")
+	}
+	// A report has no course, and all the rest.
+	rep := reportFile(t, at("report.json"), nil)
+	one := run(rep)
+	checkPage(t, "report", one)
+	if strings.Contains(one, "<script") || !strings.Contains(one, "Every figure of profiling") {
+		t.Error("the page of a report is not as it should be")
+	}
+	text, err := os.ReadFile(rep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, fromStdin, _ := runWith(t, string(text), "-"); fromStdin != one {
+		t.Error("from standard input the report makes another page")
+	}
+	power, err := os.ReadFile(simPower)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, fromStdin, stderr := runWith(t, string(power), simRequests, "-"); strings.Count(fromStdin, `id="data"`) != 1 {
+		t.Errorf("a recording from standard input: %s", stderr)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rep := reportFile(t, filepath.Join(dir, "report.json"), nil)
+	empty := writeFile(t, "empty.json", `{"schema":"wattrace.report/1","phases":[]}`)
+	idle := writeFile(t, "idle.json", `{"schema":"wattrace.report/1","phases":[{"name":"a","kind":"idle"}]}`)
+	idle2 := writeFile(t, "idle2.json", `{"schema":"wattrace.report/1","phases":[{"name":"a","kind":"idle"}]}`)
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{2, "html or svg", []string{"--format", "png", rep}},
+		{2, "--steps 5", []string{"--steps", "5", rep}},
+		{2, "is a report and", []string{rep, simPower}},
+		{2, "named twice", []string{rep, rep}},
+		{2, "named twice", []string{"-", "-"}},
+		{2, "there is only --svg", []string{"--svg", "x.svg", "--format", "svg", rep}},
+		{2, "no such flag|not defined|unknown flag", []string{"--as", "aiperf", simRequests, simPower}},
+		{1, "has no phase", []string{empty}},
+		{1, "nothing over time", []string{"--svg", "-", rep}},
+		{1, "there is nothing to draw", []string{idle, idle2}},
+		{1, "no such file", []string{filepath.Join(dir, "absent.jsonl")}},
+		{1, "plot takes request logs", []string{"../../../testdata/trtllm-bench/azure200.jsonl"}},
+		{1, "exists", []string{"-o", rep, simRequests, simPower}},
+	} {
+		code, stdout, stderr := runMain(t, c.args...)
+		if code != c.code || !regexp.MustCompile(c.want).MatchString(stderr) || stdout != "" {
+			t.Errorf("%v: exit %d, %q, %d bytes; want %d, %q", c.args, code, stderr, len(stdout), c.code, c.want)
+		}
+	}
+	if text, err := os.ReadFile(rep); err != nil || !json.Valid(text) {
+		t.Error("an input was replaced")
+	}
+}
