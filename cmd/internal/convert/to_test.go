@@ -358,6 +358,19 @@ func TestToRefusals(t *testing.T) {
 	}
 }
 
+// What the output has no place for is said, of whatever it is made.
+func TestLostIsSaid(t *testing.T) {
+	t.Parallel()
+	path := raw(t, t.TempDir(), []entry{{Body: `{"model":"m","prompt":"x","max_tokens":2}`}})
+	for _, f := range forms() {
+		in := map[family]string{ofTrace: path, ofLog: exampleLog, ofRecording: recorded[0]}[f.of]
+		got := convert("", "--to", f.name, "-o", filepath.Join(t.TempDir(), "out"), in)
+		if want := "lost: " + f.lost + "\n"; (f.lost != "") != strings.Contains(got.Stderr, want) {
+			t.Errorf("--to %s of a %s: %d %s, want %s", f.name, f.of, got.Code, got.Stderr, want)
+		}
+	}
+}
+
 // The README has the table that convert --list prints.
 func TestReadme(t *testing.T) {
 	path := filepath.Join(root, "README.md")
