@@ -210,6 +210,9 @@ func familyOf(kind formats.Kind) (family, bool) {
 func (j *job) choose(of family) error {
 	list := formsOf(of)
 	i := slices.IndexFunc(list, func(f form) bool { return f.name == j.o.to })
+	if i < 0 && j.first == nil {
+		return cli.Hint(cli.Usagef("--to %s: %s is a directory, whose conversations become %s", j.o.to, j.paths[0], namesOf(list)), "of a run's directory name the log or the recording in it")
+	}
 	if i < 0 {
 		return cli.Usagef("--to %s: %s is a %s, which becomes %s", j.o.to, j.paths[0], of, namesOf(list))
 	}
