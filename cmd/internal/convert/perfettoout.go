@@ -127,7 +127,11 @@ func (t *timeline) survey() error {
 			return err
 		}
 	}
-	return nil
+	var files []*recordingFile
+	for _, r := range t.tele {
+		files = append(files, r.recordingFile)
+	}
+	return t.refuseUnwanted(files)
 }
 
 func (t *timeline) surveyLog(in *formats.Input) error {

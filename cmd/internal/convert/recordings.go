@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
@@ -20,6 +21,8 @@ import (
 type recordingFile struct {
 	in  *formats.Input
 	pkg *srtslurm.Package // what stands beside the samples of srt-slurm
+
+	wants map[string]bool // flags that say what it does not; known once it was opened
 }
 
 // packageDir returns where srt-slurm's power package is that a directory is or has.
@@ -51,7 +54,7 @@ func (j *job) openRecording(path string) (*recordingFile, error) {
 		in.Close()
 		return nil, err
 	}
-	return &recordingFile{in, pkg}, nil
+	return &recordingFile{in: in, pkg: pkg}, nil
 }
 
 // open begins to read it from its start. The reader may be there beside an error.
@@ -67,7 +70,11 @@ func (f *recordingFile) open(o telemetries.Options) (telemetries.Reader, error) 
 			return nil, err
 		}
 		o.Package = f.pkg
-		return codec.Open(content, f.in.Name(), o)
+		r, err := codec.Open(content, f.in.Name(), o)
+		f.wants = map[string]bool{
+			"timezone": codec.Local || err == nil && r.Head().Local, "host": codec.Nameless, "columns": kind == formats.NVIDIASMI,
+		}
+		return r, err
 	case kind == formats.Unknown:
 		if _, err := io.Copy(io.Discard, io.LimitReader(f.in.Stream(), 1)); err != nil {
 			return nil, err
@@ -75,6 +82,16 @@ func (f *recordingFile) open(o telemetries.Options) (telemetries.Reader, error) 
 		return nil, fmt.Errorf("%s: is no recording", f.in.Name())
 	}
 	return nil, fmt.Errorf("%s: is a %s; --to takes recordings and telemetry of other tools", f.in.Name(), kind)
+}
+
+// refuseUnwanted refuses what flags say of recordings of which none wants it.
+func (j *job) refuseUnwanted(files []*recordingFile) error {
+	for _, name := range flagsOf[ofRecording] {
+		if j.flags.IsSet(name) && !slices.ContainsFunc(files, func(f *recordingFile) bool { return f.wants[name] }) {
+			return cli.Usagef("--%s says what no input leaves open", name)
+		}
+	}
+	return nil
 }
 
 // openParquet reads a recording that was sealed as Parquet.

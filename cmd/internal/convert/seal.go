@@ -162,16 +162,21 @@ func (s *sealing) status() string {
 
 // read reads all files once, for what the whole says of itself.
 func (s *sealing) read(j *job) error {
+	var files []*recordingFile
 	for _, path := range j.paths {
 		file, err := j.openRecording(path)
 		if err != nil {
 			return err
 		}
 		p := &part{recordingFile: file}
+		files = append(files, file)
 		s.parts = append(s.parts, p)
 		if err := s.survey(p); err != nil {
 			return err
 		}
+	}
+	if err := j.refuseUnwanted(files); err != nil {
+		return err
 	}
 	whole := s.parts[:0:0]
 	for _, p := range s.parts {
