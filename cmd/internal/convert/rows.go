@@ -53,7 +53,7 @@ func (c *conversion) run(in *source) error {
 		if err != nil {
 			return err
 		}
-		if sel.chosen, err = c.survey(r, c.shape); err != nil {
+		if sel.chosen, sel.of, err = c.survey(r, c.shape); err != nil {
 			return err
 		}
 		open = in.again
@@ -88,6 +88,9 @@ func (c *conversion) run(in *source) error {
 			body, err = c.body(body[:0], &row)
 		}
 		if err != nil {
+			if take {
+				sel.taken-- // another one is in its place
+			}
 			if done, err := c.bad(err); done {
 				break
 			} else if err != nil {
@@ -102,6 +105,7 @@ func (c *conversion) run(in *source) error {
 			if _, err := c.bad(c.unwritten(&row, err)); err != nil {
 				return err
 			}
+			sel.taken--
 			continue
 		}
 		c.counted(&row)

@@ -388,6 +388,32 @@ func TestShapeWords(t *testing.T) {
 	}
 }
 
+// A limit is of requests that are written, and a sample of all that there is.
+func TestShapeCounts(t *testing.T) {
+	t.Parallel()
+	const ok, chat = `{"prompt":"x","max_tokens":1}` + "\n", `{"messages":[{"role":"user","content":"x"},{"role":"user","content":"y"}],"max_tokens":1}` + "\n"
+	got := convert(chat+ok+chat+ok+ok, "--to", "vllm", "--keep-going", "--limit", "2")
+	if got.Code != 3 || strings.Count(got.Stdout, "\n") != 2 || !strings.Contains(got.Stderr, "convert: 2 requests, 2 rows skipped\n") {
+		t.Errorf("%+v", got)
+	}
+	const question = `{"task_id":1,"prompt":"x","output_tokens":1}` + "\n"
+	const image = `{"task_id":1,"prompt":"x","output_tokens":1,"media_paths":["none.png"],"modality":"image"}` + "\n"
+	got = convert(image+question+question, "--model", "m", "--keep-going", "--limit", "1")
+	if got.Code != 3 || strings.Count(got.Stdout, "\n") != 1 {
+		t.Errorf("%+v", got)
+	}
+	got = convert(strings.Repeat(ok, 9), "--sample", "5", "--limit", "1")
+	if got.Code != 0 || strings.Contains(got.Stderr, "sample") && !strings.Contains(got.Stderr, "not in the sample of 5 of 9\n") {
+		t.Errorf("%+v", got)
+	}
+	for seed := range 9 { // some sample begins after the first
+		got := convert(strings.Repeat(ok, 9), "--sample", "1", "--limit", "1", "--seed", fmt.Sprint(seed))
+		if n := strings.Count(got.Stderr, "left out"); n > 0 && !strings.Contains(got.Stderr, "not in the sample of 1 of 9\n") {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
 // rows is a source of raw rows.
 type rows struct {
 	line []byte
