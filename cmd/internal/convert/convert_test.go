@@ -296,6 +296,11 @@ convert: 2 requests, 2 rows skipped
 	if got.Code != 3 || got.Stdout != clean || !strings.HasPrefix(got.Stderr, "convert: -: the gzip layer breaks off after ") || !strings.HasSuffix(got.Stderr, "; 2 requests\n") {
 		t.Errorf("%+v", got)
 	}
+	// Where nothing precedes the break, it is what is wrong.
+	got = convert(`{"data":[{"session_id":"a","payloads":[{"mod`, "--keep-going", "--model", "m")
+	if d := cmp.Diff(outcome{1, "", "convert: -:1:45: the document breaks off: unexpected EOF\n"}, got); d != "" {
+		t.Error(d)
+	}
 }
 
 // The fixture converts, and what comes out is a trace that loads, with every

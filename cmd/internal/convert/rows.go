@@ -111,6 +111,9 @@ func (c *conversion) run(in *source) error {
 		c.counted(&row)
 	}
 	c.left = sel.leftOut()
+	if c.rows.Load() == 0 && c.cut != nil {
+		return c.cut
+	}
 	if left := c.leftOut(); c.rows.Load() == 0 && left != "" {
 		return fmt.Errorf("%s: no request is left: %s", c.name, left)
 	}
