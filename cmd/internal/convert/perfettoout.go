@@ -234,7 +234,7 @@ func (t *timeline) eachBatch(r *timedRecording, first bool, use func(telemetries
 		switch {
 		case fault == telemetries.Skipped && t.o.keepGoing && rd != nil:
 			if first {
-				t.skip(err)
+				showSkipped(t.env, t.skipped.Add(1), err)
 			}
 			err = nil
 			continue
@@ -245,12 +245,6 @@ func (t *timeline) eachBatch(r *timedRecording, first bool, use func(telemetries
 			return nil
 		}
 		return hinted(err)
-	}
-}
-
-func (t *timeline) skip(err error) {
-	if n := t.skipped.Add(1); n <= maxShown {
-		t.env.Printf("skipped: %s", err)
 	}
 }
 

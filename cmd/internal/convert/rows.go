@@ -16,6 +16,16 @@ import (
 // maxShown is how many bad rows are shown one by one.
 const maxShown = 20
 
+// showSkipped says why the nth is skipped, of the first ones.
+func showSkipped(env *cli.Env, n int64, err error) {
+	switch {
+	case n <= maxShown:
+		env.Printf("skipped: %s", err)
+	case n == maxShown+1:
+		env.Printf("skipped: more of them, counted at the end")
+	}
+}
+
 // A conversion is one run of the tool.
 type conversion struct {
 	ctx       context.Context
@@ -177,11 +187,7 @@ func (c *conversion) bad(err error) (done bool, _ error) {
 	case !c.keepGoing:
 		return false, err
 	case errors.As(err, &syntax):
-		if n := c.skipped.Add(1); n <= maxShown {
-			c.env.Printf("skipped: %s", err)
-		} else if n == maxShown+1 {
-			c.env.Printf("skipped: more of them, counted at the end")
-		}
+		showSkipped(c.env, c.skipped.Add(1), err)
 		return false, nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		c.cut = err

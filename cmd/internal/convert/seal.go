@@ -309,11 +309,8 @@ func (s *sealing) skip(err error) bool {
 	if !s.keepGoing {
 		return false
 	}
-	if s.skipped++; s.skipped <= maxShown {
-		s.env.Printf("skipped: %s", err)
-	} else if s.skipped == maxShown+1 {
-		s.env.Printf("skipped: more of them, counted at the end")
-	}
+	s.skipped++
+	showSkipped(s.env, s.skipped, err)
 	return true
 }
 
