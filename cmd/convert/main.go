@@ -209,11 +209,18 @@
 //	                   take a part of the trace, or make it faster: see above
 //	--to FORMAT        of a trace aiperfinputs, mooncake, openaibatch, trtllm, vllm; of a
 //	                   request log parquet, arrow, csv, jsonl, aiperf, perfetto; of a
-//	                   recording parquet, arrow, csv, jsonl, perfetto
+//	                   recording parquet, arrow, csv, jsonl, aiperf, perfetto
 //	--compress         with --to arrow: compress its buffers (zstd)
 //	--keep-going       skip rows that cannot be converted, count them, exit 3; of
 //	                   a damaged recording seal what precedes it
-//	-o FILE, --force   write to FILE, or to a directory DIR/; replace it if it exists
+//	--timezone NAME, --host NAME, --columns LIST
+//	                   what a log of sensors does not say of itself: see above
+//	-o FILE, --force   write to FILE, or to a directory DIR/; replace it if it exists,
+//	                   but never an input, nor a directory that has one
+//
+// A flag that would change nothing is refused: one that shapes bodies where the trace
+// has its own (--output-tokens but for the datasets, which have lengths), one that says what
+// no recording leaves open.
 //
 // Keys of the bodies, N being the tokens of the answer, where they are known:
 //
@@ -226,8 +233,9 @@
 // ignore_eos restore on servers with other defaults.
 //
 // The first bad row ends the conversion, and nothing is left of the output
-// files. An input of any size is converted in the memory of its longest row, and of the
-// names of its sessions where it has some.
+// files. An input of any size is converted in the memory of its longest row, some four
+// times its bytes, and of the names of its sessions where it has some. A row of more than 1 GiB
+// is an error, so that what a small file unpacks to has bounds.
 //
 // # Exit status
 //

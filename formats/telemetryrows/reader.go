@@ -141,7 +141,7 @@ func (p *parser) value(id sample.MetricID, text []byte) error {
 	} else {
 		v, ok := stamped.Float(text)
 		if !ok {
-			return fmt.Errorf("%s is a number", id)
+			return fmt.Errorf("%s must be a number", id)
 		}
 		p.floats[id] = v
 	}
@@ -310,7 +310,10 @@ func header(line []byte) (columns []role, err error) {
 	case seen[timeText] && seen[timeSeconds]:
 		return nil, errors.New("time and time_unix_seconds are both there")
 	}
-	return columns, twice
+	if twice != nil { // which of them counts is not known, so that no row below is read by it
+		return nil, twice
+	}
+	return columns, nil
 }
 
 // lineParser reads JSON Lines.

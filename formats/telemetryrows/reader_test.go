@@ -188,9 +188,9 @@ func TestFaults(t *testing.T) {
 		"2026-01-02T03:04:06Z,∑-1,GPU-a,0,gpu,1,1,,":                            "not a number of nanoseconds",
 		"2026-01-02T03:04:06Z,1,GPU-a,∑a,gpu,1,1,,":                             "not the number of a device",
 		"∑2026-01-02T03:04:06Z,1,GPU-a,1,gpu,1,1,,":                             "device_index is 1, and was 0 before",
-		"2026-01-02T03:04:06Z,1,GPU-a,0,gpu,∑nan,1,,":                           "power_watts is a number",
-		"2026-01-02T03:04:06Z,1,GPU-a,0,gpu,∑0x1p3,1,,":                         "power_watts is a number",
-		"2026-01-02T03:04:06Z,1,GPU-a,0,gpu,∑1 W,1,,":                           "power_watts is a number",
+		"2026-01-02T03:04:06Z,1,GPU-a,0,gpu,∑nan,1,,":                           "power_watts must be a number",
+		"2026-01-02T03:04:06Z,1,GPU-a,0,gpu,∑0x1p3,1,,":                         "power_watts must be a number",
+		"2026-01-02T03:04:06Z,1,GPU-a,0,gpu,∑1 W,1,,":                           "power_watts must be a number",
 		"2026-01-02T03:04:06Z,1,GPU-a,0,gpu,1,∑-1,,":                            "memory_used_bytes is a whole number that is not negative",
 		"2026-01-02T03:04:06Z,1,GPU-a,0,gpu,1,1,∑begin x,":                      "a mark begins with start, end or note",
 		"2026-01-02T03:04:06Z,1,GPU-a,0,gpu,1,1,,∑bad":                          "a status is NAME=REASON, joined by commas",
@@ -226,6 +226,15 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// By a header that says a column twice no row is read: which value counts is not known.
+func TestDoubledColumn(t *testing.T) {
+	t.Parallel()
+	rows, faults := readAll(NewCSVReader, strings.NewReader("time,power_watts,power_watts\n2026-01-02T03:04:05Z,1,2\n2026-01-02T03:04:06Z,1,2\n"))
+	if len(rows) != 0 || len(faults) != 3 || faults[0] != "f:1:18: the column power_watts stands twice in the header" {
+		t.Errorf("%v, %q", rows, faults)
+	}
+}
+
 func TestLineFaults(t *testing.T) {
 	t.Parallel()
 	const before = `{"time":"2026-01-02T03:04:05Z","took_nanos":1,"device":"GPU-a","power_watts":1}` + "\n"
@@ -234,7 +243,7 @@ func TestLineFaults(t *testing.T) {
 		`{"time":∑1,"device":"GPU-a"}`:                                          "time has a value of the wrong type",
 		`{"time":∑"x","device":"GPU-a"}`:                                        "not a time as in 2026-01-02T03:04:05.123Z",
 		`{"time":"2026-01-02T03:04:06Z","device":"GPU-a","power_watts":∑"1"}`:   "power_watts has a value of the wrong type",
-		`{"time":"2026-01-02T03:04:06Z","device":"GPU-a","power_watts":∑1e999}`: "power_watts is a number",
+		`{"time":"2026-01-02T03:04:06Z","device":"GPU-a","power_watts":∑1e999}`: "power_watts must be a number",
 		`{"time":"2026-01-02T03:04:06Z","device":∑["GPU-a"]}`:                   "device has a value of the wrong type",
 		`{"time":"2026-01-02T03:04:06Z","device":"a","device":∑"GPU-a"}`:        "device stands twice",
 		`{"time":"2026-01-02T03:04:06Z","memory_used_bytes":∑"-1"}`:             "memory_used_bytes is a whole number that is not negative",

@@ -221,6 +221,9 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
+// Inputs returns the operands and what Reads noted.
+func (env *Env) Inputs() []string { return slices.Concat(env.reads, env.Operands) }
+
 // Reads notes an input that is no operand, so that no output replaces it.
 func (env *Env) Reads(path string) {
 	if path != "" {

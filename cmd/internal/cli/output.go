@@ -62,7 +62,7 @@ func (env *Env) Force() bool { return env.force }
 // OutputTo opens an output by path, with the tool's --force.
 func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
 	written := env.written
-	o := &Output{Path: path, opt: opt, force: env.force, inputs: append(env.reads, env.Operands...)}
+	o := &Output{Path: path, opt: opt, force: env.force, inputs: env.Inputs()}
 	if path == "" || path == "-" {
 		o.Path, o.Stdout, o.w = "-", true, env.Stdout
 		if opt.Binary && IsTerminal(env.Stdout) {

@@ -25,7 +25,7 @@ func (j *job) aiperf() error {
 	if err != nil {
 		return err
 	}
-	dir, err := newFileSet(j.env)
+	dir, err := newFileSet(j.env, aiperf.RecordsName, aiperf.ConfigName)
 	if err != nil {
 		return err
 	}

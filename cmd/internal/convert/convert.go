@@ -77,6 +77,8 @@ type options struct {
 	compress bool
 
 	timezone, host, columns string // of logs of other tools
+
+	isSet func(flag string) bool
 }
 
 // Main runs the tool and returns its exit code.
@@ -111,33 +113,45 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3; of a damaged recording seal what precedes it", Destination: &o.keepGoing},
 		}, o.shape.flags()...),
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
+			o.isSet = c.IsSet
+			if err := o.check(c); err != nil {
+				return err
+			}
 			if c.IsSet("to") {
 				return to(ctx, env, c, &o)
-			}
-			if err := o.checkNumbers(c); err != nil {
-				return err
-			}
-			if c.IsSet("vocab") && o.tokenizer != "" {
-				return cli.Usagef("--vocab and --tokenizer: the tokenizer has a vocabulary")
-			}
-			if o.endpoint != "chat" && o.endpoint != "completions" {
-				return cli.Usagef("--endpoint %q: want chat or completions", o.endpoint)
-			}
-			if err := o.shape.check(c); err != nil {
-				return err
 			}
 			return run(ctx, env, &o)
 		},
 	}, args, stdin, stdout, stderr)
 }
 
-// checkNumbers refuses numbers that mean nothing.
-func (o *options) checkNumbers(c *ucli.Context) error {
+// check refuses values of flags that mean nothing, with --to and without.
+func (o *options) check(c *ucli.Context) error {
 	if c.IsSet("block-size") && o.block < 1 {
 		return cli.Usagef("--block-size %d: want at least 1", o.block)
 	}
 	if c.IsSet("output-tokens") && (o.outputTokens < 1 || o.outputTokens > math.MaxInt32) {
 		return cli.Usagef("--output-tokens %d: want 1 to %d", o.outputTokens, math.MaxInt32)
+	}
+	if c.IsSet("vocab") && o.tokenizer != "" {
+		return cli.Usagef("--vocab and --tokenizer: the tokenizer has a vocabulary")
+	}
+	if o.endpoint != "chat" && o.endpoint != "completions" {
+		return cli.Usagef("--endpoint %q: want chat or completions", o.endpoint)
+	}
+	return o.shape.check(c)
+}
+
+// refuseBodyFlags refuses flags that shape bodies, where they are there already.
+func (o *options) refuseBodyFlags(path string) error {
+	names := []string{"model", "target", "endpoint", "no-stream", "block-size", "vocab", "turns", "as-text"}
+	if o.to != "trtllm" && o.to != "vllm" { // whose rows have a length of their own
+		names = append(names, "output-tokens")
+	}
+	for _, name := range names {
+		if o.isSet(name) {
+			return cli.Usagef("--%s is for the bodies that are made of another tool's trace, and those of %s stay as they are", name, path)
+		}
 	}
 	return nil
 }

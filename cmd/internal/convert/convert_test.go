@@ -202,7 +202,7 @@ func TestFailures(t *testing.T) {
 		{text, []string{"--model", ""}, 2, "convert: --model is needed: the input does not name one, and each body must\n" + hint},
 		{text, []string{"--model", "\xff"}, 2, "convert: --model: not UTF-8\n" + hint},
 		{text, []string{filepath.Join(dir, "none")}, 1, "convert: open " + filepath.Join(dir, "none") + ": no such file or directory\n"},
-		{text, []string{dir}, 1, "convert: " + dir + ": the directory has no *.jsonl\n"},
+		{text, []string{dir}, 2, "convert: --model is for the bodies that are made of another tool's trace, and those of " + dir + " stay as they are\n" + hint},
 	} {
 		got := convert(c.stdin, append([]string{"--model", "m", "-o", path}, c.args...)...)
 		lines := ""
@@ -295,6 +295,11 @@ convert: 2 requests, 2 rows skipped
 	got = convert(packed.String()[:packed.Len()-9], "--model", "m", "--keep-going")
 	if got.Code != 3 || got.Stdout != clean || !strings.HasPrefix(got.Stderr, "convert: -: the gzip layer breaks off after ") || !strings.HasSuffix(got.Stderr, "; 2 requests\n") {
 		t.Errorf("%+v", got)
+	}
+	// Where nothing precedes the break, it is what is wrong.
+	got = convert(`{"data":[{"session_id":"a","payloads":[{"mod`, "--keep-going", "--model", "m")
+	if d := cmp.Diff(outcome{1, "", "convert: -:1:45: the document breaks off: unexpected EOF\n"}, got); d != "" {
+		t.Error(d)
 	}
 }
 

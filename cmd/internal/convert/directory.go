@@ -2,11 +2,9 @@ package convert
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -29,12 +27,9 @@ const perWaiting = 256
 // maxConversations is how many have names that sort in the order in which they begin.
 const maxConversations = 99_999_999
 
-// A directory is the output of a file for each conversation, with its side file. It
-// appears whole or not at all: it is filled under another name beside its own.
+// A directory is the output of a file for each conversation, with its side file.
 type directory struct {
-	env  *cli.Env
-	path string
-	temp string      // a hidden one beside it, for inner; "" is not yet made
+	*newDir
 	side *cli.Output // nil is none
 
 	count   int // conversations
@@ -69,20 +64,22 @@ type place struct {
 
 // openDirectory checks that the directory can be written. Its path ends in a slash.
 func openDirectory(env *cli.Env, path, timing string) (*directory, error) {
-	d := &directory{env: env, path: strings.TrimRight(path, "/"), talks: map[string]*written{}}
-	if d.path == "" {
-		return nil, cli.Usagef("-o %s: is the root", path)
-	}
-	if err := d.refuseExisting(); err != nil {
+	dir, err := openDir(env, path, "a directory of conversations", func() (string, error) {
+		if only, err := traces.IsConversations(path); err != nil || only {
+			return "", err
+		}
+		return "other files than conversations", nil
+	})
+	if err != nil {
 		return nil, err
 	}
+	d := &directory{newDir: dir, talks: map[string]*written{}}
 	if timing == "" {
 		timing = trace.TimingPath(d.path)
 	}
 	if filepath.Clean(timing) == filepath.Clean(d.path) {
 		return nil, cli.Usagef("the trace and the side file cannot both be %s", timing)
 	}
-	var err error
 	if d.side, err = env.OutputTo(timing, cli.OutputOptions{Atomic: true}); err != nil {
 		return nil, err
 	}
@@ -90,42 +87,9 @@ func openDirectory(env *cli.Env, path, timing string) (*directory, error) {
 	return d, nil
 }
 
-func (d *directory) refuseExisting() error {
-	info, err := os.Stat(d.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case !info.IsDir():
-		return fmt.Errorf("%s: is there, and no directory", d.path)
-	}
-	for _, in := range d.env.Operands {
-		if other, err := os.Stat(in); err == nil && os.SameFile(info, other) {
-			return fmt.Errorf("%s: is an input", d.path)
-		}
-	}
-	entries, err := os.ReadDir(d.path)
-	if err != nil || len(entries) == 0 {
-		return err
-	}
-	if !d.env.Force() {
-		return cli.Hint(fmt.Errorf("%s: exists already", d.path), "--force replaces a directory of conversations")
-	}
-	if only, err := traces.IsConversations(d.path); err != nil || !only {
-		return cmp.Or(err, fmt.Errorf("%s: has other files than conversations, and is not replaced", d.path))
-	}
-	return nil
-}
-
 // make makes the directory and the place for entries.
 func (d *directory) make() error {
-	temp, err := os.MkdirTemp(filepath.Dir(d.path), "."+filepath.Base(d.path)+".*")
-	if err != nil {
-		return err
-	}
-	d.temp = temp
-	if err := os.Mkdir(d.inner(), 0o777); err != nil { // with the mode that the user's mask gives
+	if err := d.newDir.make(); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp("", "wattrace-spool-*")
@@ -135,8 +99,6 @@ func (d *directory) make() error {
 	d.entries = f
 	return os.Remove(f.Name())
 }
-
-func (d *directory) inner() string { return filepath.Join(d.temp, "new") }
 
 // write adds a turn to its conversation.
 func (d *directory) write(body []byte, checked bool, row *formats.Request) error {
@@ -295,32 +257,10 @@ func (d *directory) writeSide() error {
 	return err
 }
 
-// publish gives the directory its name, in the place of one that may be replaced.
-func (d *directory) publish() error {
-	if err := d.refuseExisting(); err != nil { // something may have come meanwhile
-		return err
-	}
-	old := filepath.Join(d.temp, "old")
-	err := os.Rename(d.path, old)
-	replaced := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(d.inner(), d.path); err != nil {
-		if replaced {
-			err = errors.Join(err, os.Rename(old, d.path))
-		}
-		return err
-	}
-	return os.RemoveAll(d.temp)
-}
-
 func (d *directory) abort() {
 	d.side.Abort()
 	if d.entries != nil {
 		d.entries.Close()
 	}
-	if d.temp != "" {
-		os.RemoveAll(d.temp)
-	}
+	d.newDir.abort()
 }

@@ -99,6 +99,11 @@ func TestDirectory(t *testing.T) {
 	if got := convert("", chats, "--force", "-o", chats+"/"); got.Code != 1 || got.Stderr != "convert: "+chats+": is an input\n" {
 		t.Errorf("%+v", got)
 	}
+	for name := range files(t, chats) {
+		if got := convert("", filepath.Join(chats, name), "--force", "-o", chats+"/"); got.Code != 1 || got.Stderr != "convert: "+chats+": has an input, "+name+"\n" {
+			t.Errorf("%+v", got)
+		}
+	}
 	if got := convert(in, "--model", "m", "-o", chats); got.Code != 1 || got.Stderr != "convert: "+chats+": is a directory\nconvert: hint: -o "+chats+"/ makes one of conversations\n" {
 		t.Errorf("%+v", got)
 	}

@@ -147,8 +147,8 @@ func (l *logFile) each(withRequests bool, use func(*requests.Record) error) erro
 			l.cut = err
 			return nil
 		case errors.As(err, &syntax) && l.o.keepGoing:
-			if n := l.skipped.Add(1); n <= maxShown && withRequests {
-				l.env.Printf("skipped: %s", err)
+			if n := l.skipped.Add(1); withRequests {
+				showSkipped(l.env, n, err)
 			}
 			continue
 		case err != nil:

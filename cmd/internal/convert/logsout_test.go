@@ -224,7 +224,7 @@ func TestAIPerfDirectory(t *testing.T) {
 	if len(made) != 2 {
 		t.Fatalf("%d files", len(made))
 	}
-	if again := convert("", "--to", "aiperf", "-o", dir, servedLog); again.Code != 1 || !strings.Contains(again.Stderr, dir+": exists already\nconvert: hint: --force replaces it") {
+	if again := convert("", "--to", "aiperf", "-o", dir, servedLog); again.Code != 1 || !strings.Contains(again.Stderr, dir+": exists already\nconvert: hint: --force replaces one that has nothing else\n") {
 		t.Errorf("%+v", again)
 	}
 	var summary map[string]json.RawMessage
@@ -284,11 +284,22 @@ func TestAIPerfDirectory(t *testing.T) {
 	if got := convert("", "-q", "--force", "--to", "aiperf", "-o", dir, exampleLog); got.Code != 0 || len(files(t, dir)) != 2 {
 		t.Errorf("%+v", got)
 	}
+	// Nor an input, nor what a link names.
+	if got := convert("", "--force", "--to", "aiperf", "-o", dir, filepath.Join(dir, "profile_export.jsonl")); got.Code != 1 || got.Stderr != "convert: "+dir+": has an input, profile_export.jsonl\n" || len(files(t, dir)) != 2 {
+		t.Errorf("%+v", got)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if got := convert("", "--force", "--to", "aiperf", "-o", link, servedLog); got.Code != 1 || got.Stderr != "convert: "+link+": is there, and no directory\n" {
+		t.Errorf("%+v", got)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "mine"), nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	before := files(t, dir)
-	if got := convert("", "-q", "--force", "--to", "aiperf", "-o", dir, servedLog); got.Code != 1 || !strings.Contains(got.Stderr, "holds mine, which --force does not replace") || cmp.Diff(before, files(t, dir)) != "" {
+	if got := convert("", "-q", "--force", "--to", "aiperf", "-o", dir, servedLog); got.Code != 1 || !strings.Contains(got.Stderr, "has mine, and is not replaced") || cmp.Diff(before, files(t, dir)) != "" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -59,8 +59,7 @@ type timedRun struct {
 
 // timedRecording is a recording with its clock.
 type timedRecording struct {
-	in    *formats.Input
-	codec telemetries.Codec
+	*recordingFile
 	timedRun
 	batches int // that can be read
 	rows    int64
@@ -106,16 +105,17 @@ func (t *timeline) close() {
 // survey reads all inputs once, for their clocks.
 func (t *timeline) survey() error {
 	for _, path := range t.paths {
-		in, err := t.open(path)
+		file, err := t.openRecording(path)
 		if err != nil {
 			return err
 		}
+		in := file.in
 		of, _ := familyOf(in.Kind())
 		switch of {
 		case ofLog:
 			err = t.surveyLog(in)
 		case ofRecording:
-			err = t.surveyRecording(in)
+			err = t.surveyRecording(file)
 		default:
 			err = fmt.Errorf("%s: is a %s, which has no times", in.Name(), in.Kind())
 			if in.Kind() == formats.Unknown {
@@ -127,7 +127,11 @@ func (t *timeline) survey() error {
 			return err
 		}
 	}
-	return nil
+	var files []*recordingFile
+	for _, r := range t.tele {
+		files = append(files, r.recordingFile)
+	}
+	return t.refuseUnwanted(files)
 }
 
 func (t *timeline) surveyLog(in *formats.Input) error {
@@ -173,9 +177,8 @@ func (t *timeline) surveyLog(in *formats.Input) error {
 	return nil
 }
 
-func (t *timeline) surveyRecording(in *formats.Input) error {
-	codec, _ := telemetries.ByKind(in.Kind())
-	r := &timedRecording{in: in, codec: codec}
+func (t *timeline) surveyRecording(file *recordingFile) error {
+	r := &timedRecording{recordingFile: file}
 	t.tele = append(t.tele, r)
 	var last telemetries.Reader
 	err := t.eachBatch(r, true, func(rd telemetries.Reader, b *sample.Batch) {
@@ -193,7 +196,7 @@ func (t *timeline) surveyRecording(in *formats.Input) error {
 		return err
 	}
 	if last == nil {
-		return fmt.Errorf("%s: holds no reading", in.Name())
+		return fmt.Errorf("%s: holds no reading", r.in.Name())
 	}
 	if c := last.Clocks(); len(c) > 0 {
 		r.clocks = c[0]
@@ -205,11 +208,7 @@ func (t *timeline) surveyRecording(in *formats.Input) error {
 // eachBatch passes the batches of a recording on. What is wrong with it is noted where
 // first says that it was not yet.
 func (t *timeline) eachBatch(r *timedRecording, first bool, use func(telemetries.Reader, *sample.Batch)) error {
-	content, err := r.in.Reader()
-	if err != nil {
-		return err
-	}
-	rd, err := r.codec.Open(&interruptible{ctx: t.ctx, r: content}, r.in.Name(), t.inputs)
+	rd, err := r.open(t.inputs)
 	b := new(sample.Batch)
 	for batches := 0; ; {
 		if t.ctx.Err() != nil {
@@ -235,7 +234,7 @@ func (t *timeline) eachBatch(r *timedRecording, first bool, use func(telemetries
 		switch {
 		case fault == telemetries.Skipped && t.o.keepGoing && rd != nil:
 			if first {
-				t.skip(err)
+				showSkipped(t.env, t.skipped.Add(1), err)
 			}
 			err = nil
 			continue
@@ -245,13 +244,7 @@ func (t *timeline) eachBatch(r *timedRecording, first bool, use func(telemetries
 			}
 			return nil
 		}
-		return err
-	}
-}
-
-func (t *timeline) skip(err error) {
-	if n := t.skipped.Add(1); n <= maxShown {
-		t.env.Printf("skipped: %s", err)
+		return hinted(err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protowire"
 	"pgregory.net/rapid"
 )
@@ -175,6 +176,26 @@ func TestPerfettoOfOthers(t *testing.T) {
 	}
 	if d := drawn(t, got.Stdout); d.values["power_watts"] == 0 || d.slices["request"] == 0 {
 		t.Errorf("%v", d)
+	}
+}
+
+// Parquet is drawn as what it was sealed of is, and the directory of a power package as its samples are.
+func TestPerfettoOfSealed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sealed := filepath.Join(dir, "power.parquet")
+	if got := convert("", "-q", "--to", "parquet", "-o", sealed, recorded[0]); got.Code != 0 {
+		t.Fatal(got.Stderr)
+	}
+	power := filepath.Join(root, "formats/srtslurm/testdata/power")
+	for _, c := range [][2]string{{sealed, recorded[0]}, {power, filepath.Join(power, "samples.csv")}, {filepath.Dir(power), power}} {
+		got, want := convert("", "--to", "perfetto", c[0]), convert("", "--to", "perfetto", c[1])
+		if got.Code != 0 || want.Code != 0 {
+			t.Fatalf("%v: %s%s", c, got.Stderr, want.Stderr)
+		}
+		if a, b := drawn(t, got.Stdout).values, drawn(t, want.Stdout).values; len(a) == 0 || !cmp.Equal(a, b) {
+			t.Errorf("%s: %v, %s: %v", c[0], a, c[1], b)
+		}
 	}
 }
 

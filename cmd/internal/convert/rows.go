@@ -16,6 +16,16 @@ import (
 // maxShown is how many bad rows are shown one by one.
 const maxShown = 20
 
+// showSkipped says why the nth is skipped, of the first ones.
+func showSkipped(env *cli.Env, n int64, err error) {
+	switch {
+	case n <= maxShown:
+		env.Printf("skipped: %s", err)
+	case n == maxShown+1:
+		env.Printf("skipped: more of them, counted at the end")
+	}
+}
+
 // A conversion is one run of the tool.
 type conversion struct {
 	ctx       context.Context
@@ -53,7 +63,7 @@ func (c *conversion) run(in *source) error {
 		if err != nil {
 			return err
 		}
-		if sel.chosen, err = c.survey(r, c.shape); err != nil {
+		if sel.chosen, sel.of, err = c.survey(r, c.shape); err != nil {
 			return err
 		}
 		open = in.again
@@ -88,6 +98,9 @@ func (c *conversion) run(in *source) error {
 			body, err = c.body(body[:0], &row)
 		}
 		if err != nil {
+			if take {
+				sel.taken-- // another one is in its place
+			}
 			if done, err := c.bad(err); done {
 				break
 			} else if err != nil {
@@ -102,11 +115,15 @@ func (c *conversion) run(in *source) error {
 			if _, err := c.bad(c.unwritten(&row, err)); err != nil {
 				return err
 			}
+			sel.taken--
 			continue
 		}
 		c.counted(&row)
 	}
 	c.left = sel.leftOut()
+	if c.rows.Load() == 0 && c.cut != nil {
+		return c.cut
+	}
 	if left := c.leftOut(); c.rows.Load() == 0 && left != "" {
 		return fmt.Errorf("%s: no request is left: %s", c.name, left)
 	}
@@ -170,11 +187,7 @@ func (c *conversion) bad(err error) (done bool, _ error) {
 	case !c.keepGoing:
 		return false, err
 	case errors.As(err, &syntax):
-		if n := c.skipped.Add(1); n <= maxShown {
-			c.env.Printf("skipped: %s", err)
-		} else if n == maxShown+1 {
-			c.env.Printf("skipped: more of them, counted at the end")
-		}
+		showSkipped(c.env, c.skipped.Add(1), err)
 		return false, nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		c.cut = err

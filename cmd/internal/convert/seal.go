@@ -6,17 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 
 	"wattrace/cmd/internal/cli"
-	"wattrace/formats"
 	"wattrace/formats/aiperf"
-	"wattrace/formats/nvidiasmi"
 	"wattrace/formats/parquet"
-	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
 	"wattrace/formats/telemetry"
 	"wattrace/sample"
@@ -107,14 +102,13 @@ type sealing struct {
 
 // part is one file of the recording.
 type part struct {
-	in     *formats.Input
+	*recordingFile
 	headed bool // its head could be read
 	clock  trace.Clock
 	first  trace.Time // of its first row, or of its head where it has none
 	rows   int64      // that can be read, and are sealed
 	places []int32    // of its devices in the summary
 
-	pkg       *srtslurm.Package // what stands beside the samples of srt-slurm
 	head      telemetry.Head
 	snapshots []trace.ClockSnapshot
 	holes     []telemetry.Hole
@@ -148,6 +142,7 @@ func sealAs(open openRows) func(*job) error {
 		if err := out.Close(); err != nil {
 			return err
 		}
+		j.lost(j.form.lost)
 		return s.report()
 	}
 }
@@ -167,15 +162,21 @@ func (s *sealing) status() string {
 
 // read reads all files once, for what the whole says of itself.
 func (s *sealing) read(j *job) error {
+	var files []*recordingFile
 	for _, path := range j.paths {
-		p, err := s.openInput(j, path)
+		file, err := j.openRecording(path)
 		if err != nil {
 			return err
 		}
+		p := &part{recordingFile: file}
+		files = append(files, file)
 		s.parts = append(s.parts, p)
 		if err := s.survey(p); err != nil {
 			return err
 		}
+	}
+	if err := j.refuseUnwanted(files); err != nil {
+		return err
 	}
 	whole := s.parts[:0:0]
 	for _, p := range s.parts {
@@ -202,29 +203,9 @@ func (s *sealing) read(j *job) error {
 	return nil
 }
 
-// openInput opens an operand: a file, or the directory of a power package of srt-slurm.
-func (s *sealing) openInput(j *job, path string) (*part, error) {
-	for _, dir := range []string{path, filepath.Join(path, "power")} {
-		if path == "-" || !srtslurm.Is(os.DirFS(dir)) {
-			continue
-		}
-		pkg, err := srtslurm.Load(os.DirFS(dir), dir)
-		if err != nil {
-			return nil, err
-		}
-		in, err := formats.Open(filepath.Join(dir, srtslurm.Samples), nil)
-		if err != nil {
-			return nil, err
-		}
-		return &part{in: in, pkg: pkg}, pkg.Check(in)
-	}
-	in, err := j.open(path)
-	return &part{in: in}, err
-}
-
 // survey reads a file to its end.
 func (s *sealing) survey(p *part) error {
-	r, err := s.openPart(p)
+	r, err := p.open(s.inputs)
 	if err != nil && r == nil {
 		return s.unopened(err)
 	}
@@ -303,10 +284,8 @@ func (s *sealing) unopened(err error) error {
 	switch fault := telemetries.Judge(err); {
 	case s.ctx.Err() != nil:
 		return cli.ErrInterrupted
-	case errors.Is(err, nvidiasmi.ErrNoHeader):
-		return cli.Hint(err, "--columns says it: what --query-gpu was given")
 	case fault != telemetries.Truncated:
-		return err
+		return hinted(err)
 	}
 	s.faults = append(s.faults, err)
 	return nil
@@ -318,15 +297,11 @@ func (s *sealing) broken(err error) error {
 	switch fault := telemetries.Judge(err); {
 	case s.ctx.Err() != nil:
 		return cli.ErrInterrupted
-	case fault == telemetries.Skipped:
-		return cli.Hint(err, "--keep-going leaves such rows out")
-	case fault == telemetries.Damaged && !s.keepGoing:
-		return cli.Hint(err, "--keep-going seals what precedes it")
-	case fault != telemetries.Damaged && fault != telemetries.Truncated:
-		return err
+	case fault == telemetries.Damaged && s.keepGoing, fault == telemetries.Truncated:
+		s.faults = append(s.faults, err)
+		return nil
 	}
-	s.faults = append(s.faults, err)
-	return nil
+	return hinted(err)
 }
 
 // skip leaves out a row that cannot be read, if that is wanted.
@@ -334,49 +309,9 @@ func (s *sealing) skip(err error) bool {
 	if !s.keepGoing {
 		return false
 	}
-	if s.skipped++; s.skipped <= maxShown {
-		s.env.Printf("skipped: %s", err)
-	} else if s.skipped == maxShown+1 {
-		s.env.Printf("skipped: more of them, counted at the end")
-	}
+	s.skipped++
+	showSkipped(s.env, s.skipped, err)
 	return true
-}
-
-// openPart begins to read a file from its start.
-func (s *sealing) openPart(p *part) (telemetries.Reader, error) {
-	kind := p.in.Kind()
-	codec, ok := telemetries.ByKind(kind)
-	switch {
-	case kind == formats.Parquet:
-		return openParquet(p.in)
-	case ok:
-		content, err := p.in.Reader()
-		if err != nil {
-			return nil, err
-		}
-		o := s.inputs
-		o.Package = p.pkg
-		return codec.Open(content, p.in.Name(), o)
-	case kind == formats.Unknown:
-		if _, err := io.Copy(io.Discard, io.LimitReader(p.in.Stream(), 1)); err != nil {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%s: is no recording", p.in.Name())
-	}
-	return nil, fmt.Errorf("%s: is a %s; --to takes recordings and telemetry of other tools", p.in.Name(), kind)
-}
-
-// openParquet reads a recording that was sealed as Parquet.
-func openParquet(in *formats.Input) (telemetries.Reader, error) {
-	content, err := in.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	stream, err := parquet.Stream(content, in.Name())
-	if err != nil {
-		return nil, err
-	}
-	return telemetries.Codecs[0].Open(stream, in.Name(), telemetries.Options{})
 }
 
 // sumUp joins what the files say.
@@ -440,7 +375,7 @@ func (s *sealing) write(out io.Writer, open openRows, compress bool) error {
 	}
 	b := new(sample.Batch)
 	for _, p := range s.parts {
-		r, err := s.openPart(p)
+		r, err := p.open(s.inputs)
 		if err != nil {
 			return err
 		}

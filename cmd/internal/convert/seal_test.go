@@ -302,7 +302,7 @@ func TestSealedIncomplete(t *testing.T) {
 	copy(bad[len(bad)/2:], bytes.Repeat([]byte{9}, 4096))
 	out := filepath.Join(t.TempDir(), "x")
 	got = convert(string(bad), "--to", "arrow", "-o", out)
-	if _, err := os.Stat(out); got.Code != 1 || err == nil || !strings.Contains(got.Stderr, "hint: --keep-going seals what precedes it\n") {
+	if _, err := os.Stat(out); got.Code != 1 || err == nil || !strings.Contains(got.Stderr, "hint: --keep-going takes what precedes it\n") {
 		t.Errorf("%d %s %v", got.Code, got.Stderr, err)
 	}
 	got = convert(string(bad), "--to", "arrow", "--keep-going")

@@ -71,6 +71,7 @@ type selection struct {
 	shape
 	count  func(*formats.Request) error // fills in InputTokens, if it can
 	chosen map[int64]bool               // units of the sample; nil takes all
+	of     int64                        // units that it was taken of
 	offer  func(unit int64)             // of a survey: told of each unit
 
 	talks   map[string]*talk
@@ -212,7 +213,7 @@ func (s *selection) leftOut() string {
 	add(s.outside, "outside the time range")
 	add(s.tooLong, "of more than %d tokens", s.maxInput)
 	add(s.afterTooLong, "that follow those in their conversations")
-	add(s.notSampled, "not in the sample of %d of %d", int64(len(s.chosen)), s.units)
+	add(s.notSampled, "not in the sample of %d of %d", int64(len(s.chosen)), s.of)
 	return strings.Join(parts, ", ")
 }
 
@@ -269,9 +270,9 @@ func mix(z uint64) uint64 {
 	return z ^ z>>31
 }
 
-// survey reads all rows to choose the sample. Faults of rows are left to the pass
+// survey reads all rows to choose the sample, and counts what it is of. Faults of rows are left to the pass
 // that writes them, if they are to be skipped.
-func (c *conversion) survey(r formats.RequestReader, s shape) (map[int64]bool, error) {
+func (c *conversion) survey(r formats.RequestReader, s shape) (chosen map[int64]bool, of int64, _ error) {
 	pick := &sampler{most: int(min(s.sample, math.MaxInt32)), seed: mix(uint64(s.seed))}
 	s.limit, s.sample = 0, 0
 	sel := newSelection(s, c.count)
@@ -281,7 +282,7 @@ func (c *conversion) survey(r formats.RequestReader, s shape) (map[int64]bool, e
 	var ids []int32
 	for {
 		if c.ctx.Err() != nil {
-			return nil, cli.ErrInterrupted
+			return nil, 0, cli.ErrInterrupted
 		}
 		row.IDs = ids[:0]
 		err := r.Read(&row)
@@ -294,14 +295,14 @@ func (c *conversion) survey(r formats.RequestReader, s shape) (map[int64]bool, e
 		var syntax *trace.SyntaxError
 		switch {
 		case err == io.EOF:
-			return pick.chosen(), nil
+			return pick.chosen(), sel.units, nil
 		case err == nil:
 			c.surveyed.Add(1)
 		case c.keepGoing && errors.As(err, &syntax):
 		case c.keepGoing && errors.Is(err, io.ErrUnexpectedEOF):
-			return pick.chosen(), nil
+			return pick.chosen(), sel.units, nil
 		default:
-			return nil, err
+			return nil, 0, err
 		}
 	}
 }

@@ -353,18 +353,64 @@ func TestShapeWords(t *testing.T) {
 		{in, []string{"--speedup", "1e-300", "--from-timing", path + ".timing"}, 1, "convert: -:1:1: divided by --speedup 1e-300 it is beyond what can be scheduled\n"},
 		{in + "{}\n", []string{"--sample", "9"}, 1, "convert: -:7:1: none of the keys \"messages\", \"prompt\" and \"input\" is there\n"},
 	} {
-		got := convert(c.stdin, append([]string{"--model", "m"}, c.args...)...)
-		if slices.Contains(c.args, "--to") {
-			got = convert(c.stdin, c.args...)
+		args := c.args
+		if c.stdin == text {
+			args = append(args, "--model", "m")
 		}
-		if d := cmp.Diff(outcome{c.code, "", c.want}, got); d != "" {
-			t.Errorf("%v (-want +got):\n%s", c.args, d)
+		if d := cmp.Diff(outcome{c.code, "", c.want}, convert(c.stdin, args...)); d != "" {
+			t.Errorf("%v (-want +got):\n%s", args, d)
 		}
+		// What means nothing means nothing with --to either.
+		if c.code != 2 || slices.Contains(args, "--to") {
+			continue
+		}
+		if d := cmp.Diff(outcome{c.code, "", c.want}, convert(c.stdin, append(args, "--to", "mooncake")...)); d != "" {
+			t.Errorf("%v --to mooncake (-want +got):\n%s", args, d)
+		}
+	}
+	// Bodies that are there already stay as they are, whatever is asked for.
+	for _, arg := range []string{"--model=m", "--target=vllm", "--endpoint=chat", "--no-stream", "--block-size=9", "--vocab=9999", "--turns=first", "--output-tokens=9"} {
+		flag, _, _ := strings.Cut(arg, "=")
+		want := "convert: " + flag + " is for the bodies that are made of another tool's trace, and those of - stay as they are\n" + hint
+		for _, more := range []string{"--limit=1", "--to=mooncake"} {
+			if d := cmp.Diff(outcome{2, "", want}, convert(in, arg, more)); d != "" {
+				t.Errorf("%s %s (-want +got):\n%s", arg, more, d)
+			}
+		}
+	}
+	if got := convert(`{"model":"m","prompt":"x"}`, "--to", "vllm", "--output-tokens", "9"); got.Code != 0 || !strings.Contains(got.Stdout, `"output_tokens":9`) {
+		t.Errorf("%+v", got)
 	}
 	// Bad rows are skipped, and said to be once though they are read twice.
 	got = convert(body(1)+"{}\n"+body(2), "--sample", "9", "--keep-going")
 	if d := cmp.Diff(outcome{3, body(1) + body(2), "convert: skipped: -:2:1: none of the keys \"messages\", \"prompt\" and \"input\" is there\nconvert: 2 requests, 1 rows skipped\n"}, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// A limit is of requests that are written, and a sample of all that there is.
+func TestShapeCounts(t *testing.T) {
+	t.Parallel()
+	const ok, chat = `{"prompt":"x","max_tokens":1}` + "\n", `{"messages":[{"role":"user","content":"x"},{"role":"user","content":"y"}],"max_tokens":1}` + "\n"
+	got := convert(chat+ok+chat+ok+ok, "--to", "vllm", "--keep-going", "--limit", "2")
+	if got.Code != 3 || strings.Count(got.Stdout, "\n") != 2 || !strings.Contains(got.Stderr, "convert: 2 requests, 2 rows skipped\n") {
+		t.Errorf("%+v", got)
+	}
+	const question = `{"task_id":1,"prompt":"x","output_tokens":1}` + "\n"
+	const image = `{"task_id":1,"prompt":"x","output_tokens":1,"media_paths":["none.png"],"modality":"image"}` + "\n"
+	got = convert(image+question+question, "--model", "m", "--keep-going", "--limit", "1")
+	if got.Code != 3 || strings.Count(got.Stdout, "\n") != 1 {
+		t.Errorf("%+v", got)
+	}
+	got = convert(strings.Repeat(ok, 9), "--sample", "5", "--limit", "1")
+	if got.Code != 0 || strings.Contains(got.Stderr, "sample") && !strings.Contains(got.Stderr, "not in the sample of 5 of 9\n") {
+		t.Errorf("%+v", got)
+	}
+	for seed := range 9 { // some sample begins after the first
+		got := convert(strings.Repeat(ok, 9), "--sample", "1", "--limit", "1", "--seed", fmt.Sprint(seed))
+		if n := strings.Count(got.Stderr, "left out"); n > 0 && !strings.Contains(got.Stderr, "not in the sample of 1 of 9\n") {
+			t.Errorf("%+v", got)
+		}
 	}
 }
 

@@ -50,7 +50,9 @@ func (o *options) openSource(env *cli.Env, path string, in *formats.Input, stdin
 	}
 	codec, err := o.codec(in)
 	if err == nil && codec.Open == nil {
-		return o.openRaw(env, in, stdin)
+		if err = o.refuseBodyFlags(path); err == nil {
+			return o.openRaw(env, in, stdin)
+		}
 	}
 	if err == nil && o.fromTiming != "" {
 		err = cli.Usagef("--from-timing is for a raw_payload trace, and %s is a %s", path, codec.Kind)
@@ -106,6 +108,9 @@ func (o *options) openRaw(env *cli.Env, in *formats.Input, stdin io.Reader) (*so
 func (o *options) openConversations(env *cli.Env, dir string, stdin io.Reader) (*source, error) {
 	if o.from != "" && o.from != "raw_payload" {
 		return nil, cli.Usagef("--from %s: %s is a directory, of raw_payload conversations", o.from, dir)
+	}
+	if err := o.refuseBodyFlags(dir); err != nil {
+		return nil, err
 	}
 	s := &source{raw: true}
 	side, name, err := o.openSide(env, s, dir, stdin)

@@ -136,6 +136,21 @@ func TestSealLog(t *testing.T) {
 	if got := convert(headless, "--columns", "x", "--model", "m", "-"); got.Code != 2 {
 		t.Errorf("%+v", got)
 	}
+	// What is said that nobody asks for is a mistake.
+	for _, c := range [][]string{
+		{"--to", "csv", "--timezone", "UTC", recorded[0]},
+		{"--to", "parquet", "--host", "h", recorded[0]},
+		{"--to", "csv", "--columns", "timestamp", filepath.Join(root, "formats/amdsmi/testdata/gpu_metrics.csv")},
+		{"--to", "perfetto", "--host", "h", exampleLog, recorded[0]},
+		{"--to", "perfetto", "--timezone", "UTC", exampleLog},
+	} {
+		if d := cmp.Diff(outcome{2, "", "convert: " + c[2] + " says what no input leaves open\nconvert: hint: see convert --help\n"}, convert("", c...)); d != "" {
+			t.Errorf("%v (-want +got):\n%s", c, d)
+		}
+	}
+	if got := convert("", "--to", "perfetto", "--timezone", "UTC", exampleLog, filepath.Join(root, "formats/nvidiasmi/testdata/a5000-step.csv")); got.Code != 0 {
+		t.Error(got.Stderr)
+	}
 	if got := convert(headless, "--to", "csv", "--timezone", "Nowhere", "-"); got.Code != 2 {
 		t.Errorf("%+v", got)
 	}

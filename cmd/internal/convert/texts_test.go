@@ -159,7 +159,13 @@ func TestCounts(t *testing.T) {
 			nil, `{"line":1,"input_tokens":3}` + "\n" + `{"line":2}` + "\n" + `{"line":3,"input_tokens":3}` + "\n" + `{"line":4,"input_tokens":3}` + "\n" + `{"line":5,"input_tokens":3}` + "\n" +
 				`{"line":6,"input_tokens":0}` + "\n" + `{"line":7,"input_tokens":2}` + "\n" + `{"line":8}` + "\n"},
 	} {
-		out, _, side := converted(t, c.in, append(c.args, "--tokenizer", small)...)
+		dir := t.TempDir()
+		args := append(c.args, "--tokenizer", small, "-o", filepath.Join(dir, "t"))
+		if formats.Sniff([]byte(c.in)) != formats.RawPayload {
+			args = append(args, "--model", "m")
+		}
+		out := convert(c.in, args...)
+		side := files(t, dir)["t.timing"]
 		if d := cmp.Diff(c.side, side); d != "" || out.Code != 0 {
 			t.Errorf("%s: %+v (-want +got):\n%s", c.in, out, d)
 		}

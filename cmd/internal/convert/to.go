@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,7 +13,6 @@ import (
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
 	"wattrace/formats/logs"
-	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
 	"wattrace/formats/traces"
 )
@@ -132,9 +130,6 @@ func to(ctx context.Context, env *cli.Env, flags *ucli.Context, o *options) erro
 	if err != nil {
 		return err
 	}
-	if err := o.checkNumbers(flags); err != nil {
-		return err
-	}
 	// A consumer of a pipe reads on after the first signal.
 	_, hard, stop := cli.Signals(ctx)
 	defer stop()
@@ -173,7 +168,7 @@ func operands(env *cli.Env) ([]string, error) {
 func (j *job) family() (family, error) {
 	path := j.paths[0]
 	if info, err := os.Stat(path); path != "-" && err == nil && info.IsDir() {
-		if srtslurm.Is(os.DirFS(path)) || srtslurm.Is(os.DirFS(filepath.Join(path, "power"))) {
+		if _, ok := packageDir(path); ok {
 			return ofRecording, nil
 		}
 		return ofTrace, nil // a directory of conversations
@@ -215,6 +210,9 @@ func familyOf(kind formats.Kind) (family, bool) {
 func (j *job) choose(of family) error {
 	list := formsOf(of)
 	i := slices.IndexFunc(list, func(f form) bool { return f.name == j.o.to })
+	if i < 0 && j.first == nil {
+		return cli.Hint(cli.Usagef("--to %s: %s is a directory, whose conversations become %s", j.o.to, j.paths[0], namesOf(list)), "of a run's directory name the log or the recording in it")
+	}
 	if i < 0 {
 		return cli.Usagef("--to %s: %s is a %s, which becomes %s", j.o.to, j.paths[0], of, namesOf(list))
 	}

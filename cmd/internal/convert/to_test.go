@@ -335,6 +335,7 @@ func TestToRefusals(t *testing.T) {
 		{[]string{"--to", "aiperf", log}, 2, "convert: --to aiperf writes a directory: name it with -o\n" + hint},
 		{[]string{"--to", "mooncake", log}, 2, "convert: --to mooncake: " + log + " is a request log, which becomes parquet, arrow, csv, jsonl, aiperf, perfetto\n" + hint},
 		{[]string{"--to", "perfetto", path}, 2, "convert: --to perfetto: " + path + " is a trace, which becomes aiperfinputs, mooncake, openaibatch, trtllm, vllm\n" + hint},
+		{[]string{"--to", "csv", dir}, 2, "convert: --to csv: " + dir + " is a directory, whose conversations become aiperfinputs, mooncake, openaibatch, trtllm, vllm\nconvert: hint: of a run's directory name the log or the recording in it\n"},
 		{[]string{"--to", "parquet", log, path}, 2, "convert: --to parquet takes one request log at a time, not 2\n" + hint},
 		{[]string{"--to", "mooncake", path, log}, 2, "convert: --to mooncake takes one trace at a time, not 2\n" + hint},
 		{[]string{"--to", "perfetto", log, path}, 1, "convert: " + path + ": is a raw_payload trace, which has no times\n"},
@@ -355,6 +356,19 @@ func TestToRefusals(t *testing.T) {
 	}
 	if got := convert(`{"task_id":1,"prompt":"x","output_tokens":1}`, "--to", "mooncake"); got.Code != 2 || !strings.Contains(got.Stderr, "--model is needed") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What the output has no place for is said, of whatever it is made.
+func TestLostIsSaid(t *testing.T) {
+	t.Parallel()
+	path := raw(t, t.TempDir(), []entry{{Body: `{"model":"m","prompt":"x","max_tokens":2}`}})
+	for _, f := range forms() {
+		in := map[family]string{ofTrace: path, ofLog: exampleLog, ofRecording: recorded[0]}[f.of]
+		got := convert("", "--to", f.name, "-o", filepath.Join(t.TempDir(), "out"), in)
+		if want := "lost: " + f.lost + "\n"; (f.lost != "") != strings.Contains(got.Stderr, want) {
+			t.Errorf("--to %s of a %s: %d %s, want %s", f.name, f.of, got.Code, got.Stderr, want)
+		}
 	}
 }
 

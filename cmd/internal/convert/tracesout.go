@@ -53,11 +53,6 @@ func traceTo(open func(io.Writer, *job) formats.RequestWriter) func(*job) error 
 		if err != nil {
 			return err
 		}
-		if raw := j.first == nil || j.o.from == "" && j.first.Kind() == formats.RawPayload || j.o.from == "raw_payload"; raw {
-			if err := j.refuseBodyFlags(path); err != nil {
-				return err
-			}
-		}
 		return j.o.transform(j.ctx, j.env, path, j.first, j.form.lost, func() (sink, error) {
 			out, err := j.output()
 			if err != nil {
@@ -66,16 +61,6 @@ func traceTo(open func(io.Writer, *job) formats.RequestWriter) func(*job) error 
 			return &formatSink{out, open(out, j)}, nil
 		})
 	}
-}
-
-// refuseBodyFlags refuses flags that shape bodies, where they are there already.
-func (j *job) refuseBodyFlags(path string) error {
-	for _, name := range []string{"model", "target", "no-stream", "block-size", "vocab"} {
-		if j.flags.IsSet(name) {
-			return cli.Usagef("--%s is for the bodies that are made of another tool's trace, and those of %s stay as they are", name, path)
-		}
-	}
-	return nil
 }
 
 // formatSink is a trace in another tool's format.
