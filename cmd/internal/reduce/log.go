@@ -197,6 +197,7 @@ func (a *logAhead) stop() {
 func (s *job) surveyRequests(l *logFile) error {
 	p := newPass(l)
 	p.ended = func(_, phase int, q *trace.Request, offset time.Duration, _ share) {
+		s.progress.requests[0].Add(1)
 		s.r.SurveyRequest(phase, q, offset)
 	}
 	p.lost = func(int) {}
@@ -215,6 +216,7 @@ func (s *job) readRequests(l *logFile) error {
 
 // request takes a request in the second pass.
 func (s *job) request(run, phase int, q *trace.Request, offset time.Duration, its share) {
+	s.progress.requests[1].Add(1)
 	s.r.Request(phase, q, offset, its)
 	if energy, ok := its.Get(); ok && s.energies != nil {
 		s.energies.Request(&energies.Request{

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
@@ -35,6 +36,7 @@ type job struct {
 	schemas  map[*formats.Input]string // of the inputs that are no operands
 	stated   []reduce.Statement        // by the tools of the logs
 	doubts   []doubt                   // of the logs
+	progress progress
 }
 
 // makeReport makes the report of the operands.
@@ -60,6 +62,7 @@ func (s *job) report(env *cli.Env, operands []string) (rep *reduce.Report, err e
 			}
 		}()
 	}
+	defer env.Progress(s.progress.status)()
 	defer func() {
 		for _, in := range s.inputs {
 			err = errors.Join(err, in.Close())
@@ -109,6 +112,7 @@ func (s *job) report(env *cli.Env, operands []string) (rep *reduce.Report, err e
 	for _, t := range s.tele {
 		if err := s.readTelemetry(t, func(b *batch, from reduce.Recording) {
 			t.of.takeMarks(b, from.Offset)
+			s.progress.rows[0].Add(int64(b.Len()))
 			s.r.Survey(b, from)
 		}); err != nil {
 			return nil, err
@@ -128,8 +132,12 @@ func (s *job) report(env *cli.Env, operands []string) (rep *reduce.Report, err e
 		}
 		return nil, err
 	}
+	s.progress.second.Store(time.Now().UnixNano())
 	for _, t := range s.tele {
-		if err := s.readTelemetry(t, s.r.Telemetry); err != nil {
+		if err := s.readTelemetry(t, func(b *batch, from reduce.Recording) {
+			s.progress.rows[1].Add(int64(b.Len()))
+			s.r.Telemetry(b, from)
+		}); err != nil {
 			return nil, err
 		}
 	}
