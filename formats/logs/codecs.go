@@ -6,6 +6,8 @@ import (
 
 	"wattrace/formats"
 	"wattrace/formats/aiperf"
+	"wattrace/formats/energymetrics"
+	"wattrace/formats/inferencex"
 	"wattrace/formats/requests"
 	"wattrace/trace"
 )
@@ -46,6 +48,14 @@ var Codecs = []Codec{
 		Name: "perfmetrics", Kinds: []formats.Kind{formats.PerfMetrics}, Doc: "trtllm-serve's /perf_metrics",
 		Lost: "what is not of requests, or not of a time", Schema: "trtllm-serve perf_metrics", open: openPerfMetrics,
 	},
+	{
+		Name: "inferencex", Kinds: []formats.Kind{formats.InferenceXAggregate, formats.InferenceXAudit}, Doc: "InferenceX's agg_*.json and power_validation_*.json: figures",
+		Lost: "what ran", Schema: "InferenceX", open: openInferenceX,
+	},
+	{
+		Name: "energymetrics", Kinds: []formats.Kind{formats.EnergyMetrics}, Doc: "saved answers of trtllm-serve's /energy_metrics: figures",
+		Schema: "trtllm-serve energy_metrics", open: openEnergyMetrics,
+	},
 }
 
 // ByKind finds the codec of a sniffed kind.
@@ -73,7 +83,17 @@ const (
 	// Unplaced is that of no request it is known when it was sent: those of a phase are
 	// all given as sent at its start. There is nothing to join.
 	Unplaced
+	// Framed is as Unplaced, but from when to when each phase was the log's clock says:
+	// its energy can be had, and nothing over its course.
+	Framed
 )
+
+// Totals are what is said of all requests of a phase together.
+type Totals struct {
+	Succeeded     int64
+	Failed        int64            // 0 also where nothing is said of it
+	Input, Output trace.Opt[int64] // tokens of those that succeeded
+}
 
 // Figure is a number that the tool that wrote a log states of its own run.
 type Figure struct {
@@ -91,11 +111,19 @@ type Statement struct {
 // A Log is a request log that was opened.
 type Log struct {
 	Time     Time
-	Requests bool                  // it has some; else there are only statements
+	Requests bool                  // it has some, or totals of them; else there are only statements
 	Stated   []Statement           // in the order of the file
 	Lengths  map[string]trace.Time // how long a phase was, as its tool states it
+	Totals   map[string]Totals     // of phases without single requests
+	Frames   map[string][2]int64   // from when to when phases of a log that is Framed were, in Unix nanoseconds
 	Notes    []string              // what its figures must be read with
-	Inexact  int64                 // requests whose output tokens were counted from events
+	Parallel int                   // the most requests at once that were asked for, of a Framed log with one phase; 0 is not said
+	// Answers are those of /energy_metrics, in the order of the file.
+	Answers []energymetrics.Answer
+	// Aggregate and Audit are what InferenceX published of a run; nil is none.
+	Aggregate *inferencex.Aggregate
+	Audit     *inferencex.Audit
+	Inexact   int64 // requests whose output tokens were counted from events
 
 	read  func() (io.Reader, error)
 	head  *head // of what was turned; nil is ours

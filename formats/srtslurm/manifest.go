@@ -49,11 +49,18 @@ type Package struct {
 	rows     trace.Opt[int64]
 }
 
+// Stamp is how long after the time of a row, when it may have been read at the earliest,
+// its timestamp_unix is.
+func (p *Package) Stamp() time.Duration { return p.scrape/2 + p.collect }
+
 // Window is the time of one benchmark.
 type Window struct {
-	Name       string
-	Start, End int64 // Unix nanoseconds
-	Open       bool  // it has no end
+	Name        string
+	Mark        string // what its marks call it
+	Concurrency int
+	Result      string // the path of the benchmark's result, within the job's directory; "" is not said
+	Start, End  int64  // Unix nanoseconds
+	Open        bool   // it has no end
 }
 
 type manifest struct {
@@ -84,6 +91,7 @@ type window struct {
 	Status        string   `json:"status"`
 	Type          string   `json:"benchmark_type"`
 	Concurrency   int      `json:"concurrency"`
+	Result        string   `json:"result_path"`
 	Start         *seconds `json:"benchmark_start_time_unix"`
 	End           *seconds `json:"benchmark_end_time_unix"`
 }

@@ -116,6 +116,16 @@ func (r *Requests) AddFrom(q *trace.Request, offset time.Duration) {
 	r.serve(q)
 }
 
+// AddTotals counts requests of which nothing is known by themselves, and their tokens.
+func (r *Requests) AddTotals(succeeded, failed int64, input, output trace.Opt[int64]) {
+	r.Sent += succeeded + failed
+	r.Succeeded += succeeded
+	r.Failed += failed
+	r.input.add(input)
+	r.output.add(output)
+	r.visible.add(trace.Opt[int64]{})
+}
+
 // contents takes the times of a request's events with output.
 func (r *Requests) contents(q *trace.Request) {
 	at, seen, last := stamps(q), 0, time.Duration(0)
