@@ -200,6 +200,7 @@ func (o *others) start(r *Reducer) {
 		o.sums[ph] = sum
 	}
 	for _, name := range o.names {
+		windows := o.windowsOf(name, windows)
 		unix := r.clock.Anchor.UnixNanos
 		p, err := peers.New(name, windows, peers.Options{ExpectDevices: r.expected(""), Epoch: trace.Opt[int64]{V: unix, OK: unix != 0}, Accumulated: r.opt.Accumulated})
 		if err != nil {
@@ -212,6 +213,23 @@ func (o *others) start(r *Reducer) {
 			}
 		}
 	}
+}
+
+// windowsOf returns the windows as a tool has them: srt-slurm's are from the first request
+// that succeeded to the end of the last, where the requests tell when they were.
+func (o *others) windowsOf(name string, windows []peers.Window) []peers.Window {
+	if name != "srtslurm" {
+		return windows
+	}
+	windows = slices.Clone(windows)
+	for i, ph := range o.windows {
+		if load := o.loads[ph]; load != nil && !ph.window {
+			if v, ok := load.Successes(); ok {
+				windows[i].Start, windows[i].End = trace.Some(v.Start), trace.Some(v.End)
+			}
+		}
+	}
+	return windows
 }
 
 // peerSLO says the latencies of good requests in the peers' terms. All of them measure

@@ -407,6 +407,9 @@ func (res *Result) bound(d *jsontext.Decoder, name string) error {
 		return nil
 	}
 	nanos, err := stamped.Seconds(v)
+	if f, bad := strconv.ParseFloat(string(v), 64); err != nil && bad == nil && f > 0 && f <= maxInstant { // with an exponent
+		nanos, err = int64(math.Round(f*1e9)), nil
+	}
 	if v.Kind() != '0' || err != nil || nanos <= 0 || nanos > maxInstant*1e9 {
 		return &faultAt{d.InputOffset() - int64(len(v)), fmt.Errorf("%s must be a Unix time in seconds", name)}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"wattrace/formats"
@@ -54,6 +55,7 @@ func openBenchServe(in, _ *formats.Input) (*Log, error) {
 	l := &Log{Lengths: map[string]trace.Time{}, Totals: map[string]Totals{}, Frames: map[string][2]int64{}}
 	h := &head{producer: benchTools[f.Results[0].Tool]}
 	h.count.Clean = true
+	detailed := slices.ContainsFunc(f.Results, func(r benchserve.Result) bool { return r.Requests > 0 })
 	of := make([]int, len(f.Results))
 	var first *benchserve.Result // with requests
 	for i := range f.Results {
@@ -70,7 +72,7 @@ func openBenchServe(in, _ *formats.Input) (*Log, error) {
 		of[i] = -1
 		if res.Requests == 0 {
 			done, ok := res.Totals.Completed.Get()
-			if !ok || res.Time != benchserve.Framed && !res.Duration.OK {
+			if !ok || res.Time != benchserve.Framed && (!res.Duration.OK || detailed) {
 				continue
 			}
 			all := res.All()

@@ -56,11 +56,9 @@ func (p *Package) Stamp() time.Duration { return p.scrape/2 + p.collect }
 // Window is the time of one benchmark.
 type Window struct {
 	Name        string
-	Mark        string // what its marks call it
 	Concurrency int
-	Result      string // the path of the benchmark's result, within the job's directory; "" is not said
-	Start, End  int64  // Unix nanoseconds
-	Open        bool   // it has no end
+	Start, End  int64 // Unix nanoseconds
+	Open        bool  // it has no end
 }
 
 type manifest struct {
@@ -91,7 +89,6 @@ type window struct {
 	Status        string   `json:"status"`
 	Type          string   `json:"benchmark_type"`
 	Concurrency   int      `json:"concurrency"`
-	Result        string   `json:"result_path"`
 	Start         *seconds `json:"benchmark_start_time_unix"`
 	End           *seconds `json:"benchmark_end_time_unix"`
 }
@@ -206,7 +203,7 @@ func (p *Package) loadWindows(dir fs.FS, name string) error {
 			return wrong("it has no benchmark_end_time_unix after its start")
 		}
 		p.Files = append(p.Files, file)
-		one := Window{Name: fmt.Sprintf("%s c%d", w.Type, w.Concurrency), Start: int64(*w.Start), Open: w.End == nil}
+		one := Window{Name: fmt.Sprintf("%s c%d", w.Type, w.Concurrency), Concurrency: w.Concurrency, Start: int64(*w.Start), Open: w.End == nil}
 		if w.End != nil {
 			one.End = int64(*w.End)
 		}

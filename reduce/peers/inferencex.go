@@ -107,6 +107,7 @@ func (t inferencex) sampleReasons(b *builder, window int) []string {
 		res := DeviceResult{Device: d.DeviceInfo, Issues: k.issues()}
 		if v, ok := k.near.value(); ok && k.nearCount > 1 {
 			res.Joules = trace.Some(v)
+			res.Figures = []Figure{{Name: "per_gpu_energy_j", Unit: "J", Value: v, Formula: "the trapezoid of power, interpolated at the bounds"}}
 		}
 		b.Devices = append(b.Devices, res)
 		reasons = appendNew(reasons, res.Issues...)

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -121,6 +122,10 @@ func round(v float64, decimals int) float64 {
 //
 // By hand: samples of 400 W at 9.6 s and 600 W at 19.6 s, a window from 10 s to 20 s:
 // 5000 J of the 10 s between the samples, 500 W.
+//
+// Its window is from the first request of the measured phase that succeeded to the end of
+// the last, or the result's own (analysis/power_energy_report.py at 12fa41fd). Energies of
+// CPUs, and what is combined of both, are not recomputed.
 type srtslurm struct{ *Peer }
 
 // snapped is the energy between the samples nearest to the bounds.
@@ -140,14 +145,16 @@ func snap(before, since mark, at trace.Time) (mark, bool) {
 }
 
 func (t srtslurm) figures(b *builder, window int, r *Requests) {
-	total, n := 0.0, 0
+	total, n, hosts := 0.0, 0, map[string]float64{}
 	for _, d := range t.once("dcgm") {
 		v, ok := snapped(d.tracks[window])
 		res := DeviceResult{Device: d.DeviceInfo}
 		if ok {
 			res.Joules = trace.Some(v)
+			res.Figures = []Figure{{Name: "gpu_per_device", Unit: "J", Value: v, Formula: "the trapezoid between the samples nearest to the bounds"}}
 			total += v
 			n++
+			hosts[d.Host] += v
 		}
 		b.Devices = append(b.Devices, res)
 	}
@@ -167,6 +174,11 @@ func (t srtslurm) figures(b *builder, window int, r *Requests) {
 	for _, role := range []string{"prefill", "decode", "agg"} {
 		if joules, n := roleJoules(b.Devices, role); n > 0 {
 			b.add(fmt.Sprintf("gpu_per_role.%s", role), "J", joules, "sum over the "+role+" GPUs")
+		}
+	}
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		if host != "" {
+			b.add("gpu_per_node."+host, "J", hosts[host], "sum over the GPUs of the host")
 		}
 	}
 }
