@@ -142,6 +142,8 @@ var shapes = []struct {
 	{all: []string{"metadata"}, any: []string{"metrics", "error"}, none: []string{"messages"}, in: nothing, kind: AIPerf},
 	{all: []string{"phases"}, any: []string{"schema_version"}, none: []string{"schema"}, in: nothing, kind: AIPerfManifest},
 	{all: []string{"duration", "completed"}, any: []string{"total_input_tokens", "request_throughput"}, in: nothing, kind: BenchServe},
+	{all: []string{"metadata{", "benchmarks["}, any: []string{"config", "args", "metadata"}, none: []string{"messages", "prompt", "model"}, in: nothing, kind: GuideLLMReport},
+	{all: []string{"metadata{", "config{"}, any: []string{"config"}, none: []string{"messages", "prompt", "model", "samples", "schema", "metrics", "error"}, in: nothing, kind: GuideLLMReport},
 	{all: []string{"tput_per_gpu", "conc"}, any: []string{"hw", "model", "framework"}, in: nothing, kind: InferenceXAggregate},
 	{all: []string{"power_valid", "reasons["}, any: []string{"integration_method", "benchmark_window"}, in: nothing, kind: InferenceXAudit},
 	{all: []string{"total_energy_j", "query_time"}, any: []string{"total_energy_j"}, in: nothing, kind: EnergyMetrics},

@@ -194,6 +194,9 @@ func (o *others) start(r *Reducer) {
 		windows = append(windows, w)
 		o.windows = append(o.windows, ph)
 		sum := &peers.Requests{SLO: slo, Stated: ph.Stated}
+		if unix := r.clock.Anchor.UnixNanos; ph.Doubles && unix != 0 {
+			sum.Epoch = trace.Some(unix)
+		}
 		if t := ph.Totals; t != nil {
 			sum.AddTotals(t.Succeeded, t.Failed, t.Input, t.Output)
 		}

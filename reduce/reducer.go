@@ -31,6 +31,8 @@ type Span struct {
 	Totals   *Totals                  // of a phase without single requests; nil is none
 	Stated   trace.Opt[time.Duration] // how long it was, as the tool that ran it says
 	Archive  *Archive                 // what aiperf, whose log it is of, says of it; nil is nothing
+	// Doubles is that the tool keeps the instants of its requests as doubles in Unix seconds.
+	Doubles bool
 	// Metered is what trtllm-serve's own meter said before and after the phase; unknown is
 	// that nobody asked it.
 	Metered trace.Opt[Metered]

@@ -49,6 +49,10 @@ var Codecs = []Codec{
 		Lost: "what is not of requests, or not of a time", Schema: "trtllm-serve perf_metrics", open: openPerfMetrics,
 	},
 	{
+		Name: "guidellmreport", Kinds: []formats.Kind{formats.GuideLLMReport}, Doc: "guidellm's report (benchmarks.json)",
+		Lost: "texts, the words of errors; figures of requests that failed", Schema: "guidellm report", open: openGuideLLM,
+	},
+	{
 		Name: "inferencex", Kinds: []formats.Kind{formats.InferenceXAggregate, formats.InferenceXAudit}, Doc: "InferenceX's agg_*.json and power_validation_*.json: figures",
 		Lost: "what ran", Schema: "InferenceX", open: openInferenceX,
 	},
@@ -123,7 +127,10 @@ type Log struct {
 	// Aggregate and Audit are what InferenceX published of a run; nil is none.
 	Aggregate *inferencex.Aggregate
 	Audit     *inferencex.Audit
-	Inexact   int64 // requests whose output tokens were counted from events
+	// Doubles says that its tool keeps instants as doubles in Unix seconds, of which its
+	// figures are.
+	Doubles bool
+	Inexact int64 // requests whose output tokens were counted from events
 
 	read  func() (io.Reader, error)
 	head  *head // of what was turned; nil is ours

@@ -88,6 +88,7 @@ var rules = []rule{
 	{packages: "formats/perfmetrics", wattrace: []string{"trace", "formats/elements", "formats/pyjson"}, forbidden: noIO},
 	{packages: "formats/logs", wattrace: []string{"trace", "formats", "formats/requests", "formats/aiperf", "formats/benchserve", "formats/trtllmbench", "formats/perfmetrics", "formats/inferencex", "formats/energymetrics", "formats/guidellmreport"}, forbidden: noIO},
 	{packages: "formats/inferencex", wattrace: []string{"trace", "formats/elements", "formats/pyjson", "formats/stamped"}, forbidden: noIO},
+	{packages: "formats/guidellmreport", wattrace: []string{"trace", "formats/pyjson", "formats/stamped"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/energymetrics", wattrace: []string{"trace", "formats/elements"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},
 	{packages: "formats/telemetries", wattrace: []string{"trace", "sample", "reduce", "formats", "formats/amdsmi", "formats/dmon", "formats/promrange", "formats/srtslurm", "formats/telemetry", "formats/telemetryrows", "formats/stamped", "formats/nvidiasmi", "formats/aiperf"}, forbidden: noIO},
 	{packages: "formats/truth", wattrace: []string{"trace", "sample"}, others: []string{"github.com/go-json-experiment/json/jsontext"}, forbidden: noIO},

@@ -25,7 +25,7 @@ import (
 // files beside it.
 func (s *job) publish(env *cli.Env) error {
 	for _, l := range s.logs {
-		if l.in.Kind() == formats.BenchServe {
+		if kind := l.in.Kind(); kind == formats.BenchServe || kind == formats.GuideLLMReport {
 			l.publishStated()
 		}
 	}

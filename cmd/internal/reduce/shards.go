@@ -201,6 +201,7 @@ func (r *run) phase(rec *requests.Record) error {
 			if t, ok := content.Totals[p.Phase]; ok {
 				ph.Totals = (*reduce.Totals)(&t)
 			}
+			ph.Doubles = content.Doubles
 			ph.Published, ph.Metered = r.log.published[p.Phase], r.log.metered
 		}
 		if plan := r.plan[p.Phase]; plan != nil {
