@@ -37,7 +37,7 @@ var Codecs = []Codec{
 		Schema: "aiperf profile_export", Beside: aiperf.ConfigPath, BesideSchema: "aiperf profile_export_aiperf", open: openAIPerf,
 	},
 	{
-		Name: "benchserve", Kinds: []formats.Kind{formats.BenchServe}, Doc: "results of vllm bench serve, TensorRT-LLM's benchmark_serving and SGLang's bench_serving",
+		Name: "benchserve", Kinds: []formats.Kind{formats.BenchServe}, Doc: "results of vllm bench serve, TensorRT-LLM's benchmark_serving, SGLang's bench_serving and InferenceX's benchmark_serving",
 		Lost: "texts; metrics that follow from the columns, but as stated", Schema: "serving benchmark", open: openBenchServe,
 	},
 	{
@@ -54,11 +54,11 @@ var Codecs = []Codec{
 	},
 	{
 		Name: "inferencex", Kinds: []formats.Kind{formats.InferenceXAggregate, formats.InferenceXAudit}, Doc: "InferenceX's agg_*.json and power_validation_*.json: figures",
-		Lost: "what ran", Schema: "InferenceX", open: openInferenceX,
+		Lost: "it has no requests", Schema: "InferenceX", open: openInferenceX,
 	},
 	{
 		Name: "energymetrics", Kinds: []formats.Kind{formats.EnergyMetrics}, Doc: "saved answers of trtllm-serve's /energy_metrics: figures",
-		Schema: "trtllm-serve energy_metrics", open: openEnergyMetrics,
+		Lost: "it has no requests", Schema: "trtllm-serve energy_metrics", open: openEnergyMetrics,
 	},
 }
 
