@@ -66,7 +66,7 @@
 //
 //	reduce --as inferencex results/
 //	reduce --as srt-slurm outputs/12345
-//	reduce --as trtllm result.json before.json after.json
+//	reduce --as trtllm result.json energy-before.json energy-after.json
 //	reduce --as guidellm benchmarks.json power.arrows
 //
 // Of a result that does not say when its requests were sent there is one phase, and neither

@@ -306,3 +306,16 @@ func TestSlurmJob(t *testing.T) {
 		t.Error(w)
 	}
 }
+
+// TestGuideLLMReport has what guidellm 0.8.1 published of a real run again.
+func TestGuideLLMReport(t *testing.T) {
+	t.Parallel()
+	rep := otherReport(t, 0, "--as", "guidellm", "../../../testdata/interop/results/guidellm-0.8.1.json")
+	o := other(t, &rep)
+	if published, same := o.Agreement(); published != 21 || same != published {
+		t.Errorf("of %d figures %d are the same: %+v", published, same, o.Figures)
+	}
+	if ph := rep.Phases[0]; ph.Requests.Succeeded != 5 || *ph.Tokens.Output != 40 || ph.Start != "2026-11-27T21:21:22.467633700Z" || ph.Concurrency != 2 {
+		t.Errorf("%+v", ph)
+	}
+}
