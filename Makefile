@@ -69,9 +69,10 @@ flips: ## 100,000 damaged bytes of a real recording, some 5 minutes
 kills: ## 200 recorders killed at random
 	WATTRACE_KILLS=200 $(GO) test -count=1 -v -timeout 10m -run 'TestKilledAtRandom$$' ./cmd/internal/record
 
-meter: ## what the power fields say beside a power meter (WATTRACE_METER_DATA names the recordings), and a run of aiperf (WATTRACE_AIPERF_DATA)
+meter: ## what the power fields say beside a power meter (WATTRACE_METER_DATA names the recordings), and a run of aiperf (WATTRACE_AIPERF_DATA); WATTRACE_DATA names a folder of both and of traces, all of which convert and reduce
 	$(GO) test -count=1 -v -run 'TestMeter|TestGaugesAgainstTruth' ./reduce
 	$(GO) test -count=1 -v -run TestAIPerfRun ./cmd/internal/reduce
+	$(GO) test -count=1 -v -run TestRealData ./cmd/internal/script
 
 attribution: ## how close the joules of a request come to its Shapley value, on simulated servers
 	$(GO) test -count=1 -v -run TestAttributionAgainstShapley ./reduce/attribute

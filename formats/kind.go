@@ -17,48 +17,52 @@ type Kind string
 
 // The kinds.
 const (
-	Unknown         Kind = "unknown format"
-	RawPayload      Kind = "raw_payload trace"
-	Timing          Kind = "timing side file"
-	TRTLLM          Kind = "trtllm-bench dataset"
-	Mooncake        Kind = "Mooncake trace"
-	ShareGPT        Kind = "ShareGPT dump"
-	OpenAIBatch     Kind = "batch of OpenAI requests"
-	AIPerfInputs    Kind = "file of aiperf inputs"
-	TRTLLMCustom    Kind = "trtllm_custom dataset"
-	Questions       Kind = "file of benchmark questions"
-	TokenTrace      Kind = "token trace of SGLang"
-	GenAIPerf       Kind = "payload file of genai-perf"
-	GuideLLM        Kind = "guidellm dataset"
-	WEKA            Kind = "WEKA trace"
-	AzureLLM        Kind = "trace of Azure LLM inference"
-	BurstGPT        Kind = "BurstGPT trace"
-	Requests        Kind = "request log"
-	AIPerf          Kind = "request log of aiperf"
-	AIPerfRaw       Kind = "raw export of aiperf"
-	AIPerfManifest  Kind = "phase manifest of aiperf"
-	BenchServe      Kind = "result of a serving benchmark"       // vllm bench serve and its kin
-	TRTLLMRequests  Kind = "request log of trtllm-bench"         // --request_json
-	TRTLLMReport    Kind = "report of trtllm-bench"              // --report_json
-	PerfMetrics     Kind = "performance metrics of trtllm-serve" // /perf_metrics
-	AIPerfTelemetry Kind = "telemetry of aiperf"                 // gpu_telemetry_export.jsonl
-	TelemetryStream Kind = "telemetry recording"                 // Arrow IPC stream
-	TelemetryFile   Kind = "telemetry file"                      // Arrow IPC file
-	Report          Kind = "report"
-	Truth           Kind = "truth file"
-	TelemetryCSV    Kind = "telemetry CSV" // rows of a recording, by the names of its columns
-	TelemetryLines  Kind = "telemetry JSON Lines"
-	Parquet         Kind = "Parquet file"
-	NVIDIASMI       Kind = "nvidia-smi log"      // CSV of nvidia-smi --query-gpu
-	NVIDIASMIDmon   Kind = "nvidia-smi dmon log" // table of nvidia-smi dmon
-	DCGMIDmon       Kind = "dcgmi dmon log"      // table of dcgmi dmon
-	AMDSMI          Kind = "amd-smi log"         // CSV of amd-smi metric and amd-smi monitor
-	SRTSlurm        Kind = "samples of srt-slurm's power package"
-	Prometheus      Kind = "answer of Prometheus" // of its API to a query, JSON
-	Plan            Kind = "plan"
-	Sensors         Kind = "sensor table"
-	Calibration     Kind = "calibration"
-	Topology        Kind = "topology"
+	Unknown             Kind = "unknown format"
+	RawPayload          Kind = "raw_payload trace"
+	Timing              Kind = "timing side file"
+	TRTLLM              Kind = "trtllm-bench dataset"
+	Mooncake            Kind = "Mooncake trace"
+	ShareGPT            Kind = "ShareGPT dump"
+	OpenAIBatch         Kind = "batch of OpenAI requests"
+	AIPerfInputs        Kind = "file of aiperf inputs"
+	TRTLLMCustom        Kind = "trtllm_custom dataset"
+	Questions           Kind = "file of benchmark questions"
+	TokenTrace          Kind = "token trace of SGLang"
+	GenAIPerf           Kind = "payload file of genai-perf"
+	GuideLLM            Kind = "guidellm dataset"
+	WEKA                Kind = "WEKA trace"
+	AzureLLM            Kind = "trace of Azure LLM inference"
+	BurstGPT            Kind = "BurstGPT trace"
+	Requests            Kind = "request log"
+	AIPerf              Kind = "request log of aiperf"
+	AIPerfRaw           Kind = "raw export of aiperf"
+	AIPerfManifest      Kind = "phase manifest of aiperf"
+	BenchServe          Kind = "result of a serving benchmark"       // vllm bench serve and its kin
+	InferenceXAggregate Kind = "aggregate of InferenceX"             // agg_*.json
+	InferenceXAudit     Kind = "power audit of InferenceX"           // power_validation_*.json
+	EnergyMetrics       Kind = "energy metrics of trtllm-serve"      // /energy_metrics
+	GuideLLMReport      Kind = "report of guidellm"                  // benchmarks.json
+	TRTLLMRequests      Kind = "request log of trtllm-bench"         // --request_json
+	TRTLLMReport        Kind = "report of trtllm-bench"              // --report_json
+	PerfMetrics         Kind = "performance metrics of trtllm-serve" // /perf_metrics
+	AIPerfTelemetry     Kind = "telemetry of aiperf"                 // gpu_telemetry_export.jsonl
+	TelemetryStream     Kind = "telemetry recording"                 // Arrow IPC stream
+	TelemetryFile       Kind = "telemetry file"                      // Arrow IPC file
+	Report              Kind = "report"
+	Truth               Kind = "truth file"
+	TelemetryCSV        Kind = "telemetry CSV" // rows of a recording, by the names of its columns
+	TelemetryLines      Kind = "telemetry JSON Lines"
+	Parquet             Kind = "Parquet file"
+	NVIDIASMI           Kind = "nvidia-smi log"      // CSV of nvidia-smi --query-gpu
+	NVIDIASMIDmon       Kind = "nvidia-smi dmon log" // table of nvidia-smi dmon
+	DCGMIDmon           Kind = "dcgmi dmon log"      // table of dcgmi dmon
+	AMDSMI              Kind = "amd-smi log"         // CSV of amd-smi metric and amd-smi monitor
+	SRTSlurm            Kind = "samples of srt-slurm's power package"
+	Prometheus          Kind = "answer of Prometheus" // of its API to a query, JSON
+	Plan                Kind = "plan"
+	Sensors             Kind = "sensor table"
+	Calibration         Kind = "calibration"
+	Topology            Kind = "topology"
 )
 
 // Kinds that Sniff never returns, since what they hold is something else by its
@@ -138,6 +142,11 @@ var shapes = []struct {
 	{all: []string{"metadata"}, any: []string{"metrics", "error"}, none: []string{"messages"}, in: nothing, kind: AIPerf},
 	{all: []string{"phases"}, any: []string{"schema_version"}, none: []string{"schema"}, in: nothing, kind: AIPerfManifest},
 	{all: []string{"duration", "completed"}, any: []string{"total_input_tokens", "request_throughput"}, in: nothing, kind: BenchServe},
+	{all: []string{"metadata{", "benchmarks["}, any: []string{"config", "args", "metadata"}, none: []string{"messages", "prompt", "model"}, in: nothing, kind: GuideLLMReport},
+	{all: []string{"metadata{", "config{"}, any: []string{"config"}, none: []string{"messages", "prompt", "model", "samples", "schema", "metrics", "error"}, in: nothing, kind: GuideLLMReport},
+	{all: []string{"tput_per_gpu", "conc"}, any: []string{"hw", "model", "framework"}, in: nothing, kind: InferenceXAggregate},
+	{all: []string{"power_valid", "reasons["}, any: []string{"integration_method", "benchmark_window"}, in: nothing, kind: InferenceXAudit},
+	{all: []string{"total_energy_j", "query_time"}, any: []string{"total_energy_j"}, in: nothing, kind: EnergyMetrics},
 	{all: []string{"start_timestamp", "end_timestamp", "num_input_tokens"}, in: anything, any: []string{"id", "error_tokens", "first_token_timestamp"}, kind: TRTLLMRequests},
 	{all: []string{"engine", "performance"}, any: []string{"world_info", "request_info"}, in: nothing, kind: TRTLLMReport},
 	{any: []string{"perf_metrics"}, all: []string{"request_id"}, in: anything, kind: PerfMetrics},

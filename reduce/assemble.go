@@ -101,8 +101,12 @@ func (r *Reducer) requestDoubts(ph *phase) {
 			classes = append(classes, fmt.Sprintf("%s %d", class, n))
 		}
 		slices.Sort(classes)
-		r.doubt(ph, WarnFailed, "", "%d of %s failed (%s): their energy stays in the total, their tokens are not counted",
-			q.Failed, plural(int(q.Sent), "request", "requests"), strings.Join(classes, ", "))
+		why := ""
+		if len(classes) > 0 {
+			why = " (" + strings.Join(classes, ", ") + ")"
+		}
+		r.doubt(ph, WarnFailed, "", "%d of %s failed%s: their energy stays in the total, their tokens are not counted",
+			q.Failed, plural(int(q.Sent), "request", "requests"), why)
 	}
 	if q.Cancelled > 0 {
 		fate := "their tokens are not counted"

@@ -99,7 +99,8 @@ func (s *Splitter) RequestEnergy(q *trace.Request, offset time.Duration) (energy
 
 // openSplit makes what splits the energy, where there is any.
 func (r *Reducer) openSplit() {
-	if r.split == nil && len(r.all) > 0 && r.grid != nil && r.grid.Len() > 0 {
+	unplaced := slices.ContainsFunc(r.phases, func(ph *phase) bool { return ph.Unplaced })
+	if r.split == nil && !unplaced && len(r.all) > 0 && r.grid != nil && r.grid.Len() > 0 {
 		r.split = attribute.New(r.grid, attribute.Options{Resolution: r.resolution(), Marks: r.marks()})
 	}
 }

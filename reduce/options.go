@@ -27,6 +27,10 @@ type Options struct {
 	Peers   []string           // other tools, whose numbers are wanted as well; CheckTool knows them
 	Explain bool               // say what makes the difference between Peers' numbers and ours
 
+	// Accumulated is the energy between two readings of each GPU's counter that enclose
+	// the recording and are not in it, in joules, by the index of the GPU; nil is none.
+	Accumulated map[int]float64
+
 	// Truth gives what a simulated device has drawn until an instant on the
 	// common clock, in microjoules. With it the report compares itself, and the
 	// difference of the last readings before each end, with the truth.
@@ -96,6 +100,9 @@ type Recording struct {
 	Offset time.Duration // moves its times to the common clock
 	Spread time.Duration // Offset may be wrong by this, either way; 0 for files of one boot
 	Driver string        // version of the driver; "" is unknown
+	// Stamp is how long after a row's Time the stamp is that the file has of it, which
+	// other tools take it at; unknown is the middle of the reading.
+	Stamp trace.Opt[time.Duration]
 }
 
 // The codes of warnings that come from the inputs; the others are in report.go.

@@ -70,6 +70,18 @@ type Archive struct {
 	GPUs      map[string]map[string]float64
 }
 
+// Metered is an energy by a server's own meter, and the time that it is of.
+type Metered = peers.Metered
+
+// Published are figures that a tool wrote of a phase itself, beside which those of the
+// same names are put that are recomputed.
+type Published struct {
+	Tool    string // by its name in Options.Peers
+	Figures map[string]float64
+	GPUs    map[int]map[string]float64 // of single GPUs, by index
+	Notes   []string
+}
+
 // OtherOmission is a figure that a tool would have left out.
 type OtherOmission struct {
 	Name string `json:"name"`
@@ -161,6 +173,7 @@ func (o *others) start(r *Reducer) {
 		}
 		w := peers.Window{
 			Name: ph.Name, Start: trace.Some(ph.Start), End: ph.End, Concurrency: ph.Concurrency, Profiling: ph.Kind == string(trace.Measure),
+			Reported: ph.Stated, Metered: ph.Metered,
 		}
 		if load := o.loads[ph]; load != nil {
 			if v, ok := load.MLEnergy(ph.Concurrency); ok && v.Start < v.End {
@@ -180,10 +193,19 @@ func (o *others) start(r *Reducer) {
 		}
 		windows = append(windows, w)
 		o.windows = append(o.windows, ph)
-		o.sums[ph] = &peers.Requests{SLO: slo, Stated: ph.Stated}
+		sum := &peers.Requests{SLO: slo, Stated: ph.Stated}
+		if unix := r.clock.Anchor.UnixNanos; ph.Doubles && unix != 0 {
+			sum.Epoch = trace.Some(unix)
+		}
+		if t := ph.Totals; t != nil {
+			sum.AddTotals(t.Succeeded, t.Failed, t.Input, t.Output)
+		}
+		o.sums[ph] = sum
 	}
 	for _, name := range o.names {
-		p, err := peers.New(name, windows, peers.Options{ExpectDevices: r.expected("")})
+		windows := o.windowsOf(name, windows)
+		unix := r.clock.Anchor.UnixNanos
+		p, err := peers.New(name, windows, peers.Options{ExpectDevices: r.expected(""), Epoch: trace.Opt[int64]{V: unix, OK: unix != 0}, Accumulated: r.opt.Accumulated})
 		if err != nil {
 			panic(err) // CheckTool was not asked
 		}
@@ -194,6 +216,23 @@ func (o *others) start(r *Reducer) {
 			}
 		}
 	}
+}
+
+// windowsOf returns the windows as a tool has them: srt-slurm's are from the first request
+// that succeeded to the end of the last, where the requests tell when they were.
+func (o *others) windowsOf(name string, windows []peers.Window) []peers.Window {
+	if name != "srtslurm" {
+		return windows
+	}
+	windows = slices.Clone(windows)
+	for i, ph := range o.windows {
+		if load := o.loads[ph]; load != nil && !ph.window {
+			if v, ok := load.Successes(); ok {
+				windows[i].Start, windows[i].End = trace.Some(v.Start), trace.Some(v.End)
+			}
+		}
+	}
+	return windows
 }
 
 // peerSLO says the latencies of good requests in the peers' terms. All of them measure
@@ -222,12 +261,15 @@ func peerDevice(s *series) peers.DeviceInfo {
 
 // read hands row i of a batch to the peers. They read what NVML's headline call gives;
 // where the recording lacks that, the average, else the instant field.
-func (o *others) read(s *series, b *sample.Batch, i int, at trace.Time) {
+func (o *others) read(s *series, b *sample.Batch, i int, at trace.Time, stamp trace.Opt[time.Duration]) {
 	list := o.devices[s]
 	if len(list) == 0 {
 		return
 	}
 	v := peers.Sample{At: at.Add(b.Took[i] / 2)}
+	if after, ok := stamp.Get(); ok {
+		v.Stamp = trace.Some(at.Add(after))
+	}
 	if joules, ok := b.Float(sample.EnergyJoules, i); ok {
 		v.Joules = trace.Some(joules)
 	}
@@ -237,10 +279,14 @@ func (o *others) read(s *series, b *sample.Batch, i int, at trace.Time) {
 			break
 		}
 	}
+	v.Unread = !v.Watts.OK && slices.ContainsFunc(powerStatus, func(s string) bool { return strings.Contains(b.Status[i], s) })
 	for _, d := range list {
 		d.Read(v)
 	}
 }
+
+// powerStatus are what the status of a row has of a power that could not be read.
+var powerStatus = []string{"power_watts=", "power_average_watts=", "power_instant_watts="}
 
 // request takes a request of the second pass, of its phase or of a window that it was
 // sent in.
@@ -292,6 +338,11 @@ func (o *others) report(r *Reducer, ph *phase, out *Phase, devices []deviceEnerg
 		if ph.Archive != nil && strings.HasPrefix(o.names[i], "aiperf") {
 			t.beside(ph.Archive)
 		}
+		for j := range ph.Published {
+			if p := &ph.Published[j]; p.Tool == o.names[i] {
+				t.besidePublished(p)
+			}
+		}
 		if r.opt.Explain {
 			t.Explanation = explanation(p.Explain(window, ours))
 		}
@@ -332,15 +383,37 @@ func (t *OtherTool) Agreement() (published, same int) {
 	return published, same
 }
 
-// beside puts what the tool published beside what is recomputed.
-func (t *OtherTool) beside(a *Archive) {
-	put := func(list []OtherFigure, published map[string]float64) {
-		for i := range list {
-			if v, ok := published[list[i].Name]; ok {
-				list[i].Published = &v
-			}
+// putBeside puts what was published beside figures.
+func putBeside(list []OtherFigure, published map[string]float64) {
+	for i := range list {
+		if v, ok := published[list[i].Name]; ok {
+			list[i].Published = &v
 		}
 	}
+}
+
+// besidePublished puts what the tool published beside what is recomputed.
+func (t *OtherTool) besidePublished(p *Published) {
+	putBeside(t.Figures, p.Figures)
+	for i := range t.Devices {
+		putBeside(t.Devices[i].Figures, p.GPUs[t.Devices[i].DeviceIndex])
+	}
+	t.Notes = append(t.Notes, p.Notes...)
+	t.notRecomputed(p.Figures)
+}
+
+// notRecomputed names what was published and is not among the figures.
+func (t *OtherTool) notRecomputed(published map[string]float64) {
+	for _, name := range slices.Sorted(maps.Keys(published)) {
+		have := slices.ContainsFunc(t.Figures, func(f OtherFigure) bool { return f.Name == name })
+		if !have && !strings.Contains(name, ".") && !slices.Contains(t.NotRecomputed, name) {
+			t.NotRecomputed = append(t.NotRecomputed, name)
+		}
+	}
+}
+
+// beside puts what aiperf published beside what is recomputed.
+func (t *OtherTool) beside(a *Archive) {
 	switch {
 	case !a.Start.OK || !a.End.OK:
 		t.Notes = append(t.Notes, "when the phase began and ended is not exported: it is taken from its first request to the end of its last")
@@ -348,16 +421,11 @@ func (t *OtherTool) beside(a *Archive) {
 		t.Notes = append(t.Notes, fmt.Sprintf("when the phase began and ended is exported to %v: what is divided by its duration differs by up to %.1g of itself",
 			a.Rounded, a.Rounded.Seconds()/a.End.V.Sub(a.Start.V).Seconds()))
 	}
-	put(t.Figures, a.Published)
+	putBeside(t.Figures, a.Published)
 	for i := range t.Devices {
-		put(t.Devices[i].Figures, a.GPUs[t.Devices[i].Device])
+		putBeside(t.Devices[i].Figures, a.GPUs[t.Devices[i].Device])
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.Published)) {
-		have := slices.ContainsFunc(t.Figures, func(f OtherFigure) bool { return f.Name == name })
-		if !have && !strings.Contains(name, ".") {
-			t.NotRecomputed = append(t.NotRecomputed, name)
-		}
-	}
+	t.notRecomputed(a.Published)
 }
 
 func otherFigures(list []peers.Figure) []OtherFigure {

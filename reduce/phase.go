@@ -85,10 +85,27 @@ func (r *Reducer) Request(phase int, q *trace.Request, offset time.Duration, ene
 			}
 			continue
 		}
-		ph.crossing(q, offset, ph == own)
+		if !own.Unplaced {
+			ph.crossing(q, offset, ph == own)
+		}
 		if ph.arrivals {
 			ph.arrived(q, outputs, offset)
 		}
+	}
+}
+
+// takeTotals counts the requests of a phase that has none by themselves.
+func (ph *phase) takeTotals() {
+	t := ph.Totals
+	if t == nil {
+		return
+	}
+	ph.requests.Sent, ph.requests.Succeeded, ph.requests.Failed = t.Succeeded+t.Failed, t.Succeeded, t.Failed
+	if n, ok := t.Input.Get(); ok {
+		ph.withInput, ph.input = t.Succeeded, n*microtokens
+	}
+	if n, ok := t.Output.Get(); ok {
+		ph.withOutput, ph.output = t.Succeeded, n*microtokens
 	}
 }
 

@@ -25,10 +25,25 @@ type Span struct {
 	Open        bool                  // requests were due by a schedule, whether or not earlier ones had ended
 	Gated       bool                  // what was due waited where too many were in flight, or in their prefill
 	// Unplaced is that it is not known when the requests were sent: all are given as sent
-	// at Start, which nothing but counts, latencies and rates may be made from.
+	// at Start, which nothing but counts, latencies and rates may be made from. Start and
+	// End themselves may be known all the same.
 	Unplaced bool
+	Totals   *Totals                  // of a phase without single requests; nil is none
 	Stated   trace.Opt[time.Duration] // how long it was, as the tool that ran it says
 	Archive  *Archive                 // what aiperf, whose log it is of, says of it; nil is nothing
+	// Doubles is that the tool keeps the instants of its requests as doubles in Unix seconds.
+	Doubles bool
+	// Metered is what trtllm-serve's own meter said before and after the phase; unknown is
+	// that nobody asked it.
+	Metered trace.Opt[Metered]
+	// Published are figures that other tools wrote of the phase.
+	Published []Published
+}
+
+// Totals are what is known of the requests of a phase together.
+type Totals struct {
+	Succeeded, Failed int64
+	Input, Output     trace.Opt[int64] // tokens of those that succeeded
 }
 
 // A Reducer computes a report in two passes over the telemetry and two over the
@@ -106,6 +121,7 @@ func New(clock trace.Clock, spans []Span, hasLog bool, opt Options) *Reducer {
 	r.sensors = append(slices.Clone(opt.Sensors), Sensors()...)
 	for i, s := range spans {
 		ph := &phase{Span: s}
+		ph.takeTotals()
 		ph.arrivals = s.Handover || i > 0 && spans[i-1].Handover
 		if end, ok := s.End.Get(); ok && end > s.Start && !s.Unplaced {
 			ph.activity = newActivity(s.Start, end)
@@ -212,7 +228,7 @@ func (r *Reducer) SurveyRequest(phase int, q *trace.Request, offset time.Duratio
 	// A phase that its requests outlast was not drained, whatever its plan says:
 	// its tokens are counted where they arrived, and so are those of the phases after
 	// it that they reach into.
-	if end, ok := ph.End.Get(); ok && done > end {
+	if end, ok := ph.End.Get(); ok && done > end && !ph.Unplaced {
 		ph.arrivals = true
 		for other := range r.timeline.overlapping(end, done) {
 			if other != ph && other.Start >= end && other.Start < done {
@@ -495,7 +511,7 @@ func (r *Reducer) Telemetry(b *sample.Batch, from Recording) {
 			r.xids = append(r.xids, xid{at, code, s.survey.device})
 		}
 		if len(r.tools.peers) > 0 {
-			r.tools.read(s, b, i, at)
+			r.tools.read(s, b, i, at, from.Stamp)
 		}
 		if !s.chosen {
 			continue

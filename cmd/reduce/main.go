@@ -57,6 +57,21 @@
 // hold. Of several runs each is named. A recording that is named beside it counts
 // instead of aiperf's telemetry (reduce artifacts/DIR power.arrows).
 //
+// Other archives are operands, too. A directory of InferenceX has one result of its
+// benchmark_serving, which says when it began and ended, gpu_metrics.csv, and what it
+// published (agg_*.json, power_validation_*.json), which are found beside a result that is
+// named, as well. The directory of a job of srt-slurm has power/ or logs/power/ and runs of
+// aiperf or sa-bench. Two answers of trtllm-serve's /energy_metrics are those before and
+// after the run of the only log:
+//
+//	reduce --as inferencex results/
+//	reduce --as srt-slurm outputs/12345
+//	reduce --as trtllm result.json energy-before.json energy-after.json
+//	reduce --as guidellm benchmarks.json power.arrows
+//
+// Of a result that does not say when its requests were sent there is one phase, and neither
+// parts of it (--window, --every) nor energies of single requests.
+//
 // Files of one boot are joined exactly, whatever happened to the wall clock; those
 // of two hosts by their wall clocks as they were read nearest to the phases. How
 // well those agree no file can tell: 10 ms is assumed, becomes a part of the

@@ -50,7 +50,7 @@
 //
 // A table without timestamp is refused with [ErrNoTime]: the files energy_start.csv and
 // energy_end.csv that InferenceX has beside gpu_metrics.csv are such, whose counters are of
-// moments that nobody noted.
+// moments that nobody noted: before the log began and after it ended. [Energies] reads them.
 //
 // # Devices
 //

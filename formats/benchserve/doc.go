@@ -1,5 +1,6 @@
 // Package benchserve reads what the serving benchmarks save that descend from vLLM's
-// benchmark_serving.py: vllm bench serve (--save-result, --append-result), TensorRT-LLM's
+// benchmark_serving.py: vllm bench serve (--save-result, --append-result), InferenceX's
+// benchmark_serving and sa-bench of srt-slurm, TensorRT-LLM's
 // tensorrt_llm.serve.scripts.benchmark_serving (--save-result), and SGLang's bench_serving
 // (--output-file).
 //
@@ -39,6 +40,12 @@
 // Unix time, which some descendants write ([Wall]). Without start_times it is not known
 // when any request was sent ([Unplaced]): all of a run are given as sent at its start,
 // which nothing may be concluded from but counts, latencies and, with duration, rates.
+// InferenceX and sa-bench write benchmark_start_time_unix and benchmark_end_time_unix, of the
+// wall clock. Where the end comes after the start and there are no start_times the result is
+// [Framed]: from when to when all of it was is known, and no more of single requests. Beside
+// them duration is of a monotonic clock; where both differ by more than half a second and
+// 1 % a note says so. A window that is no such is a note, and not used.
+//
 // date is when the file was written, to a second, in a local time that is not named. It
 // is not used.
 //
@@ -46,7 +53,9 @@
 //
 // The numbers of the result that are no arguments are stated figures, as they stand:
 // duration, completed, the totals, rates and latencies, "request_goodput:" with its colon,
-// and TensorRT-LLM's energy: total_energy_j, output_tps_per_w, total_gpu_power_w.
+// and TensorRT-LLM's energy: total_energy_j, output_tps_per_w, total_gpu_power_w. Totals
+// are whole numbers up to 2^40. How many requests failed is what is left of num_prompts,
+// where the result does not say it.
 //
 // # Memory
 //

@@ -158,7 +158,7 @@ func (res *Result) request(i int, gaps []float64, q *trace.Request) {
 		q.Sent = trace.Time(nanos(start - res.First))
 	}
 	q.Scheduled, q.Done = q.Sent, q.Sent
-	if wait, ok := get(res.queues, i).Get(); ok && wait > 0 && res.Load.Rate > 0 && res.Time != Unplaced {
+	if wait, ok := get(res.queues, i).Get(); ok && wait > 0 && res.Load.Rate > 0 && res.Time != Unplaced && res.Time != Framed {
 		q.Scheduled = q.Sent.Add(-nanos(wait))
 	}
 	latency, ended := get(res.latencies, i).Get()

@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"wattrace/formats/pyjson"
+	"wattrace/formats/stamped"
 	"wattrace/trace"
 )
 
@@ -20,9 +21,10 @@ type Tool string
 
 // The tools.
 const (
-	VLLM   Tool = "vllm"
-	TRTLLM Tool = "trtllm"
-	SGLang Tool = "sglang"
+	VLLM       Tool = "vllm"
+	TRTLLM     Tool = "trtllm"
+	SGLang     Tool = "sglang"
+	InferenceX Tool = "inferencex" // and sa-bench of srt-slurm, which descends from it
 )
 
 // Time is what a result says of when its requests were sent.
@@ -33,7 +35,15 @@ const (
 	Unplaced Time = iota // nothing
 	Steady               // by CLOCK_MONOTONIC of the client's host
 	Wall                 // in Unix time
+	Framed               // nothing, but from when to when the run was: Start and End
 )
+
+// Totals are what a result says of all its requests together.
+type Totals struct {
+	Completed     trace.Opt[int64] // requests that succeeded
+	Failed        trace.Opt[int64]
+	Input, Output trace.Opt[int64] // tokens of those that succeeded
+}
 
 // Figure is a number that the tool states.
 type Figure struct {
@@ -53,9 +63,13 @@ type Result struct {
 	Failed   int
 	Time     Time
 	First    float64 // the least of start_times, in seconds
+	// Start and End are benchmark_start_time_unix and benchmark_end_time_unix in Unix
+	// nanoseconds, where both are there and the end comes after the start.
+	Start, End trace.Opt[int64]
+	Totals     Totals
 
 	columns
-	completed trace.Opt[int64]
+	prompts trace.Opt[int64] // --num-prompts
 }
 
 // columns are what is held of the requests; one that is not there is nil.
@@ -73,6 +87,9 @@ type File struct {
 	name string
 }
 
+// Name is that of the file, for errors.
+func (f *File) Name() string { return f.name }
+
 // Bounds of what is read.
 const (
 	maxResults  = 4096
@@ -81,6 +98,13 @@ const (
 	maxSeconds  = 1e9 // of a duration
 	unixSeconds = 1e9 // from here on an instant is in Unix time
 	maxInstant  = 4e9
+	maxTotal    = 1 << 40 // requests, or tokens, of a run
+)
+
+// The keys of when a run was.
+const (
+	startKey = "benchmark_start_time_unix"
+	endKey   = "benchmark_end_time_unix"
 )
 
 // arguments are numbers that are no figures.
@@ -283,6 +307,13 @@ func (res *Result) read(d *jsontext.Decoder) error {
 			twice[name] = true
 		}
 		switch name {
+		case startKey, endKey:
+			return res.bound(d, name)
+		case "num_prompts":
+			if d.PeekKind() == '0' {
+				res.prompts, err = whole(d, name)
+				return err
+			}
 		case "itls":
 			if d.PeekKind() != '[' {
 				return d.SkipValue()
@@ -349,16 +380,60 @@ func (res *Result) state(d *jsontext.Decoder, name string) error {
 		return at(d, "duration is out of range")
 	case name == "duration":
 		res.Duration = trace.Some(nanos(v))
-	case name == "completed":
-		res.completed = trace.Some(int64(v))
+	default:
+		to := map[string]*trace.Opt[int64]{
+			"completed": &res.Totals.Completed, "failed": &res.Totals.Failed,
+			"total_input_tokens": &res.Totals.Input, "total_output_tokens": &res.Totals.Output,
+		}[name]
+		switch {
+		case to == nil:
+		case !math.IsNaN(v) && (v < 0 || v > maxTotal || v != math.Trunc(v)):
+			return at(d, "%s must be a whole number up to %v", name, float64(maxTotal))
+		case !math.IsNaN(v):
+			*to = trace.Some(int64(v))
+		}
 	}
 	res.Stated = append(res.Stated, Figure{name, unitOf(name), v})
 	return nil
 }
 
+// bound reads when the run began or ended: Unix seconds, exactly.
+func (res *Result) bound(d *jsontext.Decoder, name string) error {
+	v, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	if v.Kind() == 'n' || v.Kind() == '"' && len(v) == 2 { // null, or NaN
+		return nil
+	}
+	nanos, err := stamped.Seconds(v)
+	if f, bad := strconv.ParseFloat(string(v), 64); err != nil && bad == nil && f > 0 && f <= maxInstant { // with an exponent
+		nanos, err = int64(math.Round(f*1e9)), nil
+	}
+	if v.Kind() != '0' || err != nil || nanos <= 0 || nanos > maxInstant*1e9 {
+		return &faultAt{d.InputOffset() - int64(len(v)), fmt.Errorf("%s must be a Unix time in seconds", name)}
+	}
+	if name == startKey {
+		res.Start = trace.Some(nanos)
+	} else {
+		res.End = trace.Some(nanos)
+	}
+	return nil
+}
+
+// whole reads a whole number; one that is not is unknown.
+func whole(d *jsontext.Decoder, name string) (trace.Opt[int64], error) {
+	v, err := number(d, name, -math.MaxFloat64, math.MaxFloat64)
+	if err != nil || !(v >= 0 && v <= maxTotal) || v != math.Trunc(v) {
+		return trace.Opt[int64]{}, err
+	}
+	return trace.Some(int64(v)), nil
+}
+
 // units are those of figures by the ends of their names.
 var units = []struct{ end, unit string }{
-	{"_ms", "ms"}, {"duration", "s"}, {"total_energy_j", "J"}, {"output_tps_per_w", "tps/W"}, {"_power_w", "W"},
+	{"_ms", "ms"}, {"duration", "s"}, {"_energy_j", "J"}, {"joules_per_input_token", "J/token"}, {"joules_per_output_token", "J/token"},
+	{"joules_per_total_token", "J/token"}, {"joules_per_successful_query", "J/request"}, {"output_tps_per_w", "tps/W"}, {"_power_w", "W"},
 	{"request_throughput", "requests/s"}, {"request_goodput", "requests/s"}, {"request_goodput:", "requests/s"},
 	{"throughput", "tokens/s"}, {"tokens_per_s", "tokens/s"}, {"_tokens", "tokens"}, {"_tokens_retokenized", "tokens"},
 	{"completed", "requests"}, {"failed", "requests"}, {"concurrent_requests", "requests"},
@@ -425,6 +500,8 @@ func toolOf(known map[string]bool) Tool {
 		return false
 	}
 	switch {
+	case any(startKey, endKey):
+		return InferenceX
 	case any("total_output_tokens_retokenized", "sharegpt_output_len", "server_info"):
 		return SGLang
 	case any("request_goodput:", "user_throughput", "e2els", "energy"):
@@ -487,7 +564,10 @@ func (res *Result) settle() error {
 			res.First = min(res.First, res.starts[i])
 		}
 	}
+	ordered := res.Start.OK && res.End.OK && res.Start.V < res.End.V
 	switch {
+	case res.starts == nil && ordered:
+		res.First, res.Time = 0, Framed
 	case res.starts == nil || math.IsInf(res.First, 1):
 		res.First = 0
 	case res.First >= unixSeconds:
@@ -499,6 +579,16 @@ func (res *Result) settle() error {
 		return errors.New("the result has neither figures nor requests")
 	}
 	return nil
+}
+
+// All returns what is known of the requests together: the totals that are stated, and how
+// many failed as what is left of --num-prompts, which are all sent.
+func (res *Result) All() Totals {
+	t := res.Totals
+	if n, ok := res.prompts.Get(); ok && !t.Failed.OK && t.Completed.OK && n >= t.Completed.V {
+		t.Failed = trace.Some(n - t.Completed.V)
+	}
+	return t
 }
 
 // failed reports whether a request failed.
@@ -513,10 +603,24 @@ func (res *Result) failed(i int) bool {
 // nowhere.
 func (res *Result) Contradiction() string {
 	succeeded := int64(res.Requests - res.Failed)
-	if n, ok := res.completed.Get(); ok && res.Requests > 0 && n != succeeded {
+	if n, ok := res.Totals.Completed.Get(); ok && res.Requests > 0 && n != succeeded {
 		return fmt.Sprintf("it says that %d requests were completed, and has %d without an error", n, succeeded)
 	}
+	switch wall, ok := res.wall(); {
+	case res.Start.OK && res.End.OK && !ok:
+		return "its benchmark_end_time_unix does not come after its benchmark_start_time_unix: neither is used"
+	case res.Start.OK != res.End.OK:
+		return "it says when it began or when it ended, and not both: neither is used"
+	case ok && res.Duration.OK && (wall-res.Duration.V).Abs() > max(500*time.Millisecond, wall/100):
+		return fmt.Sprintf("it took %v by its duration and %v by the wall clock, which may have been set: its energy is of the latter", res.Duration.V, wall)
+	}
 	return ""
+}
+
+// wall is how long the run was by the wall clock.
+func (res *Result) wall() (time.Duration, bool) {
+	d := time.Duration(res.End.V - res.Start.V)
+	return d, res.Start.OK && res.End.OK && d > 0
 }
 
 func nanos(seconds float64) time.Duration { return time.Duration(math.Round(seconds * 1e9)) }

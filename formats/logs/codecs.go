@@ -6,6 +6,8 @@ import (
 
 	"wattrace/formats"
 	"wattrace/formats/aiperf"
+	"wattrace/formats/energymetrics"
+	"wattrace/formats/inferencex"
 	"wattrace/formats/requests"
 	"wattrace/trace"
 )
@@ -37,7 +39,7 @@ var Codecs = []Codec{
 		Schema: "aiperf profile_export", Beside: aiperf.ConfigPath, BesideSchema: "aiperf profile_export_aiperf", open: openAIPerf,
 	},
 	{
-		Name: "benchserve", Kinds: []formats.Kind{formats.BenchServe}, Doc: "results of vllm bench serve, TensorRT-LLM's benchmark_serving and SGLang's bench_serving",
+		Name: "benchserve", Kinds: []formats.Kind{formats.BenchServe}, Doc: "results of vllm bench serve, TensorRT-LLM's benchmark_serving, SGLang's bench_serving and InferenceX's benchmark_serving",
 		Lost: "texts; metrics that follow from the columns, but as stated", Schema: "serving benchmark", Untimed: true, open: openBenchServe,
 	},
 	{
@@ -47,6 +49,18 @@ var Codecs = []Codec{
 	{
 		Name: "perfmetrics", Kinds: []formats.Kind{formats.PerfMetrics}, Doc: "trtllm-serve's /perf_metrics",
 		Lost: "what is not of requests, or not of a time", Schema: "trtllm-serve perf_metrics", Untimed: true, open: openPerfMetrics,
+	},
+	{
+		Name: "guidellmreport", Kinds: []formats.Kind{formats.GuideLLMReport}, Doc: "guidellm's report (benchmarks.json)",
+		Lost: "texts, the words of errors; figures of requests that failed", Schema: "guidellm report", open: openGuideLLM,
+	},
+	{
+		Name: "inferencex", Kinds: []formats.Kind{formats.InferenceXAggregate, formats.InferenceXAudit}, Doc: "InferenceX's agg_*.json and power_validation_*.json: figures",
+		Lost: "it has no requests", Schema: "InferenceX", Untimed: true, open: openInferenceX,
+	},
+	{
+		Name: "energymetrics", Kinds: []formats.Kind{formats.EnergyMetrics}, Doc: "saved answers of trtllm-serve's /energy_metrics: figures",
+		Lost: "it has no requests", Schema: "trtllm-serve energy_metrics", Untimed: true, open: openEnergyMetrics,
 	},
 }
 
@@ -75,7 +89,17 @@ const (
 	// Unplaced is that of no request it is known when it was sent: those of a phase are
 	// all given as sent at its start. There is nothing to join.
 	Unplaced
+	// Framed is as Unplaced, but from when to when each phase was the log's clock says:
+	// its energy can be had, and nothing over its course.
+	Framed
 )
+
+// Totals are what is said of all requests of a phase together.
+type Totals struct {
+	Succeeded     int64
+	Failed        int64            // 0 also where nothing is said of it
+	Input, Output trace.Opt[int64] // tokens of those that succeeded
+}
 
 // Figure is a number that the tool that wrote a log states of its own run.
 type Figure struct {
@@ -93,11 +117,22 @@ type Statement struct {
 // A Log is a request log that was opened.
 type Log struct {
 	Time     Time
-	Requests bool                  // it has some; else there are only statements
+	Requests bool                  // it has some, or totals of them; else there are only statements
 	Stated   []Statement           // in the order of the file
 	Lengths  map[string]trace.Time // how long a phase was, as its tool states it
+	Totals   map[string]Totals     // of phases without single requests
+	Frames   map[string][2]int64   // from when to when phases of a log that is Framed were, in Unix nanoseconds
 	Notes    []string              // what its figures must be read with
-	Inexact  int64                 // requests whose output tokens were counted from events
+	Parallel int                   // the most requests at once that were asked for, of a Framed log with one phase; 0 is not said
+	// Answers are those of /energy_metrics, in the order of the file.
+	Answers []energymetrics.Answer
+	// Aggregate and Audit are what InferenceX published of a run; nil is none.
+	Aggregate *inferencex.Aggregate
+	Audit     *inferencex.Audit
+	// Doubles says that its tool keeps instants as doubles in Unix seconds, of which its
+	// figures are.
+	Doubles bool
+	Inexact int64 // requests whose output tokens were counted from events
 
 	read  func() (io.Reader, error)
 	head  *head // of what was turned; nil is ours

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"time"
 
 	"wattrace/formats"
 	"wattrace/formats/benchserve"
@@ -18,7 +20,8 @@ const DefaultPhase = "benchmark"
 
 // benchTools are the programs of package benchserve.
 var benchTools = map[benchserve.Tool]string{
-	benchserve.VLLM: "vllm bench serve", benchserve.TRTLLM: "TensorRT-LLM benchmark_serving", benchserve.SGLang: "sglang bench_serving", "": "a serving benchmark",
+	benchserve.InferenceX: "InferenceX benchmark_serving",
+	benchserve.VLLM:       "vllm bench serve", benchserve.TRTLLM: "TensorRT-LLM benchmark_serving", benchserve.SGLang: "sglang bench_serving", "": "a serving benchmark",
 }
 
 // benchSource gives the requests of all results on the clock of the first.
@@ -49,9 +52,10 @@ func openBenchServe(in, _ *formats.Input) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{Lengths: map[string]trace.Time{}}
+	l := &Log{Lengths: map[string]trace.Time{}, Totals: map[string]Totals{}, Frames: map[string][2]int64{}}
 	h := &head{producer: benchTools[f.Results[0].Tool]}
 	h.count.Clean = true
+	detailed := slices.ContainsFunc(f.Results, func(r benchserve.Result) bool { return r.Requests > 0 })
 	of := make([]int, len(f.Results))
 	var first *benchserve.Result // with requests
 	for i := range f.Results {
@@ -67,7 +71,13 @@ func openBenchServe(in, _ *formats.Input) (*Log, error) {
 		l.Stated = append(l.Stated, s)
 		of[i] = -1
 		if res.Requests == 0 {
-			continue
+			done, ok := res.Totals.Completed.Get()
+			if !ok || res.Time != benchserve.Framed && (!res.Duration.OK || detailed) {
+				continue
+			}
+			all := res.All()
+			l.Totals[name] = Totals{Succeeded: done, Failed: all.Failed.V, Input: all.Input, Output: all.Output}
+			l.Notes = append(l.Notes, "it has totals and no single requests: nothing is said of when they were sent and what each took")
 		}
 		if first == nil {
 			first = res
@@ -80,6 +90,9 @@ func openBenchServe(in, _ *formats.Input) (*Log, error) {
 		}
 		if s := res.Contradiction(); s != "" {
 			l.Notes = append(l.Notes, s)
+		}
+		if res.Time == benchserve.Framed {
+			l.Frames[name], l.Parallel = [2]int64{res.Start.V, res.End.V}, res.Parallel
 		}
 		of[i] = len(h.phases)
 		h.phases = append(h.phases, benchPhase(res, name))
@@ -96,6 +109,12 @@ func openBenchServe(in, _ *formats.Input) (*Log, error) {
 		l.Time = Unplaced
 	case benchserve.Wall:
 		h.clock.Anchor.UnixNanos = base
+	case benchserve.Framed:
+		l.Time = Framed
+		h.clock.Anchor.UnixNanos = frames(f, of)
+		if first.Requests > 0 {
+			l.Notes = append(l.Notes, "it does not say when its requests were sent: there is nothing over the course of the run, nor of single requests' energy")
+		}
 	}
 	if err := placeBench(f, h, of, l); err != nil {
 		return nil, err
@@ -134,9 +153,11 @@ func earliest(f *benchserve.File, of []int) float64 {
 // placeBench finds the ends of the phases, by reading all requests. Results of which it
 // is not known when they were follow one another.
 func placeBench(f *benchserve.File, h *head, of []int, l *Log) error {
-	base := earliest(f, of)
+	base, frame := earliest(f, of), frames(f, of)
 	for i := range f.Results {
-		if k := of[i]; k >= 0 {
+		if k := of[i]; k >= 0 && l.Time == Framed {
+			h.phases[k].start, h.phases[k].end = trace.Time(f.Results[i].Start.V-frame), trace.Time(f.Results[i].End.V-frame)
+		} else if k >= 0 {
 			h.phases[k].start = trace.Time(math.Round((f.Results[i].First - base) * 1e9))
 		}
 	}
@@ -158,6 +179,9 @@ func placeBench(f *benchserve.File, h *head, of []int, l *Log) error {
 		longest[k] = max(longest[k], q.Done)
 		count(&h.count, &q)
 	}
+	if l.Time == Framed {
+		return checkFrames(f, h, of, longest)
+	}
 	after := trace.Time(0)
 	for k := range h.phases {
 		ph := &h.phases[k]
@@ -170,6 +194,39 @@ func placeBench(f *benchserve.File, h *head, of []int, l *Log) error {
 		ph.end = ph.start + length
 		after = ph.end
 		h.count.At = max(h.count.At, ph.start+longest[k])
+	}
+	return nil
+}
+
+// frames returns when the first of all runs began, in Unix nanoseconds.
+func frames(f *benchserve.File, of []int) int64 {
+	first := int64(math.MaxInt64)
+	for i := range f.Results {
+		if start, ok := f.Results[i].Start.Get(); ok && of[i] >= 0 {
+			first = min(first, start)
+		}
+	}
+	return first
+}
+
+// checkFrames checks that requests fit into the runs that they are of, as far as two clocks
+// of one host agree, and that no two runs are of the same time.
+func checkFrames(f *benchserve.File, h *head, of []int, longest []trace.Time) error {
+	fault := func(format string, args ...any) error {
+		return &trace.SyntaxError{Pos: trace.Pos{File: f.Name()}, Err: fmt.Errorf(format, args...)}
+	}
+	for k := range h.phases {
+		ph := &h.phases[k]
+		length := ph.end - ph.start
+		if longest[k] > length+max(trace.Time(500*time.Millisecond), length/100) {
+			return fault("%s: a request took %v, and all of them %v by benchmark_start_time_unix and benchmark_end_time_unix", ph.name, time.Duration(longest[k]), time.Duration(length))
+		}
+		for _, other := range h.phases[:k] {
+			if ph.start < other.end && other.start < ph.end {
+				return fault("%s and %s are of the same time", other.name, ph.name)
+			}
+		}
+		h.count.At = max(h.count.At, ph.end)
 	}
 	return nil
 }

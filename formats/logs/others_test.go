@@ -93,7 +93,7 @@ func TestOthers(t *testing.T) {
 			}
 		}
 	}
-	if l := openFile(t, "../benchserve/testdata/vllm-brief.json"); l.Requests || len(l.Stated) != 1 {
+	if l := openFile(t, "../benchserve/testdata/vllm-brief.json"); !l.Requests || len(l.Stated) != 1 || l.Totals[DefaultPhase].Succeeded != 5 || l.Totals[DefaultPhase].Failed != 1 {
 		t.Errorf("%+v", l)
 	}
 }

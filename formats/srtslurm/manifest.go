@@ -49,11 +49,16 @@ type Package struct {
 	rows     trace.Opt[int64]
 }
 
+// Stamp is how long after the time of a row, when it may have been read at the earliest,
+// its timestamp_unix is.
+func (p *Package) Stamp() time.Duration { return p.scrape/2 + p.collect }
+
 // Window is the time of one benchmark.
 type Window struct {
-	Name       string
-	Start, End int64 // Unix nanoseconds
-	Open       bool  // it has no end
+	Name        string
+	Concurrency int
+	Start, End  int64 // Unix nanoseconds
+	Open        bool  // it has no end
 }
 
 type manifest struct {
@@ -198,7 +203,7 @@ func (p *Package) loadWindows(dir fs.FS, name string) error {
 			return wrong("it has no benchmark_end_time_unix after its start")
 		}
 		p.Files = append(p.Files, file)
-		one := Window{Name: fmt.Sprintf("%s c%d", w.Type, w.Concurrency), Start: int64(*w.Start), Open: w.End == nil}
+		one := Window{Name: fmt.Sprintf("%s c%d", w.Type, w.Concurrency), Concurrency: w.Concurrency, Start: int64(*w.Start), Open: w.End == nil}
 		if w.End != nil {
 			one.End = int64(*w.End)
 		}

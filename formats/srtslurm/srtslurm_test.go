@@ -74,7 +74,7 @@ func TestPackage(t *testing.T) {
 	if d := cmp.Diff(want, p.Topology); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff([]Window{{Name: "sa-bench c64", Start: 1788000009250000000, End: 1788000019750000000}}, p.Windows); d != "" {
+	if d := cmp.Diff([]Window{{Name: "sa-bench c64", Concurrency: 64, Start: 1788000009250000000, End: 1788000019750000000}}, p.Windows); d != "" {
 		t.Error(d)
 	}
 	b, devices, anchor, faults := readAll(bytes.NewReader(dir[Samples].Data), p)

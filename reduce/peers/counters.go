@@ -16,6 +16,9 @@ import (
 // By hand: two GPUs, 1000 J to 4000 J and 500 J to 3500 J in 10 s, 3000 tokens:
 // 6000 J, 0.5 tokens/J, 600 W; with a world size of 4, 12000 J.
 //
+// Where saved answers of /energy_metrics say what the server's own meter read, that is
+// benchmark_serving's energy: 500 J at 81000 s and 3500 J at 81010 s are 3000 J, 300 W.
+//
 // Latencies and rates are benchmark_serving's, see serve in latency.go: a request that was sent
 // at 0 s, with the role at 1 s, 4 tokens at 2 to 5 s, the finish at 5 s, the usage at
 // 6 s and [DONE] at 7 s has a ttft of 1 s, an e2el of 6 s and a tpot of 5/3 s.
@@ -81,6 +84,10 @@ func (t trtllm) figures(b *builder, window int, r *Requests) {
 	b.milliseconds("itl", &r.trtllm.itl, "gaps before events with choices, of all requests together", "p99")
 	b.milliseconds("e2el", &r.trtllm.e2e, "last event but [DONE] - sent", "p99")
 	names := []string{"energy.total_energy_j", "energy.output_tps_per_w", "energy.average_gpu_power", "energy.total_gpu_power_w"}
+	if m, ok := t.windows[window].Metered.Get(); ok {
+		t.metered(b, m, r)
+		return
+	}
 	e, n := t.counters(b, window, bracket, names...)
 	if !e.OK {
 		return
@@ -91,6 +98,16 @@ func (t trtllm) figures(b *builder, window int, r *Requests) {
 	b.over(names[1], "tps/W", r.outputTokens(), e, "total_output_tokens / total_energy_j")
 	b.over(names[2], "W", e, seconds, "total_energy_j / duration: trtllm-bench's name, of all GPUs")
 	b.over(names[3], "W", e, seconds, "total_energy_j / duration: benchmark_serving's name")
+}
+
+// metered writes benchmark_serving's figures from two answers of the server's meter, which
+// covers GPUs that no recording of ours may have.
+func (t trtllm) metered(b *builder, m Metered, r *Requests) {
+	e := trace.Some(m.Joules)
+	b.Joules = e
+	b.add("energy.total_energy_j", "J", m.Joules, "the server's total_energy_j after the run - before it")
+	b.over("energy.output_tps_per_w", "tps/W", r.outputTokens(), e, "total_output_tokens / total_energy_j")
+	b.over("energy.total_gpu_power_w", "W", e, trace.Some(m.Seconds), "total_energy_j / the difference of query_time")
 }
 
 // vllm is vLLM, of which two open pull requests publish an energy or power.

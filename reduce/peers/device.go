@@ -29,9 +29,37 @@ type Device struct {
 	last       trace.Time
 	disordered int64 // readings that are older than the one before, and were left out
 
-	counter mark  // the last reading of the counter
-	power   mark  // the last power, of all readings at one instant
-	group   group // the powers read at one instant
+	counter mark   // the last reading of the counter
+	power   powers // by when it was read
+	stamped powers // by when the file says
+	whole   wholeLog
+}
+
+// powers are the readings of a device.
+type powers struct {
+	last  mark  // of all readings at one instant
+	group group // the powers read at one instant
+}
+
+// add takes a power, and gives what was read at the instant before to use.
+func (g *powers) add(at trace.Time, watts float64, use func(mark)) {
+	if g.group.n > 0 && at != g.group.at {
+		g.flush(use)
+	}
+	g.group = group{at, g.group.sum + watts, g.group.n + 1}
+}
+
+// flush gives the mean of the readings of the last instant to use.
+func (g *powers) flush(use func(mark)) {
+	if g.group.n == 0 {
+		return
+	}
+	m := mark{at: g.group.at, value: g.group.sum / g.group.n, sum: g.last.sum, ok: true}
+	if g.last.ok {
+		m.sum += float64((g.last.value + m.value) / 2 * m.at.Sub(g.last.at).Seconds())
+	}
+	g.last, g.group = m, group{}
+	use(m)
 }
 
 // group is the readings of one instant, of which the tools that expect duplicates
@@ -97,7 +125,7 @@ func newDevice(p *Peer, info DeviceInfo) *Device {
 func newTrack(p *Peer, start, end trace.Opt[trace.Time], lag time.Duration) *track {
 	t := &track{a: start.V, b: end.V, known: start.OK && end.OK && end.V > start.V, grace: p.grace()}
 	t.trap = trapezoid{a: t.a, b: t.b}
-	t.near = t.trap
+	t.near = trapezoid{a: t.a, b: t.b, doubles: &p.opt}
 	t.lagged = trapezoid{a: t.a.Add(lag), b: t.b.Add(lag)}
 	t.nextTick = t.a
 	_, t.wantTicks = p.tool.(recorder)
@@ -115,8 +143,13 @@ func (d *Device) Read(s Sample) {
 	if v, ok := s.Joules.Get(); ok && finite(v) {
 		d.readCounter(s.At, v)
 	}
-	if v, ok := s.Watts.Get(); ok {
-		d.readPower(s.At, v)
+	switch v, ok := s.Watts.Get(); {
+	case ok:
+		d.readPower(s.At, s.Stamp.Or(s.At), v)
+	case s.Unread:
+		for _, t := range d.known {
+			t.check(s.Stamp.Or(s.At), math.NaN())
+		}
 	}
 }
 
@@ -162,17 +195,16 @@ func (t *track) readCounter(m mark) {
 // longest time between two that it and srt-slurm accept.
 const nearWindow = 3 * time.Second
 
-func (d *Device) readPower(at trace.Time, watts float64) {
+func (d *Device) readPower(at, stamp trace.Time, watts float64) {
 	for _, t := range d.known {
-		t.check(at, watts)
+		t.check(stamp, watts)
 	}
 	if !finite(watts) {
 		return
 	}
-	if d.group.n > 0 && at != d.group.at {
-		d.flush()
-	}
-	d.group = group{at, d.group.sum + watts, d.group.n + 1}
+	d.power.add(at, watts, d.integrate)
+	d.stamped.add(stamp, watts, d.integrateStamped)
+	d.whole.add(&d.peer.opt, stamp, watts)
 	for _, t := range d.known {
 		t.readPower(at, watts)
 	}
@@ -208,21 +240,20 @@ func (t *track) readPower(at trace.Time, watts float64) {
 	t.hold = trace.Some(watts)
 }
 
-// flush gives the readings of the last instant to the integrals.
-func (d *Device) flush() {
-	m := mark{at: d.group.at, value: d.group.sum / d.group.n, sum: d.power.sum, ok: true}
-	if d.power.ok {
-		m.sum += float64((d.power.value + m.value) / 2 * m.at.Sub(d.power.at).Seconds())
-	}
-	d.power, d.group = m, group{}
+func (d *Device) integrate(m mark) {
 	for _, t := range d.known {
-		t.integrate(m)
+		t.trap.add(m)
+		t.lagged.add(m)
 	}
 }
 
-func (t *track) integrate(m mark) {
-	t.trap.add(m)
-	t.lagged.add(m)
+func (d *Device) integrateStamped(m mark) {
+	for _, t := range d.known {
+		t.integrateStamped(m)
+	}
+}
+
+func (t *track) integrateStamped(m mark) {
 	if m.at >= t.a.Add(-nearWindow) && m.at <= t.b.Add(nearWindow) && m.value >= 0 {
 		t.near.add(m)
 		t.nearCount++
@@ -243,11 +274,11 @@ func nearest(before, since *mark, at trace.Time, m mark) {
 
 // end takes what is pending.
 func (d *Device) end() {
-	if d.group.n > 0 {
-		d.flush()
-	}
+	d.power.flush(d.integrate)
+	d.stamped.flush(d.integrateStamped)
+	d.whole.close(&d.peer.opt)
 	for _, t := range d.known {
-		if t.wantTicks && t.hold.OK && t.nextTick < t.b && t.nextTick == d.power.at {
+		if t.wantTicks && t.hold.OK && t.nextTick < t.b && t.nextTick == d.power.last.at {
 			t.ticks = append(t.ticks, t.hold.V) // the last reading is at a tick
 		}
 	}
@@ -256,6 +287,7 @@ func (d *Device) end() {
 // trapezoid integrates power over [a, b], linear between samples, cut at the ends.
 type trapezoid struct {
 	a, b     trace.Time
+	doubles  *Options // times are differences of doubles; nil is not at all
 	last     mark
 	from, to bool // samples reach over the start, the end
 	joules   float64
@@ -265,8 +297,8 @@ type trapezoid struct {
 func (z *trapezoid) add(m mark) {
 	if z.last.ok && z.last.at < z.b && m.at > z.a {
 		lo, hi := max(z.last.at, z.a), min(m.at, z.b)
-		mean := (line(z.last, m, lo) + line(z.last, m, hi)) / 2
-		z.joules += float64(mean * hi.Sub(lo).Seconds())
+		mean := (z.line(z.last, m, lo) + z.line(z.last, m, hi)) / 2
+		z.joules += float64(mean * z.between(lo, hi))
 		z.gap = max(z.gap, m.at.Sub(z.last.at))
 	}
 	z.from = z.from || m.at <= z.a
@@ -275,7 +307,7 @@ func (z *trapezoid) add(m mark) {
 }
 
 // line is the value at an instant on the straight line between two marks.
-func line(l, r mark, at trace.Time) float64 {
+func (z *trapezoid) line(l, r mark, at trace.Time) float64 {
 	switch at {
 	case l.at:
 		return l.value
@@ -283,7 +315,17 @@ func line(l, r mark, at trace.Time) float64 {
 		return r.value
 	}
 	share := float64(at-l.at) / float64(r.at-l.at)
+	if z.doubles != nil {
+		share = z.between(l.at, at) / z.between(l.at, r.at)
+	}
 	return l.value + float64(share*(r.value-l.value))
+}
+
+func (z *trapezoid) between(a, b trace.Time) float64 {
+	if z.doubles != nil {
+		return z.doubles.between(a, b)
+	}
+	return b.Sub(a).Seconds()
 }
 
 // value returns the energy if samples reach over both ends.

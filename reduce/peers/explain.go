@@ -314,6 +314,9 @@ func why(res Result) string {
 }
 
 func (t trtllm) energy(window int) energy {
+	if t.windows[window].Metered.OK {
+		return energy{why: "its energy is what the server's own meter said before the run and after it, and not of these readings"}
+	}
 	e := t.bracketed(window)
 	if n := len(t.once("nvml")); t.scale(n) != 1 {
 		e.after = "scaled up to the number of ranks"

@@ -26,6 +26,9 @@ type guidellm struct{ *Peer }
 
 func (t guidellm) figures(b *builder, window int, r *Requests) {
 	seconds := t.windows[window].duration()
+	if r.Epoch.OK && seconds.OK {
+		seconds.V = t.opt.between(t.windows[window].Start.V, t.windows[window].End.V)
+	}
 	latency := func(name, unit string, w *weighted, scale float64, formula string) {
 		if r.absent || len(w.list) == 0 {
 			b.omit(name, "not known: mean of "+formula)

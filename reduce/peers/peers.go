@@ -14,8 +14,10 @@ import (
 // Sample is what one reading of one device says, as far as the device said it.
 type Sample struct {
 	At     trace.Time
-	Joules trace.Opt[float64] // cumulative counter
-	Watts  trace.Opt[float64] // the headline power, as nvmlDeviceGetPowerUsage, nvidia-smi's power.draw and DCGM's field 155 give it
+	Joules trace.Opt[float64]    // cumulative counter
+	Watts  trace.Opt[float64]    // the headline power, as nvmlDeviceGetPowerUsage, nvidia-smi's power.draw and DCGM's field 155 give it
+	Stamp  trace.Opt[trace.Time] // what the file says of when; unknown is At
+	Unread bool                  // the file has a power here that is no number
 }
 
 // Interval is a stretch of time, both ends known.
@@ -30,8 +32,13 @@ type Window struct {
 	Profiling   bool                     // a phase of measurement; aiperf takes the concurrency of the first of them for all
 	Reported    trace.Opt[time.Duration] // the duration that the load generator's own clock gave; unknown is End-Start
 	Steady      trace.Opt[Steady]        // ML.ENERGY's steady window, see [Load.MLEnergy]
+	Metered     trace.Opt[Metered]       // by the server's own meter, as its answers before and after say
 	Archive     *Archive                 // what aiperf left of the window; nil is nothing
 }
+
+// Metered is the energy between two answers of a server's own meter, GET /energy_metrics of
+// trtllm-serve, in joules, and the time between them by the server's clock, in seconds.
+type Metered struct{ Joules, Seconds float64 }
 
 // Archive is what a run of aiperf says of itself beside its requests and readings, with
 // which its figures can be had again to the digit.
@@ -67,6 +74,12 @@ type Options struct {
 	// WorldSize is TensorRT-LLM's number of ranks. Above the number of devices seen
 	// the energy is scaled up to it, as trtllm-bench does. 0 is not known.
 	WorldSize int
+	// Epoch is time 0 in Unix nanoseconds: InferenceX keeps instants in doubles, which are
+	// 256 ns apart. Unknown is that it did not.
+	Epoch trace.Opt[int64]
+	// Accumulated is the energy between two readings of each GPU's counter before and after
+	// its log of power, in joules, by the index of the GPU; nil is none.
+	Accumulated map[int]float64
 }
 
 // DeviceInfo says which sensor of which device readings are from.

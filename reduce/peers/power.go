@@ -2,7 +2,7 @@ package peers
 
 import (
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -106,169 +106,6 @@ func (t sglang) figures(b *builder, window int, r *Requests) {
 	}
 }
 
-// inferencex is InferenceX's aggregate_power, power_metric_schema_version 2. Each
-// GPU's power is integrated by the trapezoid rule, interpolated at both bounds;
-// readings of one instant are averaged. Anything amiss withholds everything, with
-// the reason codes. Watts and joules are rounded to 3 decimals, the rest to 6.
-//
-// By hand: samples of 400 W at 9 s, 500 W at 11 s, 13 s, 15 s, 17 s and 19 s and 300 W at
-// 21 s, a window from 10 s to 20 s: 450 W at 10 s and 400 W at 20 s by interpolation, so
-// (450+500)/2 * 1 + 500 * 8 + (500+400)/2 * 1 = 4925 J, 492.5 W. Without those from 13 s to
-// 17 s there would be a gap of 8 s, and nothing but sampling_gap_exceeded.
-type inferencex struct{ *Peer }
-
-func (t inferencex) figures(b *builder, window int, r *Requests) {
-	b.add("power_metric_schema_version", "", 2, "")
-	if w := &t.windows[window]; t.lasts(w) {
-		b.Reasons = appendNew(t.requestReasons(w, r), t.sampleReasons(b, window)...)
-	} else {
-		b.Reasons = []string{"invalid_benchmark_window"}
-	}
-	if len(b.Reasons) > 0 {
-		b.add("power_valid", "", 0, "1 if there is no reason against it")
-		b.omitAll("withheld: "+b.Reasons[0], t.names()...)
-		return
-	}
-	b.add("power_valid", "", 1, "1 if there is no reason against it")
-	t.valid(b, window, r)
-}
-
-func (inferencex) names() []string {
-	return []string{"avg_power_w", "avg_total_gpu_power_w", "total_gpu_energy_j",
-		"joules_per_successful_query", "joules_per_input_token", "joules_per_output_token", "joules_per_total_token"}
-}
-
-// lasts reports whether the window has bounds and a duration above zero.
-func (inferencex) lasts(w *Window) bool {
-	return w.duration().OK && (!w.Reported.OK || w.Reported.V > 0)
-}
-
-// requestReasons are those of the benchmark's result.
-func (t inferencex) requestReasons(w *Window, r *Requests) []string {
-	var reasons []string
-	seconds := w.duration().V
-	if d, ok := w.Reported.Get(); ok && math.Abs(d.Seconds()-seconds) > max(0.5, seconds*0.01) {
-		reasons = append(reasons, "benchmark_duration_mismatch")
-	}
-	for _, c := range []struct {
-		v    trace.Opt[float64]
-		code string
-	}{
-		{r.count(), "invalid_successful_query_count"}, {r.inputTokens(), "invalid_input_token_count"}, {r.outputTokens(), "invalid_output_token_count"},
-	} {
-		if !c.v.OK || c.v.V <= 0 {
-			reasons = append(reasons, c.code)
-		}
-	}
-	return reasons
-}
-
-// sampleReasons are those of the telemetry, and of each device.
-func (t inferencex) sampleReasons(b *builder, window int) []string {
-	var reasons []string
-	devices, observed := t.once("nvml"), 0
-	for _, d := range devices {
-		if k := d.tracks[window]; k.invalid {
-			reasons = appendNew(reasons, "invalid_power_sample")
-		}
-		if d.tracks[window].nearCount > 0 {
-			observed++
-		}
-	}
-	switch {
-	case len(devices) == 0:
-		return []string{"telemetry_file_missing"}
-	case observed == 0:
-		return appendNew(reasons, "no_usable_power_samples")
-	case t.opt.ExpectDevices > 0 && observed != t.opt.ExpectDevices:
-		reasons = appendNew(reasons, "expected_gpu_count_mismatch")
-	}
-	for _, d := range devices {
-		k := d.tracks[window]
-		if k.nearCount == 0 {
-			continue // a GPU that no row names
-		}
-		res := DeviceResult{Device: d.DeviceInfo, Issues: k.issues()}
-		if v, ok := k.near.value(); ok && k.nearCount > 1 {
-			res.Joules = trace.Some(v)
-		}
-		b.Devices = append(b.Devices, res)
-		reasons = appendNew(reasons, res.Issues...)
-	}
-	return reasons
-}
-
-// issues are the reason codes of one device.
-func (k *track) issues() []string {
-	switch _, ok := k.near.value(); {
-	case k.nearCount < 2:
-		return []string{"insufficient_power_samples"}
-	case !ok:
-		return []string{"benchmark_window_not_bracketed"}
-	case k.near.gap > nearWindow:
-		return []string{"sampling_gap_exceeded"}
-	}
-	return nil
-}
-
-// appendNew appends the codes that are not there yet.
-func appendNew(list []string, codes ...string) []string {
-	for _, c := range codes {
-		if !slices.Contains(list, c) {
-			list = append(list, c)
-		}
-	}
-	return list
-}
-
-// valid writes the metrics of a valid window.
-func (t inferencex) valid(b *builder, window int, r *Requests) {
-	seconds := t.windows[window].duration().V
-	total := 0.0
-	for _, d := range b.Devices {
-		total += d.Joules.V
-	}
-	b.Joules, b.Covered = trace.Some(total), len(b.Devices)
-	watts := func(name string, v float64, formula string) { b.add(name, "W", round(v, 3), formula) }
-	watts("avg_power_w", total/seconds/float64(len(b.Devices)), "avg_total_gpu_power_w / GPUs")
-	watts("avg_total_gpu_power_w", total/seconds, "total_gpu_energy_j / window")
-	b.add("total_gpu_energy_j", "J", round(total, 3), "sum over GPUs of the trapezoid of power, interpolated at the bounds")
-	for i, c := range []trace.Opt[float64]{r.count(), r.inputTokens(), r.outputTokens(), r.totalTokens()} {
-		name := t.names()[3+i]
-		b.add(name, "J", round(total/c.V, 6), "total_gpu_energy_j / "+[]string{"completed", "total_input_tokens", "total_output_tokens", "all tokens"}[i])
-	}
-	t.roles(b, seconds, r)
-}
-
-// roles writes the energies of the prefill and decode GPUs over the whole window,
-// idle time included: of the GPUs, not of the stages.
-func (t inferencex) roles(b *builder, seconds float64, r *Requests) {
-	for _, c := range []struct {
-		role, per string
-		tokens    trace.Opt[float64]
-	}{
-		{"prefill", "prefill_joules_per_input_token", r.inputTokens()}, {"decode", "decode_joules_per_output_token", r.outputTokens()},
-	} {
-		joules, n := roleJoules(b.Devices, c.role)
-		if n == 0 {
-			continue
-		}
-		b.add(c.role+"_gpu_energy_j", "J", round(joules, 3), "sum over the "+c.role+" GPUs")
-		b.add(c.role+"_avg_power_w", "W", round(joules/seconds/float64(n), 3), c.role+"_gpu_energy_j / window / GPUs")
-		b.add(c.per, "J/token", round(joules/c.tokens.V, 6), c.role+"_gpu_energy_j / tokens")
-	}
-}
-
-func roleJoules(devices []DeviceResult, role string) (sum float64, n int) {
-	for _, d := range devices {
-		if v, ok := d.Joules.Get(); ok && d.Device.Role == role {
-			sum += v
-			n++
-		}
-	}
-	return sum, n
-}
-
 // round rounds the decimal digits of v, half to even on the exact value, as Python
 // and C do.
 func round(v float64, decimals int) float64 {
@@ -285,6 +122,10 @@ func round(v float64, decimals int) float64 {
 //
 // By hand: samples of 400 W at 9.6 s and 600 W at 19.6 s, a window from 10 s to 20 s:
 // 5000 J of the 10 s between the samples, 500 W.
+//
+// Its window is from the first request of the measured phase that succeeded to the end of
+// the last, or the result's own (analysis/power_energy_report.py at 12fa41fd). Energies of
+// CPUs, and what is combined of both, are not recomputed.
 type srtslurm struct{ *Peer }
 
 // snapped is the energy between the samples nearest to the bounds.
@@ -304,14 +145,16 @@ func snap(before, since mark, at trace.Time) (mark, bool) {
 }
 
 func (t srtslurm) figures(b *builder, window int, r *Requests) {
-	total, n := 0.0, 0
+	total, n, hosts := 0.0, 0, map[string]float64{}
 	for _, d := range t.once("dcgm") {
 		v, ok := snapped(d.tracks[window])
 		res := DeviceResult{Device: d.DeviceInfo}
 		if ok {
 			res.Joules = trace.Some(v)
+			res.Figures = []Figure{{Name: "gpu_per_device", Unit: "J", Value: v, Formula: "the trapezoid between the samples nearest to the bounds"}}
 			total += v
 			n++
+			hosts[d.Host] += v
 		}
 		b.Devices = append(b.Devices, res)
 	}
@@ -333,4 +176,20 @@ func (t srtslurm) figures(b *builder, window int, r *Requests) {
 			b.add(fmt.Sprintf("gpu_per_role.%s", role), "J", joules, "sum over the "+role+" GPUs")
 		}
 	}
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		if host != "" {
+			b.add("gpu_per_node."+host, "J", hosts[host], "sum over the GPUs of the host")
+		}
+	}
+}
+
+// roleJoules adds up the energies of the GPUs of a role.
+func roleJoules(devices []DeviceResult, role string) (sum float64, n int) {
+	for _, d := range devices {
+		if v, ok := d.Joules.Get(); ok && d.Device.Role == role {
+			sum += v
+			n++
+		}
+	}
+	return sum, n
 }

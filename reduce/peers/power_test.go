@@ -199,3 +199,21 @@ func TestRecorderFalling(t *testing.T) {
 	gauge(p, "a", point{0, 900}, point{5, 500}, point{10, 700}, point{15, 0})
 	check(t, p.Figures(0, nil), map[string]float64{"median_power_w": 700, "p25_power_w": 600, "p75_power_w": 800})
 }
+
+// TestInferenceXAccumulators is the case by hand, and samples of one instant, of which the
+// neighbours see the least and the most.
+func TestInferenceXAccumulators(t *testing.T) {
+	p := newPeer(t, "inferencex", Options{Accumulated: map[int]float64{0: 2100}}, span(5, 8))
+	gauge(p, "GPU-0", point{0, 100}, point{10, 100}, point{20, 100})
+	check(t, p.Figures(0, nil), map[string]float64{
+		"accumulator_check.accumulator_delta_j": 2100, "accumulator_check.integrated_stream_j": 2000,
+		"accumulator_check.relative_error": 1. / 21, "accumulator_check.within_tolerance": 1,
+	})
+	p = newPeer(t, "inferencex", Options{Accumulated: map[int]float64{0: 2000, 7: -1}}, span(5, 8))
+	gauge(p, "GPU-0", point{0, 100}, point{10, 200}, point{10, 100}, point{20, 100})
+	check(t, p.Figures(0, nil), map[string]float64{
+		"accumulator_check.integrated_stream_j": 1000 + 1500, "accumulator_check.within_tolerance": 0,
+	})
+	p = newPeer(t, "inferencex", Options{Accumulated: map[int]float64{0: 0}}, span(5, 8))
+	check(t, p.Figures(0, nil), map[string]float64{"accumulator_check.within_tolerance": 0}, "accumulator_check.relative_error")
+}

@@ -27,6 +27,9 @@ type Requests struct {
 	// Stated is how long a serving benchmark says that it took, which knows it better than
 	// its requests do; unknown where they have to tell.
 	Stated trace.Opt[time.Duration]
+	// Epoch is time 0 in Unix nanoseconds, where the tool keeps instants as doubles in Unix
+	// seconds, as guidellm does; unknown is that its durations are exact.
+	Epoch trace.Opt[int64]
 
 	Sent, Succeeded, Failed, Cancelled int64
 	Good                               int64 // succeeded within the SLO
@@ -112,10 +115,20 @@ func (r *Requests) AddFrom(q *trace.Request, offset time.Duration) {
 	if sent := q.Sent.Add(offset); r.Succeeded == 1 || sent < r.firstSent {
 		r.firstSent = sent
 	}
-	r.toDone.add(float64(q.Done.Sub(q.Sent)))
+	r.toDone.add(r.nanos(q.Sent, q.Done, offset))
 	r.latencies(q, offset)
 	r.contents(q)
 	r.serve(q)
+}
+
+// AddTotals counts requests of which nothing is known by themselves, and their tokens.
+func (r *Requests) AddTotals(succeeded, failed int64, input, output trace.Opt[int64]) {
+	r.Sent += succeeded + failed
+	r.Succeeded += succeeded
+	r.Failed += failed
+	r.input.add(input)
+	r.output.add(output)
+	r.visible.add(trace.Opt[int64]{})
 }
 
 // contents takes the times of a request's events with output.
@@ -156,7 +169,7 @@ func (r *Requests) latencies(q *trace.Request, offset time.Duration) {
 	r.e2e.add(float64(e2e))
 	n := q.OutputTokens.Or(0)
 	if n > 0 {
-		r.perToken.add(float64(e2e)/float64(n), n)
+		r.perToken.add(r.nanos(q.Sent, last, offset)/float64(n), n)
 		if e2e > 0 {
 			r.e2eRate.add(float64(n) / float64(e2e) * 1e9)
 		}
@@ -164,7 +177,7 @@ func (r *Requests) latencies(q *trace.Request, offset time.Duration) {
 	ttft, streamed := q.TTFT()
 	itl, many := 0.0, streamed && n > 1
 	if streamed {
-		r.ttft.add(float64(ttft))
+		r.ttft.add(r.nanos(q.Sent, q.FirstToken.V, offset))
 		r.decode.add(float64(e2e - ttft))
 		if in, ok := q.InputTokens.Get(); ok && ttft > 0 {
 			r.prefillRate.add(float64(in) / float64(ttft) * 1e9)
@@ -173,7 +186,7 @@ func (r *Requests) latencies(q *trace.Request, offset time.Duration) {
 	if many {
 		itl = float64(e2e-ttft) / float64(n-1)
 		r.itl.add(itl)
-		r.perGap.add(itl, n-1)
+		r.perGap.add(r.nanos(q.FirstToken.V, last, offset)/float64(n-1), n-1)
 		if itl > 0 { // tokens that came all at once have no rate
 			r.userRate.add(1e9 / itl)
 		}
@@ -182,6 +195,16 @@ func (r *Requests) latencies(q *trace.Request, offset time.Duration) {
 		within(r.SLO.TimeToFirstToken, float64(ttft), streamed) && within(r.SLO.InterTokenLatency, itl, many) {
 		r.Good++
 	}
+}
+
+// nanos is the time between two instants of a request in nanoseconds, as a difference of
+// doubles where the tool has that.
+func (r *Requests) nanos(from, to trace.Time, offset time.Duration) float64 {
+	if !r.Epoch.OK {
+		return float64(to.Sub(from))
+	}
+	o := Options{Epoch: r.Epoch}
+	return o.between(from.Add(offset), to.Add(offset)) * 1e9
 }
 
 // fast reports whether an inter-token latency is that of enough tokens per second.

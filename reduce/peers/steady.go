@@ -28,6 +28,17 @@ func (l *Load) Add(q *trace.Request) {
 	}
 }
 
+// Successes returns from when to when requests were that succeeded; false is that none did.
+func (l *Load) Successes() (all Interval, ok bool) {
+	for i, v := range l.spans {
+		if i == 0 {
+			all = v
+		}
+		all.Start, all.End = min(all.Start, v.Start), max(all.End, v.End)
+	}
+	return all, len(l.spans) > 0
+}
+
 // MLEnergy returns the steady window of the ML.ENERGY Benchmark 3: from when
 // maxNumSeqs requests have their first token until all but maxNumSeqs+1 have ended.
 // There is none of too few requests. Its output tokens are the sum of

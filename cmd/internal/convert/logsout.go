@@ -95,7 +95,7 @@ func unplaced(l *logs.Log) string {
 	switch {
 	case !l.Requests:
 		return "holds no requests, only what its tool states of them"
-	case l.Time == logs.Unplaced:
+	case l.Time == logs.Unplaced, l.Time == logs.Framed:
 		return "does not say when requests were sent"
 	case l.Time == logs.Steady:
 		return "has times since the start of a host that it does not name, not those of a clock"

@@ -300,7 +300,7 @@ func inputsOf(of family) (rows []row) {
 		for _, c := range logs.Codecs {
 			becomes := "a log of ours"
 			if c.Untimed {
-				becomes = "for `reduce` alone, since it has times of no clock"
+				becomes = "for `reduce` alone, since it has no requests with times of a clock"
 			}
 			rows = append(rows, row{name: c.Name, in: c.Doc, becomes: becomes, inLost: c.Lost})
 		}

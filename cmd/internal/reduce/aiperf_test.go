@@ -194,7 +194,7 @@ func TestAIPerfDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if code, _, errs := runMain(t, dir); code != 1 || !strings.Contains(errs, dir+": is a directory, and holds no request log of aiperf and no power package of srt-slurm\nreduce: hint: ") {
+	if code, _, errs := runMain(t, dir); code != 1 || !strings.Contains(errs, dir+": is a directory, and holds no request log of aiperf, no result of a serving benchmark and no power package of srt-slurm\nreduce: hint: ") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	copyTo("profile_export.jsonl", "foo.jsonl")

@@ -23,6 +23,7 @@ type artifacts struct {
 	log  *logFile
 	raw  *logFile // of the same requests, with the answers
 	tele []*teleFile
+	more []*logFile // what was published of the run, and answers of its server
 }
 
 // isDirectory reports whether an operand is a directory.
@@ -32,14 +33,18 @@ func isDirectory(path string) bool {
 }
 
 // packageIn returns the directory of srt-slurm's power package that a path names, or
-// holds.
-func packageIn(path string) (dir string, ok bool) {
-	for _, dir := range []string{path, filepath.Join(path, "power")} {
-		if srtslurm.Is(os.DirFS(dir)) {
-			return dir, true
+// holds, and the directory of the job that the package lies in; "" is that the path names
+// the package itself.
+func packageIn(path string) (dir, root string, ok bool) {
+	if srtslurm.Is(os.DirFS(path)) {
+		return path, "", true
+	}
+	for _, root := range []string{path, filepath.Join(path, "logs"), filepath.Join(path, "LOGS")} {
+		if dir := filepath.Join(root, "power"); srtslurm.Is(os.DirFS(dir)) {
+			return dir, root, true
 		}
 	}
-	return "", false
+	return "", "", false
 }
 
 // openPackage opens the samples of a power package, and what stands beside them.
@@ -102,7 +107,13 @@ func (s *job) openArtifacts(env *cli.Env, path string) (*artifacts, error) {
 		}
 	}
 	if a.log == nil && a.raw == nil {
-		return nil, noRun(path)
+		for _, t := range a.tele { // they are of no run
+			s.forget(t.in)
+			if err := t.in.Close(); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
 	}
 	return a, s.choose(env, a)
 }
@@ -174,7 +185,7 @@ func noRun(path string) error {
 		return nil
 	})
 	if len(runs) == 0 {
-		return cli.Hint(fmt.Errorf("%s: is a directory, and holds no request log of aiperf and no power package of srt-slurm", path),
+		return cli.Hint(fmt.Errorf("%s: is a directory, and holds no request log of aiperf, no result of a serving benchmark and no power package of srt-slurm", path),
 			"aiperf writes it (profile_export.jsonl) at --export-level records")
 	}
 	list := strings.Join(runs, ", ")
@@ -219,27 +230,58 @@ func (a *artifacts) take(in *formats.Input) bool {
 // named it counts, and not aiperf's own telemetry, whose devices are the same.
 func (s *job) openDirectories(env *cli.Env, paths []string) error {
 	named := len(s.tele) > 0
+	var jobs []string
 	for _, path := range paths {
-		if dir, ok := packageIn(path); ok {
+		if dir, root, ok := packageIn(path); ok {
 			if err := s.openPackage(env, dir); err != nil {
 				return err
 			}
+			if root != "" {
+				jobs = append(jobs, root)
+			}
 			continue
 		}
-		a, err := s.openArtifacts(env, path)
-		if err != nil {
+		if err := s.openRun(env, path, named); err != nil {
 			return err
 		}
-		s.logs = append(s.logs, a.log)
-		if !named {
-			s.tele = append(s.tele, a.tele...)
-			continue
+	}
+	if len(s.logs) > 0 { // which were named, and count
+		return nil
+	}
+	for _, root := range jobs {
+		if err := s.openJob(env, root); err != nil {
+			return err
 		}
-		for _, t := range a.tele {
-			s.forget(t.in)
-			if err := t.in.Close(); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// openRun opens the directory of a run: aiperf's, or what a serving benchmark and a log of
+// power left in one. With named its telemetry is left out.
+func (s *job) openRun(env *cli.Env, path string, named bool) error {
+	a, err := s.openArtifacts(env, path)
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		a, err = s.openResult(env, path)
+	}
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		return noRun(path)
+	}
+	s.logs = append(s.logs, a.log)
+	s.logs = append(s.logs, a.more...)
+	if !named {
+		s.tele = append(s.tele, a.tele...)
+		return nil
+	}
+	for _, t := range a.tele {
+		s.forget(t.in)
+		if err := t.in.Close(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -27,8 +27,10 @@ type logFile struct {
 	runs        []*run
 	incomplete  int
 	interrupted bool
-	saturated   bool // its client said so of a run
-	boot        bool // its times are since a boot that it does not name
+	saturated   bool                          // its client said so of a run
+	boot        bool                          // its times are since a boot that it does not name
+	published   map[string][]reduce.Published // by tools, of its phases
+	metered     trace.Opt[reduce.Metered]     // of its only phase
 }
 
 // surveyLines passes the lines of a log on that are no requests.

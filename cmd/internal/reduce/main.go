@@ -27,6 +27,9 @@ log the whole recording is one phase.
   reduce --topology topology.yaml --clock-offset node2.arrows=-12ms±1ms requests.jsonl node1.arrows node2.arrows
   reduce artifacts/DIR power.arrows
   reduce --as vllm result.json
+  reduce --as inferencex RESULTS_DIR
+  reduce --as trtllm result.json energy_metrics-before.json energy_metrics-after.json
+  reduce --as srt-slurm JOB_DIR
   reduce --same-boot requests.json requests.json power.arrows
   record --for 60s | reduce
   record -- replay -o requests.jsonl --url http://server:8000 trace.jsonl | reduce requests.jsonl -
@@ -34,7 +37,8 @@ log the whole recording is one phase.
 Logs of other tools: aiperf (profile_export.jsonl, profile_export_raw.jsonl, or the
 directory of a run), vllm bench serve, TensorRT-LLM's benchmark_serving, SGLang's
 bench_serving, trtllm-bench (--request_json, --report_json), and /perf_metrics of
-trtllm-serve. Where their times are since a boot that they do not name --same-boot says
+trtllm-serve, InferenceX's benchmark_serving (or the directory of a run, with its
+gpu_metrics.csv and what it published), guidellm. Where their times are since a boot that they do not name --same-boot says
 that it is that of the recordings; where they do not say when requests were sent there
 is no energy, and the report says so. What they state themselves is given apart.
 

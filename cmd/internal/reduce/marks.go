@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/formats/srtslurm"
 	"wattrace/reduce"
 	"wattrace/sample"
 	"wattrace/trace"
@@ -232,6 +233,10 @@ func (s *job) when(p *markedPhase) string {
 // request log, which count, by more than is not known of both.
 func (s *job) compareMarks(list []*markedPhase, spans []reduce.Span) {
 	r := list[0].from
+	if pkg := r.files[0].pkg; pkg != nil {
+		s.compareWindows(list, pkg, spans)
+		return
+	}
 	clocks := s.spreadOf(r) + s.logSpread()
 	var says []string
 	taken := map[int]bool{}
@@ -266,6 +271,11 @@ func (s *job) compareMarks(list []*markedPhase, spans []reduce.Span) {
 			}
 		}
 	}
+	s.warnMarks(r, says)
+}
+
+// warnMarks warns of where marks differ from the request log.
+func (s *job) warnMarks(r *recording, says []string) {
 	const most = 4
 	if n := len(says); n > most {
 		says = append(says[:most], fmt.Sprintf("and %d differences more", n-most))
@@ -273,6 +283,59 @@ func (s *job) compareMarks(list []*markedPhase, spans []reduce.Span) {
 	if len(says) > 0 {
 		s.r.Warn(reduce.WarnMarksDiffer, "", "", "%s: the request log's phases count, and the marks say something else: %s", r.name(), strings.Join(says, ", "))
 	}
+}
+
+// compareWindows warns where the windows of a power package differ from the phases of the
+// request logs, whose names are others: they are compared by when they were. A log may be of
+// one of many benchmarks. A result of a serving benchmark has the window itself; others
+// begin and end with their requests, by as much as srt-slurm lets two clocks differ.
+func (s *job) compareWindows(list []*markedPhase, pkg *srtslurm.Package, spans []reduce.Span) {
+	r := list[0].from
+	clocks := s.spreadOf(r) + s.logSpread()
+	var says []string
+	matched := false
+	for _, p := range list {
+		span := alike(p, spans)
+		if span == nil {
+			continue
+		}
+		matched = true
+		slack := clocks
+		if length := p.end.Sub(p.start); !span.Unplaced {
+			slack += max(500*time.Millisecond, length/100)
+		}
+		if by := p.start.Sub(span.Start); by.Abs() > slack {
+			says = append(says, fmt.Sprintf("%q begins %s than %q", p.name, later(by), span.Name))
+		}
+		if by := p.end.Sub(span.End.V); by.Abs() > slack {
+			says = append(says, fmt.Sprintf("%q ends %s than %q", p.name, later(by), span.Name))
+		}
+		for _, w := range pkg.Windows {
+			if w.Name == p.name && w.Concurrency > 0 && span.Concurrency > 0 && w.Concurrency != span.Concurrency {
+				says = append(says, fmt.Sprintf("%q has a concurrency of %d, and %q of %d", p.name, w.Concurrency, span.Name, span.Concurrency))
+			}
+		}
+	}
+	if !matched {
+		says = append(says, "none of its windows is of the time of a phase")
+	}
+	s.warnMarks(r, says)
+}
+
+// alike returns the measured phase that has the most time in common with a marked one; nil
+// is that none has any.
+func alike(p *markedPhase, spans []reduce.Span) (best *reduce.Span) {
+	most := time.Duration(0)
+	for i := range spans {
+		end, ok := spans[i].End.Get()
+		if !ok || p.open || spans[i].Kind != string(trace.Measure) {
+			continue
+		}
+		if common := min(end, p.end).Sub(max(spans[i].Start, p.start)); common > most {
+			best, most = &spans[i], common
+		}
+	}
+	return best
 }
 
 func later(by time.Duration) string {

@@ -75,6 +75,9 @@ func parseOptions(c *ucli.Context) (options, error) {
 	}
 	r.Peers, r.Explain = splitList(c.StringSlice("as")), c.Bool("explain")
 	for i, name := range r.Peers {
+		if name == "srt-slurm" { // as it calls itself
+			name, r.Peers[i] = "srtslurm", "srtslurm"
+		}
 		if err := reduce.CheckTool(name); err != nil {
 			return o, cli.Usagef("--as: %v", err)
 		}

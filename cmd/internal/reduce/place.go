@@ -33,9 +33,20 @@ func (s *job) placeLogs() error {
 			s.doubts = append(s.doubts, doubt{reduce.WarnLogLimits, l.in.Name() + ": " + note})
 		}
 	}
-	s.logs = slices.DeleteFunc(s.logs, func(l *logFile) bool {
+	several := 0
+	for _, l := range s.logs {
 		if l.content.Requests {
+			several++
+		}
+	}
+	s.logs = slices.DeleteFunc(s.logs, func(l *logFile) bool {
+		c := l.content
+		bare := len(c.Totals) > 0 && c.Sent() == 0 && c.Time == logs.Unplaced && several > 1 // beside other logs
+		if c.Requests && !bare {
 			return false
+		}
+		if c.Aggregate != nil || c.Audit != nil || len(c.Answers) > 0 {
+			return true // it is said of what they are
 		}
 		s.doubts = append(s.doubts, doubt{reduce.WarnLogLimits, l.in.Name() + ": holds figures and no requests: they are given as they stand (stated)"})
 		return true
@@ -47,7 +58,11 @@ func (s *job) placeLogs() error {
 			}
 		}
 	}
-	i := slices.IndexFunc(s.logs, func(l *logFile) bool { return l.content.Time != logs.Known })
+	framed := slices.IndexFunc(s.logs, func(l *logFile) bool { return l.content.Time == logs.Framed })
+	if framed >= 0 && (len(s.opt.windows) > 0 || s.opt.reduce.Every > 0) {
+		return fmt.Errorf("%s: it does not say when its requests were sent: nothing can be said of parts of the run (--window, --every)", s.logs[framed].in.Name())
+	}
+	i := slices.IndexFunc(s.logs, func(l *logFile) bool { return l.content.Time != logs.Known && l.content.Time != logs.Framed })
 	if i < 0 {
 		return nil
 	}

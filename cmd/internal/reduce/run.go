@@ -37,6 +37,7 @@ type job struct {
 	stated   []reduce.Statement        // by the tools of the logs
 	doubts   []doubt                   // of the logs
 	progress progress
+	expect   int // GPUs that the logs' tools say were there; 0 is not said
 }
 
 // makeReport makes the report of the operands.
@@ -93,6 +94,12 @@ func (s *job) report(env *cli.Env, operands []string) (rep *reduce.Report, err e
 	}
 	if err := s.loadFiles(env, &ro); err != nil {
 		return nil, err
+	}
+	if err := s.openAccumulators(env, &ro); err != nil {
+		return nil, err
+	}
+	if ro.ExpectDevices == 0 {
+		ro.ExpectDevices = s.expect
 	}
 	if s.opt.inputs.topology == "" {
 		ro.Topology = s.toldTopology()
@@ -250,6 +257,9 @@ func (s *job) open(env *cli.Env, operands []string) error {
 	slices.SortFunc(s.logs, func(a, b *logFile) int { return cmp.Compare(a.in.Name(), b.in.Name()) })
 	slices.SortFunc(s.tele, func(a, b *teleFile) int { return cmp.Compare(a.in.Name(), b.in.Name()) })
 	if err := s.openLogs(env); err != nil {
+		return err
+	}
+	if err := s.publish(env); err != nil {
 		return err
 	}
 	if err := s.placeLogs(); err != nil {

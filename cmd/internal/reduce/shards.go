@@ -196,7 +196,13 @@ func (r *run) phase(rec *requests.Record) error {
 		}}
 		if content := r.log.content; content != nil {
 			d, ok := content.Lengths[p.Phase]
-			ph.Unplaced, ph.Stated = content.Time == logs.Unplaced, trace.Opt[time.Duration]{V: time.Duration(d), OK: ok}
+			ph.Unplaced = content.Time == logs.Unplaced || content.Time == logs.Framed
+			ph.Stated = trace.Opt[time.Duration]{V: time.Duration(d), OK: ok}
+			if t, ok := content.Totals[p.Phase]; ok {
+				ph.Totals = (*reduce.Totals)(&t)
+			}
+			ph.Doubles = content.Doubles
+			ph.Published, ph.Metered = r.log.published[p.Phase], r.log.metered
 		}
 		if plan := r.plan[p.Phase]; plan != nil {
 			kind := plan.LoadKind()

@@ -294,11 +294,23 @@ func (s *job) readTelemetry(t *teleFile, use func(*batch, reduce.Recording)) err
 			got.b.Devices = s.describe(t, got.b.Devices)
 			use(got.b, reduce.Recording{
 				Number: t.number, Offset: t.joint.Offset, Spread: t.joint.Spread + s.logSpread() + got.spread, Driver: cmp.Or(got.driver, s.opt.inputs.driver),
+				Stamp: t.stamp(),
 			})
 		}
 		ahead.free <- got.b
 	}
 	return nil
+}
+
+// stamp is how long after the time of a row its stamp in the file is.
+func (t *teleFile) stamp() trace.Opt[time.Duration] {
+	switch {
+	case t.in.Kind() == formats.AMDSMI:
+		return trace.Some[time.Duration](0)
+	case t.pkg != nil:
+		return trace.Some(t.pkg.Stamp())
+	}
+	return trace.Opt[time.Duration]{}
 }
 
 // A readingAhead decodes the next batches of a recording while one is reduced.
