@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 run() { printf '\n$ %s\n' "$*" >&2; "$@"; }
 
 mkdir -p demo
-rm -f demo/trace.jsonl* demo/requests.jsonl demo/power.arrows demo/report.json demo/truth.jsonl demo/server.url demo/nvml.state
+rm -f demo/trace.jsonl* demo/requests.jsonl demo/power.arrows demo/report.json demo/report.html demo/truth.jsonl demo/server.url demo/nvml.state
 
 # The stub of the NVIDIA driver's library shows the simulated GPUs' sensors.
 run gcc -shared -fPIC -O2 -Wl,-soname,libnvidia-ml.so.1 -o demo/libnvidia-ml.so.1 sample/sampletest/testdata/nvml.c
@@ -32,4 +32,5 @@ trap - EXIT
 
 run bin/reduce --truth demo/truth.jsonl --format json -o demo/report.json demo/requests.jsonl demo/power.arrows
 run bin/reduce --truth demo/truth.jsonl demo/requests.jsonl demo/power.arrows
-printf '\nleft in demo/: requests.jsonl power.arrows report.json truth.jsonl\n' >&2
+run bin/plot -o demo/report.html demo/requests.jsonl demo/power.arrows
+printf '\nleft in demo/: requests.jsonl power.arrows report.json report.html truth.jsonl\n' >&2
