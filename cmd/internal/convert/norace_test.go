@@ -3,3 +3,5 @@
 package convert
 
 const raceEnabled = false
+
+const partial = 1
