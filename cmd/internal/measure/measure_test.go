@@ -82,6 +82,18 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// TestHelpOfOutput: -o is a directory, never standard output.
+func TestHelpOfOutput(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	if code := Main(t.Context(), []string{"--help"}, nil, &out, &errs); code != 0 {
+		t.Fatalf("exit %d, %s", code, &errs)
+	}
+	if text := out.String(); !strings.Contains(text, "--output DIR, -o DIR") || strings.Contains(text, "standard output") || strings.Contains(text, `"-"`) {
+		t.Error(text)
+	}
+}
+
 func TestRedact(t *testing.T) {
 	t.Parallel()
 	check := func(want string, command ...string) {
