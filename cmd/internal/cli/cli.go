@@ -22,6 +22,7 @@ type Tool struct {
 	Manual string      // a few sentences and examples, for --help
 	Flags  []ucli.Flag // its own; -q, --progress, --version and --help are added
 	Output bool        // it has -o and --force
+	Dir    string      // if -o is a directory, what is said of it, as in "leave all in `DIR`"
 	Action func(ctx context.Context, env *Env, c *ucli.Context) error
 }
 
@@ -70,8 +71,12 @@ Exit status: 0 ok, 1 failed, 2 usage, 3 finished but incomplete, 130 interrupted
 func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 	flags := slices.Clone(tool.Flags)
 	if tool.Output {
+		usage, value := "write to `FILE`; - is standard output", "-"
+		if tool.Dir != "" {
+			usage, value = tool.Dir, ""
+		}
 		flags = append(flags,
-			&ucli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`; - is standard output", Value: "-", Destination: &env.output},
+			&ucli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: usage, Value: value, Destination: &env.output},
 			&ucli.BoolFlag{Name: "force", Usage: "replace an existing file", Destination: &env.force})
 	}
 	flags = append(flags,

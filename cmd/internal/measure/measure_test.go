@@ -54,6 +54,10 @@ func TestUsage(t *testing.T) {
 	check("--repeat 0", url, "--repeat", "0")
 	check("--interval 1µs", url, "--interval", "1us")
 	check(`--target "x": want`, url, "--target", "x")
+	check("--idle-watts NaN: want a number from 0", url, "--idle-watts", "NaN")
+	check("--idle-watts -1: want a number from 0", url, "--idle-watts", "-1")
+	check("--set: want KEY=JSON", url, "--set", "a=1", "--set", "stream")
+	check("--set: want KEY=JSON", url, "--set", "=1")
 	check("--concurrency \"1,x\"", url, "--concurrency", "1,x")
 	check("--concurrency \"1,1\": 1 is given twice", url, "--concurrency", "1,1")
 	check("--cool-to \"5\"", url, "--cool-to", "5")
@@ -75,6 +79,18 @@ func TestUsage(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a mistake made a directory")
+	}
+}
+
+// TestHelpOfOutput: -o is a directory, never standard output.
+func TestHelpOfOutput(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	if code := Main(t.Context(), []string{"--help"}, nil, &out, &errs); code != 0 {
+		t.Fatalf("exit %d, %s", code, &errs)
+	}
+	if text := out.String(); !strings.Contains(text, "--output DIR, -o DIR") || strings.Contains(text, "standard output") || strings.Contains(text, `"-"`) {
+		t.Error(text)
 	}
 }
 

@@ -85,6 +85,10 @@ func (o *options) check(env *cli.Env) error {
 		return cli.Usagef("--ready-timeout, --ready-poll, --stop-grace, --cool-timeout: want positive times")
 	case o.interval < time.Millisecond:
 		return cli.Usagef("--interval %v: want at least 1ms", o.interval)
+	case o.isSet("idle-watts") && !(o.idleWatts >= 0 && o.idleWatts <= 1e12): // as reduce, which would say so after the load
+		return cli.Usagef("--idle-watts %g: want a number from 0 to 1e+12", o.idleWatts)
+	case slices.ContainsFunc(o.set, func(s string) bool { return strings.IndexByte(s, '=') <= 0 }): // as replay, after the server's start
+		return cli.Usagef("--set: want KEY=JSON")
 	case !slices.Contains([]string{"trtllm", "vllm", "sglang", "openai"}, o.target):
 		return cli.Usagef("--target %q: want trtllm, vllm, sglang or openai", o.target)
 	case o.urlFile != "" && len(o.urls) > 0:

@@ -116,6 +116,8 @@ func (o *options) check(env *cli.Env, servers []string) error {
 		return cli.Usagef("--interval %v: want at least %v", o.interval, time.Millisecond)
 	case o.scrape < time.Millisecond:
 		return cli.Usagef("--scrape-interval %v: want at least %v", o.scrape, time.Millisecond)
+	case o.scrape != scrape.DefaultInterval && len(servers) == 0:
+		return cli.Usagef("--scrape-interval is of --server")
 	case o.every < 100*time.Millisecond || o.every > time.Hour:
 		return cli.Usagef("--every %v: want 100ms to 1h", o.every)
 	case o.history < time.Minute || o.history > maxHistoryTime:

@@ -533,6 +533,7 @@ func TestUsage(t *testing.T) {
 		"- -- true":                           "runs no command",
 		"--listen nonsense":                   "want HOST:PORT",
 		"--token-file " + short + " " + short: "is of --listen",
+		"--scrape-interval 3s " + short:       "is of --server",
 	} {
 		var out, errs bytes.Buffer
 		code := Main(t.Context(), append([]string{"-q"}, strings.Fields(args)...), nil, &out, &errs)

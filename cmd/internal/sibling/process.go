@@ -217,7 +217,7 @@ func LastLines(path string) string {
 	b, _ := io.ReadAll(io.LimitReader(f, most))
 	t := &Tail{}
 	t.Write(bytes.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 { // U+009B begins a sequence as ESC [ does
 			return -1
 		}
 		return r

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 )
 
 func TestTail(t *testing.T) {
@@ -24,6 +26,18 @@ func TestTail(t *testing.T) {
 	}
 	if n := strings.Count(l.Last(), "\n") + 1; n != tailLines || len(l.Lines()) != n {
 		t.Errorf("the tail has %d lines", n)
+	}
+}
+
+// TestLastLines: what a server prints cannot write over the terminal.
+func TestLastLines(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "server.log")
+	if err := os.WriteFile(path, []byte("a\x1b[31mb\u009b2Jc\x7f\x00\u0085\n\té\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := LastLines(path); strings.ContainsFunc(got, func(r rune) bool { return r != '\n' && r != '\t' && unicode.IsControl(r) }) || !strings.Contains(got, "a[31mb2Jc") || !strings.Contains(got, "é") {
+		t.Errorf("%q", got)
 	}
 }
 
