@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "rewrite the files that scripts compare 
 // TestMain makes the test binary stand for every tool, so that the scripts run
 // them as processes, with signals, pipes and exit codes.
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "4") // they wait more than they compute; -parallel says otherwise
 	testscript.Main(m, map[string]func(){
 		"compare":  func() { cli.Exec(compare.Main) },
 		"convert":  func() { cli.Exec(convert.Main) },
