@@ -22,8 +22,10 @@ type Tool struct {
 	Manual string      // a few sentences and examples, for --help
 	Flags  []ucli.Flag // its own; -q, --progress, --version and --help are added
 	Output bool        // it has -o and --force
-	Dir    string      // if -o is a directory, what is said of it, as in "leave all in `DIR`"
-	Action func(ctx context.Context, env *Env, c *ucli.Context) error
+	// OutputUsage says what -o is, where it is not the result and standard output is
+	// none: "leave all in `DIR`".
+	OutputUsage string
+	Action      func(ctx context.Context, env *Env, c *ucli.Context) error
 }
 
 // Env is what a tool sees of the process that it runs in.
@@ -72,8 +74,8 @@ func run(ctx context.Context, env *Env, tool Tool, args []string) error {
 	flags := slices.Clone(tool.Flags)
 	if tool.Output {
 		usage, value := "write to `FILE`; - is standard output", "-"
-		if tool.Dir != "" {
-			usage, value = tool.Dir, ""
+		if tool.OutputUsage != "" {
+			usage, value = tool.OutputUsage, ""
 		}
 		flags = append(flags,
 			&ucli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: usage, Value: value, Destination: &env.output},

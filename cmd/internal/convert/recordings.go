@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"wattrace/cmd/internal/cli"
@@ -25,33 +23,15 @@ type recordingFile struct {
 	wants map[string]bool // flags that say what it does not; known once it was opened
 }
 
-// packageDir returns where srt-slurm's power package is that a directory is or has.
-func packageDir(path string) (string, bool) {
-	for _, dir := range []string{path, filepath.Join(path, "power")} {
-		if path != "-" && srtslurm.Is(os.DirFS(dir)) {
-			return dir, true
-		}
-	}
-	return "", false
-}
-
 // openRecording opens an operand: a file, or the directory of a power package.
 func (j *job) openRecording(path string) (*recordingFile, error) {
-	dir, ok := packageDir(path)
+	dir, _, ok := srtslurm.Find(path)
 	if !ok {
 		in, err := j.open(path)
 		return &recordingFile{in: in}, err
 	}
-	pkg, err := srtslurm.Load(os.DirFS(dir), dir)
+	pkg, in, err := srtslurm.Open(dir, nil)
 	if err != nil {
-		return nil, err
-	}
-	in, err := formats.Open(filepath.Join(dir, srtslurm.Samples), nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := pkg.Check(in); err != nil {
-		in.Close()
 		return nil, err
 	}
 	return &recordingFile{in: in, pkg: pkg}, nil

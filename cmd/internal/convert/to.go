@@ -13,6 +13,7 @@ import (
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
 	"wattrace/formats/logs"
+	"wattrace/formats/srtslurm"
 	"wattrace/formats/telemetries"
 	"wattrace/formats/traces"
 )
@@ -168,7 +169,7 @@ func operands(env *cli.Env) ([]string, error) {
 func (j *job) family() (family, error) {
 	path := j.paths[0]
 	if info, err := os.Stat(path); path != "-" && err == nil && info.IsDir() {
-		if _, ok := packageDir(path); ok {
+		if _, _, ok := srtslurm.Find(path); ok {
 			return ofRecording, nil
 		}
 		return ofTrace, nil // a directory of conversations

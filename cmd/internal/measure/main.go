@@ -84,7 +84,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Usage:  "run a whole experiment: server, recording, load, report",
 		Args:   "-o DIR [-- SERVER ARGS...]",
 		Manual: manual,
-		Output: true, Dir: "leave all in the directory `DIR`",
+		Output: true, OutputUsage: "leave all in the directory `DIR`",
 		Flags: []ucli.Flag{
 			&ucli.StringFlag{Name: "trace", Usage: "`FILE` or directory to send, as replay takes it", Destination: &o.trace},
 			&ucli.StringFlag{Name: "timing", Usage: "side `FILE` of the trace", Destination: &o.timing},

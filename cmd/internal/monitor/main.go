@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os"
@@ -63,7 +64,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Usage:  "show power and energy live, in a terminal, on a page and to programs",
 		Args:   "[FILE|-]",
 		Manual: manual,
-		Output: true,
+		Output: true, OutputUsage: "keep what record reads in `FILE`, which monitor then follows",
 		Flags: []ucli.Flag{
 			&ucli.DurationFlag{Name: "interval", Usage: "of the record that it starts: `TIME` between two readings", Value: sample.DefaultInterval, Destination: &o.interval},
 			&ucli.StringSliceFlag{Name: "source", Usage: "what to record, `NAME` or NAME:ARGUMENT, as record takes it; may be repeated; nvml unless given"},
@@ -84,7 +85,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 				devices := c.String("devices")
 				o.devices = &devices
 			}
-			o.out, o.force = env.OutputPath(), env.Force()
+			o.out, o.force = cmp.Or(env.OutputPath(), "-"), env.Force() // - is the pipe from record
 			for _, name := range []string{"interval", "source", "devices", "nvml-library", "record-flag", "output"} {
 				if c.IsSet(name) {
 					o.recorderFlag = name

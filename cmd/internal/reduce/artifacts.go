@@ -32,38 +32,13 @@ func isDirectory(path string) bool {
 	return path != "-" && err == nil && info.IsDir()
 }
 
-// packageIn returns the directory of srt-slurm's power package that a path names, or
-// holds, and the directory of the job that the package lies in; "" is that the path names
-// the package itself.
-func packageIn(path string) (dir, root string, ok bool) {
-	if srtslurm.Is(os.DirFS(path)) {
-		return path, "", true
-	}
-	for _, root := range []string{path, filepath.Join(path, "logs"), filepath.Join(path, "LOGS")} {
-		if dir := filepath.Join(root, "power"); srtslurm.Is(os.DirFS(dir)) {
-			return dir, root, true
-		}
-	}
-	return "", "", false
-}
-
 // openPackage opens the samples of a power package, and what stands beside them.
 func (s *job) openPackage(env *cli.Env, dir string) error {
-	p, err := srtslurm.Load(os.DirFS(dir), dir)
-	if err != nil {
-		return err
-	}
-	in, err := formats.Open(filepath.Join(dir, srtslurm.Samples), env.Stdin)
+	p, in, err := srtslurm.Open(dir, env.Stdin)
 	if err != nil {
 		return err
 	}
 	s.inputs = append(s.inputs, in)
-	if err := p.Check(in); err != nil {
-		return err
-	}
-	if in.Kind() != formats.SRTSlurm {
-		return fmt.Errorf("%s: is a %s, not the samples of the package", in.Name(), in.Kind())
-	}
 	codec, _ := telemetries.ByKind(formats.SRTSlurm)
 	s.tele = append(s.tele, &teleFile{in: in, codec: codec, pkg: p})
 	for _, name := range p.Files {
@@ -232,7 +207,7 @@ func (s *job) openDirectories(env *cli.Env, paths []string) error {
 	named := len(s.tele) > 0
 	var jobs []string
 	for _, path := range paths {
-		if dir, root, ok := packageIn(path); ok {
+		if dir, root, ok := srtslurm.Find(path); ok {
 			if err := s.openPackage(env, dir); err != nil {
 				return err
 			}
