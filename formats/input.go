@@ -76,6 +76,12 @@ func Open(path string, stdin io.Reader) (*Input, error) {
 	return in, nil
 }
 
+// Spooled returns an Input of a raw_payload trace that was written to a temporary file, which
+// is closed with it. Positions have the given name.
+func Spooled(name string, f *os.File) *Input {
+	return &Input{name: name, file: f, free: FreeExpansion, spare: SpoolFile, probed: true, kind: RawPayload}
+}
+
 // Name returns the path that was opened; "-" is standard input.
 func (in *Input) Name() string { return in.name }
 

@@ -68,6 +68,9 @@ type RunTrace struct {
 	Path   string `json:"path"`
 	SHA256 string `json:"sha256"`
 	Turns  int64  `json:"turns"`
+
+	Format       string `json:"format,omitempty"`        // of the source that it was made of; absent: it was a raw_payload trace
+	SourceSHA256 string `json:"source_sha256,omitempty"` // of that source
 }
 
 // Device is what a recording says of a device, constant in it.

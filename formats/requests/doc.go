@@ -28,7 +28,9 @@
 // # Lines
 //
 //	run      the first line. producer, clock, trace (path, SHA-256 of the bytes,
-//	         turns), targets (base URLs, without user or key), plan (see
+//	         turns; of what was made of another tool's trace the hash is that of
+//	         the bodies, one a line, and format and source_sha256 say of what),
+//	         targets (base URLs, without user or key), plan (see
 //	         package plan), overlays (as given to --set), seed where one was
 //	         used, shard {index, count} where there is one, chunk_clock,
 //	         connections, client; see below

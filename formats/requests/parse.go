@@ -142,7 +142,7 @@ func (p *parser) machine(m *Machine) {
 }
 
 func (p *parser) trace(t *TraceInfo) {
-	p.object("trace", []string{"path", "sha256", "turns"}, 0b111, func(k int) {
+	p.object("trace", []string{"path", "sha256", "turns", "format", "source_sha256"}, 0b111, func(k int) {
 		switch k {
 		case 0:
 			t.Path = p.text("path")
@@ -150,6 +150,10 @@ func (p *parser) trace(t *TraceInfo) {
 			t.SHA256 = p.text("sha256")
 		case 2:
 			t.Turns = p.integer("turns", 0, max53)
+		case 3:
+			t.Format = p.text("format")
+		case 4:
+			t.SourceSHA256 = p.text("source_sha256")
 		}
 	})
 }

@@ -95,6 +95,11 @@ type TraceInfo struct {
 	Path   string // "-" is standard input
 	SHA256 string // of its bytes, in hexadecimal
 	Turns  int64
+
+	// Of a trace that was no raw_payload one, but made into one: SHA256 is then of what
+	// it was made into.
+	Format       string // of the source, as convert's --from names it; "" is raw_payload
+	SourceSHA256 string // of the source, decompressed
 }
 
 // Shard says which part of a run that was split over clients a log holds.

@@ -615,3 +615,22 @@ func TestMicros(t *testing.T) {
 		t.Error("an instant out of range passes for one")
 	}
 }
+
+// The source of a trace that was made for the run is kept.
+func TestTraceSource(t *testing.T) {
+	t.Parallel()
+	want := exampleLog()[0]
+	want.Run.Trace.Format, want.Run.Trace.SourceSHA256 = "mooncake", strings.Repeat("0f", 32)
+	var buf bytes.Buffer
+	w := NewWriter(&buf)
+	if err := errors.Join(w.Run(&want.Run), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	var got Record
+	if err := NewReader(&buf, "log").Read(&got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want.Run.Trace, got.Run.Trace); d != "" {
+		t.Error(d)
+	}
+}

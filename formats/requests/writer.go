@@ -53,6 +53,8 @@ func (w *Writer) Run(r *Run) error {
 	b = appendString(b, r.Trace.Path)
 	b = text(b, "sha256", r.Trace.SHA256)
 	b = integer(b, "turns", r.Trace.Turns)
+	b = optText(b, "format", r.Trace.Format)
+	b = optText(b, "source_sha256", r.Trace.SourceSHA256)
 	b = append(b, '}')
 	b = list(b, "targets", r.Targets)
 	b = append(b, `,"plan":`...)

@@ -20,23 +20,40 @@ type KindError struct {
 	Kind formats.Kind
 }
 
-// Error formats the error as path: kind, not a raw_payload trace.
+// Error formats the error as path: kind, and why that will not do.
 func (e *KindError) Error() string {
-	return fmt.Sprintf("%s: is a %s, not a raw_payload trace", e.Path, e.Kind)
+	if _, ok := ByKind(e.Kind); ok {
+		return fmt.Sprintf("%s: is a %s, not a raw_payload trace", e.Path, e.Kind)
+	}
+	if len(Alike(e.Kind)) > 0 {
+		return fmt.Sprintf("%s: is a %s, as more than one tool writes", e.Path, e.Kind)
+	}
+	return fmt.Sprintf("%s: is a %s, not a trace", e.Path, e.Kind)
 }
 
-// Hint says what to do about it; "" if there is nothing to say.
-func (e *KindError) Hint() string {
-	if c, ok := ByKind(e.Kind); ok {
-		return fmt.Sprintf("convert --from %s --model MODEL %s makes one of it", c.Name, e.Path)
+// Find returns the codec of the format that someone named, or if that is "" of the one that the
+// input's looks tell. The error is a *KindError where they do not; what is not known at all is
+// taken for a raw_payload trace, whose reader says where it is none.
+func Find(in *formats.Input, format string) (Codec, error) {
+	if format != "" {
+		c, ok := ByName(format)
+		if !ok {
+			return c, fmt.Errorf("unknown format %q (%s)", format, Names())
+		}
+		return c, nil
 	}
-	if names := Alike(e.Kind); len(names) > 0 {
-		return fmt.Sprintf("convert --model MODEL %s makes one of it, told --from %s", e.Path, strings.Join(names, " or --from "))
+	kind := in.Kind()
+	if kind == formats.Unknown {
+		kind = formats.RawPayload
 	}
-	return ""
+	c, ok := ByKind(kind)
+	if !ok {
+		return c, &KindError{in.Name(), kind}
+	}
+	return c, nil
 }
 
-// Load reads a whole trace and checks every line of it: the raw_payload file
+// Load reads a whole raw_payload trace and checks every line of it: the file
 // path (compressed or not), stdin if path is "-", or a directory of
 // conversations. The side file is timing, or if that is "" the file beside
 // path that trace.TimingPath names, if there is one; "-" is stdin here too.
@@ -48,27 +65,34 @@ func Load(path, timing string, stdin io.Reader) (*trace.Trace, io.Closer, error)
 	if path == "-" && timing == "-" {
 		return nil, nil, errors.New("-: standard input cannot be both the trace and its side file")
 	}
-	t, closer, err := load(path, stdin)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := loadTiming(t, timing, stdin); err != nil {
-		closer.Close()
-		return nil, nil, err
-	}
-	return t, closer, nil
-}
-
-func load(path string, stdin io.Reader) (*trace.Trace, io.Closer, error) {
 	if info, err := os.Stat(path); path != "-" && err == nil && info.IsDir() {
 		t, err := loadDirectory(path)
-		return t, io.NopCloser(nil), err
+		if err == nil {
+			err = loadTiming(t, timing, stdin)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		return t, io.NopCloser(nil), nil
 	}
 	in, err := formats.Open(path, stdin)
 	if err != nil {
 		return nil, nil, err
 	}
+	if kind := in.Kind(); kind != formats.RawPayload && kind != formats.Unknown {
+		in.Close()
+		return nil, nil, &KindError{in.Name(), kind}
+	}
+	return LoadInput(in, timing, stdin)
+}
+
+// LoadInput is Load for an input that is open, whatever it looks like. It is closed by the closer,
+// and if there is an error.
+func LoadInput(in *formats.Input, timing string, stdin io.Reader) (*trace.Trace, io.Closer, error) {
 	t, err := loadFile(in)
+	if err == nil {
+		err = loadTiming(t, timing, stdin)
+	}
 	if err != nil {
 		in.Close()
 		return nil, nil, err
@@ -77,9 +101,6 @@ func load(path string, stdin io.Reader) (*trace.Trace, io.Closer, error) {
 }
 
 func loadFile(in *formats.Input) (*trace.Trace, error) {
-	if kind := in.Kind(); kind != formats.RawPayload && kind != formats.Unknown {
-		return nil, &KindError{in.Name(), kind}
-	}
 	data, err := in.Bytes()
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func (j *job) aiperf() error {
 		return err
 	}
 	defer l.close()
-	x := &aiperfRun{Summary: aiperf.Summary{Model: j.o.model}}
+	x := &aiperfRun{Summary: aiperf.Summary{Model: j.o.Model}}
 	records, err := dir.create(aiperf.RecordsName)
 	if err != nil {
 		return err

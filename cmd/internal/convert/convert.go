@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // --timezone, on machines without a zone database
@@ -13,9 +13,10 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/traceflags"
 	"wattrace/formats"
+	"wattrace/formats/bodies"
 	"wattrace/formats/telemetries"
-	"wattrace/formats/tokens"
 	"wattrace/formats/traces"
 	"wattrace/trace"
 )
@@ -61,17 +62,11 @@ or a recording a table, and both together a trace for ui.perfetto.dev.
 
 // options are the flags.
 type options struct {
-	from, model, target string
-	noStream, keepGoing bool
-	list                bool
-	block, vocab        int
-	outputTokens        int
-	turns               string
-	timing, fromTiming  string
-	endpoint, tokenizer string
-	asText              bool
-	shape               shape
-	intoDirectory       bool // found out from -o
+	traceflags.Flags
+	keepGoing, list    bool
+	timing, fromTiming string
+	shape              shape
+	intoDirectory      bool // found out from -o
 
 	to       string
 	compress bool
@@ -90,18 +85,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Args:   "[FILE|-]...",
 		Manual: manual,
 		Output: true,
-		Flags: append([]ucli.Flag{
-			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model in the bodies; needed unless all rows are bodies", Destination: &o.model},
-			&ucli.StringFlag{Name: "target", Usage: "`SERVER` whose keys to use: " + targetNames(), Value: targets[0].name, Destination: &o.target},
-			&ucli.StringFlag{Name: "endpoint", Usage: "what texts become: `chat|completions`", Value: "chat", Destination: &o.endpoint},
-			&ucli.BoolFlag{Name: "no-stream", Usage: "ask for whole answers instead of streams", Destination: &o.noStream},
-			&ucli.StringFlag{Name: "from", Usage: "`FORMAT` of the input: " + traces.Names() + "; found out when not given", Destination: &o.from},
-			&ucli.IntFlag{Name: "block-size", Usage: "tokens of a block that has a hash: `N`; 512, of Bailian's traces 16", Destination: &o.block},
-			&ucli.IntFlag{Name: "vocab", Usage: "make token ids for a vocabulary of `N`: from 1,000 to N-1", Value: int(tokens.Default), Destination: &o.vocab},
-			&ucli.IntFlag{Name: "output-tokens", Usage: "ask for `N` tokens where the input does not say how many", Destination: &o.outputTokens},
-			&ucli.StringFlag{Name: "turns", Usage: "`WHICH` questions of a conversation whose answers are not known: first, or user-only for all, as turns without the answers", Value: "first", Destination: &o.turns},
-			&ucli.StringFlag{Name: "tokenizer", Usage: "count, and make prompts, by the tokenizer.json `FILE`, instead of --vocab", Destination: &o.tokenizer},
-			&ucli.BoolFlag{Name: "as-text", Usage: "make texts of so many tokens where there are only lengths, not token ids", Destination: &o.asText},
+		Flags: slices.Concat(o.Flags.List("from"), []ucli.Flag{
 			&ucli.StringFlag{Name: "from-timing", Usage: "side file `FILE` of a raw_payload input; beside it it is found", Destination: &o.fromTiming},
 			&ucli.StringFlag{Name: "timing", Usage: "write the side file to `FILE`; beside -o FILE it is FILE" + trace.TimingSuffix, Destination: &o.timing},
 			&ucli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + formHelp(), Destination: &o.to},
@@ -111,7 +95,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "columns", Usage: "with --to: the header of a log of nvidia-smi that has none (noheader): `LIST` that --query-gpu was given", Destination: &o.columns},
 			&ucli.BoolFlag{Name: "list", Usage: "print the table of formats and exit", Destination: &o.list},
 			&ucli.BoolFlag{Name: "keep-going", Usage: "skip rows that cannot be converted, count them, exit 3; of a damaged recording seal what precedes it", Destination: &o.keepGoing},
-		}, o.shape.flags()...),
+		}, o.shape.flags()),
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			o.isSet = c.IsSet
 			if err := o.check(c); err != nil {
@@ -127,33 +111,20 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 
 // check refuses values of flags that mean nothing, with --to and without.
 func (o *options) check(c *ucli.Context) error {
-	if c.IsSet("block-size") && o.block < 1 {
-		return cli.Usagef("--block-size %d: want at least 1", o.block)
-	}
-	if c.IsSet("output-tokens") && (o.outputTokens < 1 || o.outputTokens > math.MaxInt32) {
-		return cli.Usagef("--output-tokens %d: want 1 to %d", o.outputTokens, math.MaxInt32)
-	}
-	if c.IsSet("vocab") && o.tokenizer != "" {
-		return cli.Usagef("--vocab and --tokenizer: the tokenizer has a vocabulary")
-	}
-	if o.endpoint != "chat" && o.endpoint != "completions" {
-		return cli.Usagef("--endpoint %q: want chat or completions", o.endpoint)
+	if _, err := o.Options(c.IsSet); err != nil {
+		return err
 	}
 	return o.shape.check(c)
 }
 
 // refuseBodyFlags refuses flags that shape bodies, where they are there already.
 func (o *options) refuseBodyFlags(path string) error {
-	names := []string{"model", "target", "endpoint", "no-stream", "block-size", "vocab", "turns", "as-text"}
-	if o.to != "trtllm" && o.to != "vllm" { // whose rows have a length of their own
-		names = append(names, "output-tokens")
+	names := o.Names()
+	if o.to == "trtllm" || o.to == "vllm" { // whose rows have a length of their own
+		names = slices.DeleteFunc(names, func(name string) bool { return name == "output-tokens" })
 	}
-	for _, name := range names {
-		if o.isSet(name) {
-			return cli.Usagef("--%s is for the bodies that are made of another tool's trace, and those of %s stay as they are", name, path)
-		}
-	}
-	return nil
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "tokenizer" }) // it counts
+	return traceflags.Refuse(o.isSet, path, names)
 }
 
 func run(ctx context.Context, env *cli.Env, o *options) error {
@@ -167,9 +138,6 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 	}
 	if o.list {
 		return list(env.Stdout)
-	}
-	if _, err := o.options(); err != nil {
-		return err
 	}
 	path, err := operand(env)
 	if err != nil {
@@ -185,43 +153,38 @@ func run(ctx context.Context, env *cli.Env, o *options) error {
 // transform writes the requests of an input, which may be open already, to a sink. lost
 // is what does not get into that.
 func (o *options) transform(ctx context.Context, env *cli.Env, path string, first *formats.Input, lost string, open func() (sink, error)) error {
-	options, err := o.options()
+	options, err := o.Options(o.isSet)
 	if err != nil {
 		return err
 	}
-	b, err := o.bodies()
-	if err != nil {
-		return err
-	}
-	env.Reads(o.tokenizer)
+	env.Reads(o.Tokenizer)
 	env.Reads(o.fromTiming)
 	if path != "-" {
 		env.Reads(trace.TimingPath(path))
 	}
-	t, err := openTexts(o.tokenizer, o.asText)
+	b, err := bodies.New(options)
 	if err != nil {
 		return err
-	}
-	if t.tok != nil {
-		options.Vocab = t.vocab()
 	}
 	out, err := open()
 	if err != nil {
 		return err
 	}
-	in, err := o.openSource(env, path, first, &interruptible{ctx: ctx, r: env.Stdin}, options)
+	in, err := o.openSource(env, path, first, &interruptible{ctx: ctx, r: env.Stdin}, b.Codec())
 	if err != nil {
 		out.abort()
 		return err
 	}
 	defer in.close()
 	c := &conversion{
-		ctx: ctx, env: env, keepGoing: o.keepGoing, bodies: b, texts: t, out: out, name: path, checked: in.raw,
-		outputTokens: int64(o.outputTokens), shape: o.shape,
+		ctx: ctx, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: path, checked: in.raw, shape: o.shape,
 	}
 	stopProgress := env.Progress(c.status)
 	err = c.run(in)
 	stopProgress()
+	if errors.Is(err, bodies.ErrNoModel) {
+		err = cli.Usagef("%s", err)
+	}
 	if err != nil {
 		out.abort()
 		return err
@@ -242,20 +205,6 @@ func (o *options) transform(ctx context.Context, env *cli.Env, path string, firs
 	return c.report()
 }
 
-func (o *options) options() (traces.Options, error) {
-	if o.vocab > math.MaxInt32 {
-		return traces.Options{}, cli.Usagef("--vocab %d: too large", o.vocab)
-	}
-	if o.turns != "first" && o.turns != "user-only" {
-		return traces.Options{}, cli.Usagef("--turns %q: want first or user-only", o.turns)
-	}
-	v := tokens.Vocab(o.vocab)
-	if err := v.Check(); err != nil {
-		return traces.Options{}, cli.Usagef("--vocab: %s", err)
-	}
-	return traces.Options{BlockTokens: o.block, Vocab: v, AllTurns: o.turns == "user-only"}, nil
-}
-
 // operand returns the one input.
 func operand(env *cli.Env) (string, error) {
 	switch {
@@ -271,24 +220,12 @@ func operand(env *cli.Env) (string, error) {
 	return "-", nil
 }
 
-func (o *options) bodies() (*bodies, error) {
-	t, err := findTarget(o.target)
-	if err != nil {
-		return nil, cli.Usagef("%s", err)
-	}
-	b, err := newBodies(t, o.model, !o.noStream, o.endpoint == "completions")
-	if err != nil {
-		return nil, cli.Usagef("%s", err)
-	}
-	return b, nil
-}
-
 // codec returns the one that can read the input.
 func (o *options) codec(in *formats.Input) (traces.Codec, error) {
-	if o.from != "" {
-		codec, ok := traces.ByName(o.from)
+	if o.Format != "" {
+		codec, ok := traces.ByName(o.Format)
 		if !ok || codec.Open == nil && !o.reshapes(in.Name()) {
-			return codec, cli.Usagef("--from %q: want one of %s", o.from, traces.Names())
+			return codec, cli.Usagef("--from %q: want one of %s", o.Format, traces.Names())
 		}
 		return codec, nil
 	}
@@ -384,5 +321,3 @@ func (r *interruptible) Read(p []byte) (int, error) {
 		return 0, cli.ErrInterrupted
 	}
 }
-
-var errNoRows = errors.New("no row to convert")

@@ -13,6 +13,7 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
+	"wattrace/formats/bodies"
 	"wattrace/formats/traces"
 	"wattrace/trace"
 )
@@ -150,7 +151,7 @@ func (d *directory) talk(row *formats.Request) (*written, error) {
 		}
 	}
 	if row.Conversation != "" && row.Turn != t.turns {
-		return nil, faultOf(row, fmt.Errorf("turn %d of a conversation where turn %d would be next: a directory has them in order", row.Turn, t.turns))
+		return nil, bodies.FaultOf(row, fmt.Errorf("turn %d of a conversation where turn %d would be next: a directory has them in order", row.Turn, t.turns))
 	}
 	t.turns++
 	return t, nil

@@ -10,6 +10,7 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
+	"wattrace/formats/bodies"
 	"wattrace/trace"
 )
 
@@ -31,14 +32,11 @@ type conversion struct {
 	ctx       context.Context
 	env       *cli.Env
 	keepGoing bool
-	bodies    *bodies
-	texts     *texts
+	bodies    *bodies.Maker
 	out       sink
 	name      string
 	checked   bool // bodies of the input are good
 	shape     shape
-
-	outputTokens int64 // of a row that does not say; 0 is no limit
 
 	rows, ids, whole, skipped atomic.Int64
 	surveyed                  atomic.Int64
@@ -56,7 +54,7 @@ func (c *conversion) status() string {
 
 // run converts the rows that are taken.
 func (c *conversion) run(in *source) error {
-	sel := newSelection(c.shape, c.count)
+	sel := newSelection(c.shape, c.bodies.Count)
 	open := in.once
 	if c.shape.sample > 0 {
 		r, err := in.again()
@@ -95,7 +93,7 @@ func (c *conversion) run(in *source) error {
 			break
 		}
 		if err == nil && take {
-			body, err = c.body(body[:0], &row)
+			body, err = c.bodies.Append(body[:0], &row)
 		}
 		if err != nil {
 			if take {
@@ -112,7 +110,7 @@ func (c *conversion) run(in *source) error {
 			continue
 		}
 		if err := c.out.write(body, c.checked, &row); err != nil {
-			if _, err := c.bad(c.unwritten(&row, err)); err != nil {
+			if _, err := c.bad(bodies.Unwritten(&row, c.checked, err)); err != nil {
 				return err
 			}
 			sel.taken--
@@ -128,31 +126,9 @@ func (c *conversion) run(in *source) error {
 		return fmt.Errorf("%s: no request is left: %s", c.name, left)
 	}
 	if c.rows.Load() == 0 {
-		return fmt.Errorf("%s: %w", c.name, errNoRows)
+		return fmt.Errorf("%s: %w", c.name, bodies.ErrNoRows)
 	}
 	return nil
-}
-
-// count counts the prompt of a row.
-func (c *conversion) count(row *formats.Request) error { return c.texts.length(row) }
-
-// body makes the body of a row, and what its lengths are.
-func (c *conversion) body(dst []byte, row *formats.Request) ([]byte, error) {
-	if err := c.texts.make(row); err != nil {
-		return dst, err
-	}
-	if c.texts.tok != nil {
-		if err := c.texts.length(row); err != nil {
-			return dst, err
-		}
-	}
-	if err := c.texts.answer(row); err != nil {
-		return dst, err
-	}
-	if !row.Timing.OutputTokens.OK && row.Body == nil && c.outputTokens > 0 && !limited(row.Extra) {
-		row.Timing.OutputTokens = trace.Some(c.outputTokens)
-	}
-	return c.bodies.appendRow(dst, row)
 }
 
 // counted counts a row that was written.
@@ -164,19 +140,6 @@ func (c *conversion) counted(row *formats.Request) {
 	case row.Body != nil && !row.Bare:
 		c.whole.Add(1)
 	}
-}
-
-// unwritten gives a body that cannot be written the position of its row, in which its
-// columns count where it was there already; other errors are the output's.
-func (c *conversion) unwritten(row *formats.Request, err error) error {
-	var column *trace.ColumnError
-	switch {
-	case !errors.As(err, &column):
-		return err
-	case c.checked:
-		return trace.ErrorAt(row.Pos, column)
-	}
-	return &trace.SyntaxError{Pos: row.Pos, Err: column.Err}
 }
 
 // bad decides what an error of the reader means: an error to end with, the end
@@ -202,14 +165,12 @@ func (c *conversion) leftOut() string {
 	if c.left != "" {
 		all = append(all, c.left)
 	}
-	omissions := []formats.Omission{{What: "paths of adapters, which the server must know by name", N: c.bodies.paths}}
+	omissions := c.bodies.Omissions()
 	if o, ok := c.reader.(formats.Omitter); ok {
 		omissions = append(o.Omissions(), omissions...)
 	}
-	for _, omission := range omissions {
-		if omission.N > 0 {
-			all = append(all, fmt.Sprintf("%d %s", omission.N, omission.What))
-		}
+	if omitted := bodies.Omitted(omissions); omitted != "" {
+		all = append(all, omitted)
 	}
 	return strings.Join(all, ", ")
 }
@@ -235,11 +196,4 @@ func (c *conversion) report() error {
 	}
 	c.env.Summaryf("%d requests: %d with token ids, %d with text%s", c.rows.Load(), ids, rows-ids, whole)
 	return nil
-}
-
-// faultOf is a fault of a whole row.
-func faultOf(row *formats.Request, err error) error {
-	pos := row.Pos
-	pos.Col = max(pos.Col, 1)
-	return &trace.SyntaxError{Pos: pos, Err: err}
 }

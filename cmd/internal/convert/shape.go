@@ -13,6 +13,7 @@ import (
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
+	"wattrace/formats/bodies"
 	"wattrace/trace"
 )
 
@@ -160,7 +161,7 @@ func (s *selection) take(row *formats.Request) (bool, error) {
 }
 
 func untimed(row *formats.Request) error {
-	return faultOf(row, errors.New("no time, by which --after and --before go"))
+	return bodies.FaultOf(row, errors.New("no time, by which --after and --before go"))
 }
 
 func (s *selection) within(at float64) bool {
@@ -176,7 +177,7 @@ func (s *selection) isTooLong(row *formats.Request) (bool, error) {
 	}
 	n, ok := row.Timing.InputTokens.Get()
 	if !ok {
-		return false, faultOf(row, errUncounted)
+		return false, bodies.FaultOf(row, errUncounted)
 	}
 	return n > s.maxInput, nil
 }
@@ -197,7 +198,7 @@ func (s *selection) move(row *formats.Request) error {
 	delay.V /= s.speedup
 	const most = 1 << 61 / 1e9 // what a side file may say
 	if at.V > most || delay.V > most {
-		return faultOf(row, fmt.Errorf("divided by --speedup %v it is beyond what can be scheduled", s.speedup))
+		return bodies.FaultOf(row, fmt.Errorf("divided by --speedup %v it is beyond what can be scheduled", s.speedup))
 	}
 	return nil
 }
@@ -275,7 +276,7 @@ func mix(z uint64) uint64 {
 func (c *conversion) survey(r formats.RequestReader, s shape) (chosen map[int64]bool, of int64, _ error) {
 	pick := &sampler{most: int(min(s.sample, math.MaxInt32)), seed: mix(uint64(s.seed))}
 	s.limit, s.sample = 0, 0
-	sel := newSelection(s, c.count)
+	sel := newSelection(s, c.bodies.Count)
 	sel.talks, sel.offer = map[string]*talk{}, pick.offer
 	sel.sample = 1 // so that conversations are kept together
 	var row formats.Request

@@ -29,7 +29,7 @@ func (s *source) close() {
 
 // reshapes reports whether there is something to do for what is a trace already.
 func (o *options) reshapes(path string) bool {
-	return o.to != "" || o.shape.asked() || o.intoDirectory || o.tokenizer != "" || isDirectory(path)
+	return o.to != "" || o.shape.asked() || o.intoDirectory || o.Tokenizer != "" || isDirectory(path)
 }
 
 func isDirectory(path string) bool {
@@ -57,8 +57,8 @@ func (o *options) openSource(env *cli.Env, path string, in *formats.Input, stdin
 	if err == nil && o.fromTiming != "" {
 		err = cli.Usagef("--from-timing is for a raw_payload trace, and %s is a %s", path, codec.Kind)
 	}
-	if err == nil && o.turns != "first" && !codec.Turns {
-		err = cli.Usagef("--turns: of a %s all turns are known", codec.Kind)
+	if err == nil {
+		err = o.CheckTurns(codec)
 	}
 	if err != nil {
 		in.Close()
@@ -106,8 +106,8 @@ func (o *options) openRaw(env *cli.Env, in *formats.Input, stdin io.Reader) (*so
 
 // openConversations opens a directory of conversations with its side file.
 func (o *options) openConversations(env *cli.Env, dir string, stdin io.Reader) (*source, error) {
-	if o.from != "" && o.from != "raw_payload" {
-		return nil, cli.Usagef("--from %s: %s is a directory, of raw_payload conversations", o.from, dir)
+	if o.Format != "" && o.Format != "raw_payload" {
+		return nil, cli.Usagef("--from %s: %s is a directory, of raw_payload conversations", o.Format, dir)
 	}
 	if err := o.refuseBodyFlags(dir); err != nil {
 		return nil, err

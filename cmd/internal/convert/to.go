@@ -179,7 +179,7 @@ func (j *job) family() (family, error) {
 		return "", err
 	}
 	j.first = in
-	if j.o.from != "" {
+	if j.o.Format != "" {
 		return ofTrace, nil
 	}
 	of, ok := familyOf(in.Kind())

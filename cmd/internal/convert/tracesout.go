@@ -42,7 +42,7 @@ var traceForms = []form{
 
 func datasetWriter(w io.Writer, j *job, textOnly bool) *trtllm.Writer {
 	d := trtllm.NewWriter(w)
-	d.TextOnly, d.OutputTokens = textOnly, int64(j.o.outputTokens)
+	d.TextOnly, d.OutputTokens = textOnly, int64(j.o.OutputTokens)
 	return d
 }
 

@@ -2,12 +2,14 @@ package measure
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/traceflags"
 )
 
 const manual = `
@@ -74,6 +76,9 @@ type options struct {
 	reduceFlags      []string
 	settings         map[string]string
 	isSet            func(string) bool
+	value            func(string) string // of a flag, as it is written
+	bodies           traceflags.Flags    // but for its model and target
+	made             bool                // the trace is another tool's, of which bodies are made
 }
 
 // Main runs the tool and returns its exit code.
@@ -85,8 +90,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		Args:   "-o DIR [-- SERVER ARGS...]",
 		Manual: manual,
 		Output: true, OutputUsage: "leave all in the directory `DIR`",
-		Flags: []ucli.Flag{
-			&ucli.StringFlag{Name: "trace", Usage: "`FILE` or directory to send, as replay takes it", Destination: &o.trace},
+		Flags: append([]ucli.Flag{
+			&ucli.StringFlag{Name: "trace", Usage: "`FILE` or directory to send: a trace of any format, as replay takes it", Destination: &o.trace},
 			&ucli.StringFlag{Name: "timing", Usage: "side `FILE` of the trace", Destination: &o.timing},
 			&ucli.IntFlag{Name: "isl", Usage: "without --trace: prompts of `N` tokens", Value: 1000, Destination: &o.isl},
 			&ucli.IntFlag{Name: "osl", Usage: "without --trace: answers of `N` tokens", Value: 1000, Destination: &o.osl},
@@ -112,7 +117,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.DurationFlag{Name: "stop-grace", Usage: "kill what has not ended `TIME` after it was asked to", Value: 30 * time.Second, Destination: &o.stopGrace},
 			&ucli.BoolFlag{Name: "insecure", Usage: "do not check the server's certificate", Destination: &o.insecure},
 			&ucli.StringFlag{Name: "ca-file", Usage: "trust the certificates in `FILE`, and no others", Destination: &o.caFile},
-			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model; else the trace's own, or for synthetic prompts the server's", Destination: &o.model},
+			&ucli.StringFlag{Name: "model", Usage: "`NAME` of the model; else the trace's own (of another tool's trace, where it has one), or for synthetic prompts the server's", Destination: &o.model},
 			&ucli.StringFlag{Name: "target", Usage: "kind of the server: `SERVER` trtllm, vllm, sglang, openai", Value: "trtllm", Destination: &o.target},
 			&ucli.BoolFlag{Name: "ignore-eos", Usage: "ask for answers of full length: false leaves them to the trace", Value: true, Destination: &o.ignoreEOS},
 			&ucli.StringSliceFlag{Name: "set", Usage: "set a top-level key of every body: `KEY=JSON`; may be repeated"},
@@ -132,12 +137,12 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringSliceFlag{Name: "record-flag", Usage: "one more flag for record, `NAME[=VALUE]` without dashes; may be repeated"},
 			&ucli.StringSliceFlag{Name: "replay-flag", Usage: "one more flag for replay, `NAME[=VALUE]`; may be repeated"},
 			&ucli.StringSliceFlag{Name: "reduce-flag", Usage: "one more flag for reduce, `NAME[=VALUE]`; may be repeated"},
-		},
+		}, o.bodies.List("trace-format", "model", "target", "no-stream")...),
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			o.urls, o.set, o.marks = c.StringSlice("url"), c.StringSlice("set"), c.StringSlice("mark")
 			o.sources, o.as, o.slo = c.StringSlice("source"), c.StringSlice("as"), c.StringSlice("slo")
 			o.recordFlags, o.replayFlags, o.reduceFlags = c.StringSlice("record-flag"), c.StringSlice("replay-flag"), c.StringSlice("reduce-flag")
-			o.isSet = c.IsSet
+			o.isSet, o.value = c.IsSet, func(name string) string { return fmt.Sprint(c.Value(name)) }
 			o.settings = settingsOf(c)
 			if err := o.check(env); err != nil {
 				return err

@@ -41,6 +41,29 @@ func settingsOf(c *ucli.Context) map[string]string {
 	return settings
 }
 
+// ofBodies are the flags for what is made of another tool's trace, but for the model and the target, which
+// every run has.
+var ofBodies = []string{"trace-format", "endpoint", "block-size", "vocab", "output-tokens", "turns", "tokenizer", "as-text"}
+
+// bodiesSet is isSet for what only another tool's trace needs.
+func (o *options) bodiesSet(name string) bool {
+	return slices.Contains(ofBodies, name) && o.isSet(name)
+}
+
+// bodyFlags are those for replay.
+func (o *options) bodyFlags() (args []string) {
+	if !o.made {
+		return nil
+	}
+	args = []string{"--model", o.model, "--target", o.target}
+	for _, name := range ofBodies {
+		if o.isSet(name) {
+			args = append(args, "--"+name+"="+o.value(name))
+		}
+	}
+	return args
+}
+
 // check finds what is wrong with the command line before anything is started.
 func (o *options) check(env *cli.Env) error {
 	if o.out = env.OutputPath(); o.out == "-" || o.out == "" {
@@ -63,6 +86,8 @@ func (o *options) check(env *cli.Env) error {
 		return cli.Usagef("--trace and --%s exclude each other: a trace has its own lengths", given("isl", "osl"))
 	case o.trace == "" && o.timing != "":
 		return cli.Usagef("--timing is of --trace")
+	case o.trace == "" && given(ofBodies...) != "":
+		return cli.Usagef("--%s is of --trace", given(ofBodies...))
 	case o.trace == "-":
 		return cli.Usagef("--trace -: the trace must be a file, which stays")
 	case o.isl < 1 || o.isl > mostTokens || o.osl < 1 || o.osl > mostTokens:

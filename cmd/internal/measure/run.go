@@ -241,6 +241,7 @@ func (r *run) load(planFile string, rec *recorder) error {
 	if r.o.timing != "" {
 		args = append(args, "--timing", r.o.timing)
 	}
+	args = append(args, r.o.bodyFlags()...)
 	if r.o.keyFile != "" {
 		args = append(args, "--api-key-file", r.o.keyFile)
 	}

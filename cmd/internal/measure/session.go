@@ -17,7 +17,6 @@ import (
 	"wattrace/cmd/internal/cli"
 	"wattrace/cmd/internal/sibling"
 	"wattrace/formats/summary"
-	"wattrace/formats/traces"
 	"wattrace/trace"
 )
 
@@ -133,14 +132,12 @@ func (s *session) prepare() (err error) {
 	if s.o.trace == "" {
 		return nil
 	}
-	t, closer, err := traces.Load(s.o.trace, s.o.timing, s.env.Stdin)
+	s.o.bodies.Model, s.o.bodies.Target = s.o.model, s.o.target
+	t, closer, err := s.o.bodies.Load(s.env, s.o.trace, s.o.timing, s.o.bodiesSet)
 	if err != nil {
-		var kind *traces.KindError
-		if errors.As(err, &kind) && kind.Hint() != "" {
-			err = cli.Hint(err, "%s", kind.Hint())
-		}
 		return err
 	}
+	s.o.made = t.Made != nil
 	path, err := filepath.Abs(s.o.trace)
 	s.given = &summary.Trace{Path: path, SHA256: t.SHA256, Turns: int64(len(t.Turns))}
 	closer.Close()

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +17,6 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
-	"wattrace/formats"
 	"wattrace/replay"
 	"wattrace/replay/dialect"
 	"wattrace/trace"
@@ -63,16 +61,16 @@ func check(_ context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	if err != nil {
 		return err
 	}
-	t, closer, err := load(path, o.timing, env.Stdin)
+	t, closer, err := o.bodies.Load(env, path, o.timing, isSet)
 	if err != nil {
-		return faults(env, path, err)
+		return faults(env, err, func() []error { return o.bodies.Faults(env, path, isSet) })
 	}
 	defer closer.Close()
 	opt.Turns, opt.Client.KernelTimestamps = t.Turns, false
 	if _, err := replay.New(opt); err != nil {
 		return err
 	}
-	c, err := examine(t, &opt, server)
+	c, err := examine(t.Trace, &opt, server)
 	if err != nil {
 		return err
 	}
@@ -94,13 +92,13 @@ func check(_ context.Context, env *cli.Env, o *options, isSet func(string) bool)
 }
 
 // faults shows what is wrong with a trace, line by line, and ends with status 2.
-// err is the first fault, or why the trace could not be read.
-func faults(env *cli.Env, path string, err error) error {
+// err is the first fault, or why the trace could not be read; again reads it past its faults.
+func faults(env *cli.Env, err error, again func() []error) error {
 	var syntax *trace.SyntaxError
 	if !errors.As(err, &syntax) {
 		return err
 	}
-	all := allFaults(path)
+	all := again()
 	if len(all) == 0 { // of the side file, or of what cannot be read again
 		all = []error{err}
 	}
@@ -112,30 +110,6 @@ func faults(env *cli.Env, path string, err error) error {
 		env.Printf("%s", fault)
 	}
 	return cli.ExitStatus(cli.ExitUsage)
-}
-
-// allFaults reads a trace once more, past its faults.
-func allFaults(path string) (all []error) {
-	if path == "-" {
-		return nil
-	}
-	files := []string{path}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		files, _ = filepath.Glob(filepath.Join(path, "*.jsonl"))
-	}
-	for _, name := range files {
-		in, err := formats.Open(name, nil)
-		if err != nil {
-			continue
-		}
-		for _, err := range trace.NewReader(in.Stream(), name).All() {
-			if err != nil {
-				all = append(all, err)
-			}
-		}
-		in.Close()
-	}
-	return all
 }
 
 // checked is what --check says; its JSON is that of --format json. What is not

@@ -9,6 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/traceflags"
 	"wattrace/trace"
 )
 
@@ -17,6 +18,14 @@ Sends the request bodies of a trace, byte for byte, to an OpenAI-compatible serv
 and writes the request log: one line for each request, with every event of its
 answer stamped. TRACE is a raw_payload file (JSON Lines, each line one body;
 compressed or not), a directory of conversations, or "-", standard input.
+
+A trace of any other format that "convert --list" names is taken too. Its bodies are
+made first, as "convert" makes them of the same flags: --model, --target, --endpoint,
+--block-size, --vocab, --output-tokens, --turns, --tokenizer, --as-text. What is sent is the
+same then, and so is the SHA-256 in the log. --trace-format names a format that others look
+like. "convert" also takes a part of a trace.
+
+  replay --url http://127.0.0.1:8000 --model llama-8b --trace-times -o requests.jsonl mooncake.jsonl
 
   replay --url http://127.0.0.1:8000 --concurrency 16 -o requests.jsonl trace.jsonl
   replay --url http://127.0.0.1:8000 --phases plan.yaml -o requests.jsonl trace.jsonl
@@ -56,6 +65,7 @@ type options struct {
 	keyFile          string
 	serverMessages   bool
 	strict           bool
+	bodies           traceflags.Flags
 	clientOptions
 	checkOptions
 	selftestOptions
@@ -116,7 +126,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "api-key-file", Usage: "take the API key from `FILE`; else $WATTRACE_API_KEY", Destination: &o.keyFile},
 			&ucli.BoolFlag{Name: "server-messages", Usage: "log servers' error messages too; they may quote prompts", Destination: &o.serverMessages},
 			&ucli.BoolFlag{Name: "strict", Usage: "exit with status 3 where the client was late or saturated", Destination: &o.strict},
-		}, o.clientOptions.flags(), o.checkOptions.flags(), o.selftestOptions.flags()),
+		}, o.bodies.List("trace-format", "no-stream"), o.clientOptions.flags(), o.checkOptions.flags(), o.selftestOptions.flags()),
 		Action: func(ctx context.Context, env *cli.Env, c *ucli.Context) error {
 			o.url, o.set, o.header = c.StringSlice("url"), c.StringSlice("set"), c.StringSlice("header")
 			o.sources = c.StringSlice("source-address")

@@ -328,12 +328,50 @@ func TestNothingIsSentBeforeAllIsChecked(t *testing.T) {
 	}
 }
 
-// TestOtherFormat checks that a trace of another tool is told by its name.
+// Flags for bodies are checked before anything is sent, and refused where nothing uses them.
 func TestOtherFormat(t *testing.T) {
-	path := file(t, "d.jsonl", `{"task_id":0,"prompt":"xyzzy","output_tokens":5}`)
-	code, _, stderr := tool("", path, "--url", "http://h")
-	if code != 1 || !strings.Contains(stderr, "not a raw_payload trace") || !strings.Contains(stderr, "replay: hint: convert --from trtllm") {
+	dataset := file(t, "d.jsonl", `{"task_id":0,"prompt":"xyzzy","output_tokens":5}`)
+	raw := file(t, "r.jsonl", `{"model":"m","prompt":"xyzzy"}`)
+	lengths := file(t, "l.jsonl", `{"timestamp":0,"input_length":4,"output_length":2}`)
+	twice := file(t, "w.jsonl", `{"session_id":"a","input_length":4,"output_length":2,"hash_ids":[1]}`+"\n"+`{"session_id":"a","input_length":4,"output_length":0,"hash_ids":[1]}`)
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{2, "--model is needed: the input does not name one, and each body must", []string{dataset}},
+		{2, `--target "x": want trtllm, vllm, sglang, openai`, []string{dataset, "--target", "x"}},
+		{2, `--trace-format "x": want one of trtllm,`, []string{dataset, "--trace-format", "x"}},
+		{2, "--turns: of a Mooncake trace all turns are known", []string{lengths, "--trace-format", "mooncake", "--turns", "user-only", "--model", "m"}},
+		{2, "--timing is for a raw_payload trace, and ", []string{dataset, "--timing", raw, "--model", "m"}},
+		{2, "--model is for the bodies that are made of another tool's trace, and those of " + raw + " stay as they are", []string{raw, "--model", "m"}},
+		{2, "--tokenizer is for the bodies that are made of another tool's trace", []string{t.TempDir(), "--tokenizer", raw}},
+		{2, "t is a directory, of raw_payload conversations", []string{filepath.Dir(file(t, "t/x.jsonl", "")), "--trace-format", "mooncake"}},
+		{1, "is a trace of times and lengths, in milliseconds as Mooncake's or in seconds as guidellm's, as more than one tool writes", []string{lengths, "--model", "m"}},
+		{1, twice + ":2:", []string{twice, "--model", "m"}},
+		{1, "no such file", []string{dataset, "--model", "m", "--tokenizer", raw + ".none"}},
+		{1, ": d.jsonl: is a ", []string{file(t, "p.jsonl", `{"type":"run","schema":"wattrace.requests/1"}`)}},
+	} {
+		code, _, stderr := tool("", append(c.args, "--url", "http://h")...)
+		want := strings.Replace(c.want, ": d.jsonl: is a ", "p.jsonl: is a request log, not a trace", 1)
+		if code != c.code || !strings.Contains(stderr, want) || strings.Contains(stderr, "xyzzy") {
+			t.Errorf("%v: exit %d, stderr %s", c.args, code, stderr)
+		}
+	}
+	code, _, stderr := tool("", lengths, "--model", "m", "--url", "http://h")
+	if code != 1 || !strings.Contains(stderr, "replay: hint: say which: --trace-format guidellmtrace, --trace-format mooncake\n") {
 		t.Errorf("exit %d, stderr %s", code, stderr)
+	}
+
+	// --check shows every fault, not only the first.
+	bad := file(t, "b.jsonl", strings.Repeat(`{"task_id":0,"prompt":"xyzzy","output_tokens":5}`+"\n"+`{"task_id":0,"prompt":"xyzzy","output_tokens":-5}`+"\n", 2))
+	code, _, stderr = tool("", "--check", bad, "--model", "m")
+	if code != 2 || strings.Count(stderr, bad+":") != 2 || !strings.Contains(stderr, bad+":4:") || strings.Contains(stderr, "xyzzy") {
+		t.Errorf("exit %d, stderr %s", code, stderr)
+	}
+	code, stdout, stderr := tool("", "--check", dataset, "--model", "m")
+	if code != 0 || !strings.Contains(stdout, "/v1/chat/completions") {
+		t.Errorf("exit %d, stderr %s\n%s", code, stderr, stdout)
 	}
 }
 

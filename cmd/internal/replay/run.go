@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -12,8 +11,8 @@ import (
 	"syscall"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/traceflags"
 	"wattrace/formats/requests"
-	"wattrace/formats/traces"
 	"wattrace/replay"
 	"wattrace/trace"
 )
@@ -27,7 +26,7 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	if err != nil {
 		return err
 	}
-	t, closer, err := load(path, o.timing, env.Stdin)
+	t, closer, err := o.bodies.Load(env, path, o.timing, isSet)
 	if err != nil {
 		return err
 	}
@@ -64,18 +63,9 @@ func operand(env *cli.Env) (string, error) {
 	return "-", nil
 }
 
-func load(path, timing string, stdin io.Reader) (*trace.Trace, io.Closer, error) {
-	t, closer, err := traces.Load(path, timing, stdin)
-	var kind *traces.KindError
-	if errors.As(err, &kind) && kind.Hint() != "" {
-		err = cli.Hint(err, "%s", kind.Hint())
-	}
-	return t, closer, err
-}
-
 // replayTo runs the engine and writes its log. From here on a signal does not
 // kill: the log is closed whatever happens.
-func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *replay.Options, t *trace.Trace, out *cli.Output, strict bool) error {
+func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *replay.Options, t *traceflags.Trace, out *cli.Output, strict bool) error {
 	if os.Getenv("GOGC") == "" {
 		defer debug.SetGCPercent(debug.SetGCPercent(400)) // memory is small; pauses cost stamps
 	}
@@ -133,11 +123,14 @@ func logError(out *cli.Output, err error) error {
 	return fmt.Errorf("cannot write the request log (%s): %w", out.Path, err)
 }
 
-func header(engine *replay.Engine, opt *replay.Options, t *trace.Trace) requests.Run {
+func header(engine *replay.Engine, opt *replay.Options, t *traceflags.Trace) requests.Run {
 	head := requests.Run{
 		Producer: cli.Producer(), Clock: engine.Clock().Clock(), Plan: opt.Plan,
 		Shard: requests.Shard{Index: opt.Shard.Index, Count: opt.Shard.Count},
 		Trace: requests.TraceInfo{Path: t.Path, SHA256: t.SHA256, Turns: int64(len(t.Turns))},
+	}
+	if t.Made != nil {
+		head.Trace.Format, head.Trace.SourceSHA256 = t.Made.Format, t.Made.SourceSHA256
 	}
 	head.Machine = machine()
 	head.ChunkClock, head.Connections = connections(opt)

@@ -1,4 +1,4 @@
-package convert
+package bodies
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ var adapterBy = map[string]string{
 // appendRow appends the body of a row, as appendBody does, with what the row
 // says of it beside what is asked. A *trace.SyntaxError is of a row that the
 // target cannot be asked.
-func (b *bodies) appendRow(dst []byte, row *formats.Request) ([]byte, error) {
+func (b *Maker) appendRow(dst []byte, row *formats.Request) ([]byte, error) {
 	by := adapterBy[b.target.name]
 	var fault error
 	switch {
@@ -79,13 +79,13 @@ func merge(dst []byte, start int, others ...[]byte) ([]byte, error) {
 
 // appendBare appends a body with the model, and the wish for a stream, where it
 // says nothing of them.
-func (b *bodies) appendBare(dst, body []byte) ([]byte, error) {
+func (b *Maker) appendBare(dst, body []byte) ([]byte, error) {
 	own := map[string]bool{}
 	if err := addKeys(own, body); err != nil {
 		return dst, err
 	}
 	if !own["model"] && string(b.model) == `""` {
-		return dst, errNoModel
+		return dst, ErrNoModel
 	}
 	dst = append(dst, bytes.TrimSuffix(bytes.TrimRight(body, " \t\r\n"), []byte("}"))...)
 	if !own["model"] {

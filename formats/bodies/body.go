@@ -1,15 +1,11 @@
-package convert
+package bodies
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
 )
 
@@ -30,12 +26,13 @@ var targets = []target{
 	{name: "openai", chatMax: "max_completion_tokens"},
 }
 
-func targetNames() string {
-	var names []string
+// Targets returns the names of the kinds of servers that bodies can be made for, the one
+// that Options take for "" first.
+func Targets() (names []string) {
 	for _, t := range targets {
 		names = append(names, t.name)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 func findTarget(name string) (target, error) {
@@ -44,43 +41,20 @@ func findTarget(name string) (target, error) {
 			return t, nil
 		}
 	}
-	return target{}, fmt.Errorf("--target %q: want %s", name, targetNames())
+	return target{}, fmt.Errorf("unknown target %q (%s)", name, strings.Join(Targets(), ", "))
 }
 
-// bodies makes request bodies for one model on one kind of server.
-type bodies struct {
-	target target
-	model  []byte // as a JSON string
-	stream bool
-	plain  bool // texts are completions, not what a user says in a chat
-
-	paths int64 // of adapters, that did not get into bodies
-}
-
-func newBodies(t target, model string, stream, plain bool) (*bodies, error) {
-	if !utf8.ValidString(model) {
-		return nil, errors.New("--model: not UTF-8")
-	}
-	var quoted bytes.Buffer
-	e := json.NewEncoder(&quoted)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(model); err != nil {
-		return nil, err
-	}
-	return &bodies{target: t, model: bytes.TrimSpace(quoted.Bytes()), stream: stream, plain: plain}, nil
-}
-
-// errNoModel is the fault of a trace that needs a model's name.
-var errNoModel = cli.Usagef("--model is needed: the input does not name one, and each body must")
+// ErrNoModel is the fault of Options without a model, where the trace does not name one.
+var ErrNoModel = errors.New("--model is needed: the input does not name one, and each body must")
 
 // appendBody appends the body of a row: token ids as a completion, which is
 // exact to the token, texts as a chat or a completion, a body as it is.
-func (b *bodies) appendBody(dst []byte, row *formats.Request) ([]byte, error) {
+func (b *Maker) appendBody(dst []byte, row *formats.Request) ([]byte, error) {
 	if row.Body != nil {
 		return append(dst, row.Body...), nil
 	}
 	if string(b.model) == `""` {
-		return nil, errNoModel
+		return nil, ErrNoModel
 	}
 	dst = append(append(dst, `{"model":`...), b.model...)
 	limit := "max_tokens"

@@ -1,4 +1,4 @@
-package convert
+package bodies
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
 	"wattrace/formats/elements"
 	"wattrace/formats/tokenizer"
@@ -25,12 +24,12 @@ type texts struct {
 	quote []byte
 }
 
-// openTexts reads the tokenizer that --tokenizer names.
+// openTexts reads a tokenizer.json; path "" is none.
 func openTexts(path string, asText bool) (*texts, error) {
 	t := new(texts)
 	if path == "" {
 		if asText {
-			return nil, cli.Usagef("--as-text needs a --tokenizer")
+			return nil, errors.New("texts for lengths need a tokenizer")
 		}
 		return t, nil
 	}
@@ -43,7 +42,7 @@ func openTexts(path string, asText bool) (*texts, error) {
 		return nil, err
 	}
 	if len(t.tok.Ordinary()) < tokens.First {
-		return nil, cli.Hint(errors.New(path+": fewer than 1,000 tokens that are not special"), "is this the tokenizer of the model?")
+		return nil, errors.New(path + ": fewer than 1,000 tokens that are not special: this is the tokenizer of no model")
 	}
 	if asText {
 		t.prose, err = tokenizer.NewProse(t.tok)
@@ -82,7 +81,7 @@ func (t *texts) make(row *formats.Request) error {
 	t.text = append(t.text[:0], '"')
 	var err error
 	if t.text, err = t.prose.Append(t.text, row.IDs); err != nil {
-		return faultOf(row, err)
+		return FaultOf(row, err)
 	}
 	t.text = append(t.text, '"')
 	row.Prompt, row.IDs = t.text, nil
@@ -111,7 +110,7 @@ func (t *texts) length(row *formats.Request) error {
 	case err == nil:
 		row.Timing.InputTokens = trace.Some(n)
 	case err != errUnknown:
-		return faultOf(row, err)
+		return FaultOf(row, err)
 	}
 	return nil
 }
@@ -123,7 +122,7 @@ func (t *texts) answer(row *formats.Request) error {
 	}
 	n, err := t.value(row.Answer)
 	if err != nil {
-		return faultOf(row, err)
+		return FaultOf(row, err)
 	}
 	if n > 0 { // none cannot be asked for
 		row.Timing.OutputTokens = trace.Some(n)
