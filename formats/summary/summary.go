@@ -71,6 +71,9 @@ type Trace struct {
 	SHA256    string     `json:"sha256"`
 	Turns     int64      `json:"turns"`
 	Synthetic *Synthetic `json:"synthetic,omitempty"`
+
+	Format       string `json:"format,omitempty"`        // of the file at Path, where SHA256 is of the bodies that were made of it; absent: it is a raw_payload trace
+	SourceSHA256 string `json:"source_sha256,omitempty"` // of that file, decompressed
 }
 
 // Synthetic is what a trace was made from: the same values give the same bytes.

@@ -140,6 +140,9 @@ func (s *session) prepare() (err error) {
 	s.o.made = t.Made != nil
 	path, err := filepath.Abs(s.o.trace)
 	s.given = &summary.Trace{Path: path, SHA256: t.SHA256, Turns: int64(len(t.Turns))}
+	if t.Made != nil {
+		s.given.Format, s.given.SourceSHA256 = t.Made.Format, t.Made.SourceSHA256
+	}
 	closer.Close()
 	return err
 }
