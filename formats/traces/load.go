@@ -26,7 +26,7 @@ func (e *KindError) Error() string {
 		return fmt.Sprintf("%s: is a %s, not a raw_payload trace", e.Path, e.Kind)
 	}
 	if len(Alike(e.Kind)) > 0 {
-		return fmt.Sprintf("%s: is a %s, as more than one tool writes", e.Path, e.Kind)
+		return fmt.Sprintf("%s: is a %s", e.Path, e.Kind)
 	}
 	return fmt.Sprintf("%s: is a %s, not a trace", e.Path, e.Kind)
 }

@@ -347,7 +347,7 @@ func TestOtherFormat(t *testing.T) {
 		{2, "--model is for the bodies that are made of another tool's trace, and those of " + raw + " stay as they are", []string{raw, "--model", "m"}},
 		{2, "--tokenizer is for the bodies that are made of another tool's trace", []string{t.TempDir(), "--tokenizer", raw}},
 		{2, "t is a directory, of raw_payload conversations", []string{filepath.Dir(file(t, "t/x.jsonl", "")), "--trace-format", "mooncake"}},
-		{1, "is a trace of times and lengths, in milliseconds as Mooncake's or in seconds as guidellm's, as more than one tool writes", []string{lengths, "--model", "m"}},
+		{1, "is a trace of times and lengths, in milliseconds as Mooncake's or in seconds as guidellm's\n", []string{lengths, "--model", "m"}},
 		{1, twice + ":2:", []string{twice, "--model", "m"}},
 		{1, "no such file", []string{dataset, "--model", "m", "--tokenizer", raw + ".none"}},
 		{1, ": d.jsonl: is a ", []string{file(t, "p.jsonl", `{"type":"run","schema":"wattrace.requests/1"}`)}},
