@@ -19,7 +19,7 @@ func (r *Reader) Part(part *Reader) error {
 		}
 		return err
 	}
-	targets, line := r.targets, l.line
+	targets, runs, line := r.targets, r.runs, l.line
 	switch text := l.buf[l.start : l.start+n]; err {
 	case nil:
 		n, err = r.until(text), io.EOF
@@ -34,7 +34,7 @@ func (r *Reader) Part(part *Reader) error {
 	}
 	part.lines = lines{buf: l.buf, start: l.start, end: l.start + n, line: line, err: err}
 	l.buf, l.start, l.end = spare, 0, copy(spare, rest)
-	part.name, part.targets, part.SkipRequests = r.name, targets, r.SkipRequests
+	part.name, part.targets, part.runs, part.SkipRequests = r.name, targets, runs, r.SkipRequests
 	return nil
 }
 
@@ -68,7 +68,7 @@ func (r *Reader) until(text []byte) (n int) {
 		case t == TypeRun && n > 0:
 			return n
 		case t == TypeClose:
-			r.open = false
+			r.learn(line)
 		}
 		r.lines.line++
 		if n = end; t == TypeRun {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -110,7 +111,12 @@ func (r *Reader) parse(line []byte, rec *Record) (known bool, err error) {
 	rec.Type = r.typeOf()
 	p.i = 0
 	if p.err == nil && r.targets < 0 && rec.Type != TypeRun {
-		p.fail(0, "%w", errNoRun)
+		switch {
+		case r.runs == 0:
+			p.fail(0, "%w", errNoRun)
+		case slices.Contains(types, rec.Type):
+			p.fail(0, "%w", errNoNextRun)
+		}
 	}
 	known = true
 	if p.err == nil {
@@ -118,6 +124,10 @@ func (r *Reader) parse(line []byte, rec *Record) (known bool, err error) {
 	}
 	p.end()
 	if p.err != nil {
+		if rec.Type == TypeRun { // whose clock is not known, and the one before it is another
+			r.ends()
+			r.targets = -1
+		}
 		return false, p.err
 	}
 	switch rec.Type {
@@ -126,7 +136,7 @@ func (r *Reader) parse(line []byte, rec *Record) (known bool, err error) {
 		r.open, r.targets = true, len(rec.Run.Targets)
 		r.runs++
 	case TypeClose:
-		r.open = false
+		r.open, r.targets = false, -1
 	}
 	return known, nil
 }
@@ -157,6 +167,9 @@ func (r *Reader) read(rec *Record) bool {
 	return true
 }
 
+// types are those that are known, the most frequent first.
+var types = []Type{TypeRequest, TypeSent, TypePhase, TypeClock, TypeClient, TypeClose, TypeRun}
+
 // typeOf returns the type of the line: the first key, but where another
 // program has sorted the keys.
 func (r *Reader) typeOf() Type {
@@ -164,7 +177,7 @@ func (r *Reader) typeOf() Type {
 	p := &r.p
 	if bytes.HasPrefix(p.b, []byte(head)) {
 		rest := p.b[len(head):]
-		for _, t := range []Type{TypeRequest, TypeSent, TypePhase, TypeClock, TypeClient, TypeClose, TypeRun} {
+		for _, t := range types {
 			if len(rest) > len(t) && rest[len(t)] == '"' && string(rest[:len(t)]) == string(t) {
 				return t
 			}
@@ -200,7 +213,10 @@ func checkSchema(s string) error {
 	return nil
 }
 
-var errNoRun = errors.New("the log does not begin with a run line")
+var (
+	errNoRun     = errors.New("the log does not begin with a run line")
+	errNoNextRun = errors.New("the run line before this line is missing or damaged, and so its clock is not known")
+)
 
 var errOverflow = errors.New("the times of the chunks are out of range")
 

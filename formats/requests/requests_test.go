@@ -634,3 +634,44 @@ func TestTraceSource(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// Behind a run line that is damaged nothing is read by the clock of the run before it, and
+// what follows a third one is read again.
+func TestDamagedRun(t *testing.T) {
+	t.Parallel()
+	b := string(encode(t, exampleLog()...))
+	n := strings.Count(b, "\n")
+	unclosed := b[:strings.LastIndex(strings.TrimSuffix(b, "\n"), "\n")+1]
+	for name, c := range map[string]struct {
+		in        string
+		good, bad int
+	}{
+		"a key":              {b + strings.Replace(b, `"schema"`, `"shema"`, 1) + b, 2 * n, n},
+		"garbage":            {b + "\x00\x01" + b + b, 2 * n, n},
+		"gone":               {b + b[strings.Index(b, "\n")+1:] + b, 2 * n, n - 1},
+		"a key, not closed":  {unclosed + strings.Replace(b, `"schema"`, `"shema"`, 1) + b, 2*n - 1, n},
+		"unknown types stay": {b + `{"type":"weather"}` + "\n" + b, 2 * n, 0},
+	} {
+		r := NewReader(strings.NewReader(c.in), "log")
+		good, bad := 0, 0
+		for {
+			var rec Record
+			err := r.Read(&rec)
+			var syntax *trace.SyntaxError
+			switch {
+			case err == nil:
+				good++
+				continue
+			case errors.As(err, &syntax):
+				bad++
+				continue
+			case err != io.EOF:
+				t.Fatal(err)
+			}
+			break
+		}
+		if good != c.good || bad != c.bad {
+			t.Errorf("%s: %d records and %d faults, not %d and %d", name, good, bad, c.good, c.bad)
+		}
+	}
+}
