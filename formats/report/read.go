@@ -88,7 +88,7 @@ func (d *reader) phase(ph *reduce.Phase) error {
 			if err := d.member(key, ph); err != nil {
 				return err
 			}
-			return d.at(d.start, checkPhase(ph))
+			return d.at(d.start, checkMember(key, ph))
 		}
 		return d.array(func() error {
 			text, err := d.value()
@@ -243,6 +243,9 @@ func (d *reader) wrong(err error, instead string) error {
 		return d.at(syntax.ByteOffset, fmt.Errorf("not JSON: %w", why))
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return d.at(d.InputOffset(), errors.New("not JSON: it was cut off"))
+	}
+	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "jsontext: read error: ") {
+		err = inner
 	}
 	return fmt.Errorf("%s: %w", d.lines.pos.File, err)
 }

@@ -389,9 +389,13 @@ func (c *comparer) choosePhases() error {
 	if len(c.phases) == 0 {
 		return &ChoiceError{Msg: "the reports have no phase"}
 	}
+	hint := "the reports have none"
+	if len(every) > 0 {
+		hint = "there are " + quoted(every) + "; a window of one is named as in " + `"profiling/steady"`
+	}
 	for _, name := range c.phases {
 		if !c.anyRun(func(r *Run) bool { return r.phase(name) != nil }) {
-			return &ChoiceError{Msg: fmt.Sprintf("no report has a phase %q", name), Hint: "there are " + quoted(every) + "; a window of one is named as in " + `"profiling/steady"`}
+			return &ChoiceError{Msg: fmt.Sprintf("no report has a phase %q", name), Hint: hint}
 		}
 	}
 	return nil

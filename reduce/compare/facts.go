@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -98,7 +99,7 @@ var factTable = []fact{
 				names = append(names, ph.Name)
 			}
 		}
-		return quoted(names), true
+		return cmp.Or(quoted(names), "none"), true
 	}},
 	{name: "driver", run: func(r *reduce.Report) (string, bool) {
 		return ofDevices(r, func(d *reduce.Device) string { return d.Driver })

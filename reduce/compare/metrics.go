@@ -87,7 +87,8 @@ func (c *comparer) tags() (tags []string) {
 	for tag := range seen {
 		tags = append(tags, tag)
 	}
-	slices.SortFunc(tags, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
+	slices.Sort(tags)
+	slices.SortStableFunc(tags, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
 	return tags
 }
 

@@ -185,6 +185,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"--", a[0]}, 2, `a group has no report`},
 		{[]string{a[0], ""}, 2, `an operand is empty`},
 		{[]string{a[0], a[0]}, 2, `is named twice`},
+		{[]string{"-", "-"}, 2, `- is named twice`},
 		{[]string{a[0], same, "--", a[1]}, 2, `are of the same run`},
 		{[]string{a[0], filepath.Join(dir, "none.json")}, 1, `no such file`},
 		{[]string{a[0], dir}, 1, `report.json: no such file`},
