@@ -35,13 +35,13 @@ const (
 	longestToken  = 4096
 
 	maxConnections = 256
-	maxClients     = 224     // of events: there is always room for other questions
-	maxRefusals    = 64      // connections that are being told that there are too many
+	maxClients     = 224 // of events: there is always room for other questions
+	maxRefusals    = 64  // connections that are being told that there are too many
 	refuseWithin   = time.Second
 	sendBuffer     = 128 << 10 // bytes that the kernel keeps of what a client does not take
-	maxBody        = 4 << 10 // bytes of a request
-	maxPoints      = 2000    // of a series, of each device
-	maxValues      = 400_000 // of a series, of all devices together
+	maxBody        = 4 << 10   // bytes of a request
+	maxPoints      = 2000      // of a series, of each device
+	maxValues      = 400_000   // of a series, of all devices together
 	writeWithin    = 10 * time.Second
 	cookieName     = "wattrace_monitor"
 )
