@@ -77,6 +77,9 @@
 //
 //	$ monitor --csv rows.csv
 //
+// A file that can't be written any more, as on a full disk, ends monitor, and the record that
+// it started; its rows are whole.
+//
 // # Ends
 //
 // It ends with its recording; with --listen it stays until Ctrl-C. Ctrl-C, SIGTERM and

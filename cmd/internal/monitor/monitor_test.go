@@ -590,6 +590,9 @@ func TestUsage(t *testing.T) {
 		"--csv " + short + " " + short:        "other columns",
 		"- -- true":                           "runs no command",
 		"--listen nonsense":                   "want HOST:PORT",
+		"--csv= -":                            "--csv is empty",
+		"-o= -":                               "--output is empty",
+		"--csv /dev/full " + short:            "/dev/full: no space left on device",
 		"--token-file " + short + " " + short: "is of --listen",
 		"--scrape-interval 3s " + short:       "is of --server",
 	} {
