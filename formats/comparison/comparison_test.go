@@ -181,3 +181,13 @@ func TestWritersReturnErrors(t *testing.T) {
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
+
+// Changes beyond all measure are short, too.
+func TestPercent(t *testing.T) {
+	t.Parallel()
+	for ratio, want := range map[float64]string{1.5: "+50.00 %", 0.999999: "+0.00 %", 9999: "+999800.00 %", 1e50: "+1e+52 %", 1e100: "+1e+102 %", -1e100: "-1e+102 %"} {
+		if got := percent(ratio); got != want {
+			t.Errorf("%g: %s, want %s", ratio, got, want)
+		}
+	}
+}
