@@ -34,7 +34,9 @@
 // allows it. What a report does not say is named, too: what version the server has no
 // report knows, and no program can read from a GPU whether nvidia-smi -lgc or -lmc has its
 // clocks locked. What shows of a lock is how high the SM clock rose: the notes say it of each
-// group, and whether they are apart by more than a step of the clocks, 15 MHz. Joules, and joules per user, are compared only between phases of the same duration or
+// group, and whether they are apart by more than a step of the clocks, 15 MHz.
+//
+// Joules, and joules per user, are compared only between phases of the same duration or
 // of the same number of requests (--ignore duration).
 //
 // --per-device adds the mean power and the energy of each device. Devices are found again by
