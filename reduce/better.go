@@ -31,7 +31,7 @@ var better = map[string]Better{
 
 	RequestsInFlight: Neither, SendLateness: Neither, ClientCPU: Neither, ClientPeakInFlight: Neither, ServerGenerationTokens: Neither,
 	PowerLimitShare: Neither, CrossCheckEnergy: Neither, CrossCheckRatio: Neither, GPUEnergyCovered: Neither,
-	GPUUtilization: Neither, MemoryUtilization: Neither, GPUTemperature: Neither, PeakGPUTemperature: Neither, SMClock: Neither, MemoryClock: Neither,
+	GPUUtilization: Neither, MemoryUtilization: Neither, GPUTemperature: Neither, PeakGPUTemperature: Neither, SMClock: Neither, PeakSMClock: Neither, MemoryClock: Neither,
 	MemoryUsed: Neither, GPUPowerLimit: Neither, ThrottledTime: Neither, TrueGPUEnergy: Neither, LastSampleGPUEnergy: Neither,
 }
 

@@ -201,7 +201,7 @@ var units = map[string]string{
 	ClientPeakInFlight: "requests", GoodputRatio: "1", ServerGenerationTokens: "tokens",
 	IdleGPUPower: "W", IdleGPUEnergy: "J", NetGPUEnergy: "J", NetEnergyPerOutputToken: "J/token",
 	GPUPowerOverTime: "W", PeakGPUPower: "W", PowerLimitShare: "1", CrossCheckEnergy: "J", CrossCheckRatio: "1",
-	GPUUtilization: "1", MemoryUtilization: "1", GPUTemperature: "Cel", PeakGPUTemperature: "Cel", SMClock: "Hz", MemoryClock: "Hz",
+	GPUUtilization: "1", MemoryUtilization: "1", GPUTemperature: "Cel", PeakGPUTemperature: "Cel", SMClock: "Hz", PeakSMClock: "Hz", MemoryClock: "Hz",
 	MemoryUsed: "By", GPUPowerLimit: "W", ThrottledTime: "s",
 	PrefillEnergy: "J", EnergyOfRequests: "J", EnergyOfConversations: "J", DecodeEnergy: "J", AttributedIdleEnergy: "J", UnattributedEnergy: "J",
 	PrefillEnergyPerInputToken: "J/token", DecodeEnergyPerOutputToken: "J/token",

@@ -86,7 +86,19 @@ type Device struct {
 	MIG          bool         `json:"mig,omitempty"`    // the board is partitioned
 	MPS          bool         `json:"mps,omitempty"`    // processes shared it
 	Simulated    bool         `json:"simulated,omitempty"`
+	Clocks       *Clocks      `json:"clocks,omitempty"` // absent where none is known
 	Sensor       *SensorDoubt `json:"sensor,omitempty"` // absent where the device has no energy
+}
+
+// Clocks are the settings of a device's clocks when the recording began, in hertz. What
+// is absent is unknown. A range that nvidia-smi -lgc locks clocks to can't be read.
+type Clocks struct {
+	ApplicationSM     *float64 `json:"application_sm_hertz,omitempty"`     // what the clock is to be while something runs (nvidia-smi -ac)
+	ApplicationMemory *float64 `json:"application_memory_hertz,omitempty"` // likewise
+	DefaultSM         *float64 `json:"default_sm_hertz,omitempty"`         // what the two are unless somebody sets them
+	DefaultMemory     *float64 `json:"default_memory_hertz,omitempty"`
+	MaxSM             *float64 `json:"max_sm_hertz,omitempty"` // the highest that the device can have
+	MaxMemory         *float64 `json:"max_memory_hertz,omitempty"`
 }
 
 // SensorDoubt is what is not known of a device's own sensor, from which the systematic
@@ -471,6 +483,7 @@ const (
 	GPUTemperature     = "gpu_temperature"      // Cel
 	PeakGPUTemperature = "peak_gpu_temperature" // Cel
 	SMClock            = "sm_clock"             // Hz
+	PeakSMClock        = "peak_sm_clock"        // Hz
 	MemoryClock        = "memory_clock"         // Hz
 	MemoryUsed         = "memory_used"          // By
 	GPUPowerLimit      = "gpu_power_limit"      // W

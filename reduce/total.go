@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"wattrace/sample"
+	"wattrace/trace"
 )
 
 // The systematic standard uncertainties of a GPU's own sensor that nobody has
@@ -228,6 +229,7 @@ func (s *series) device() Device {
 	out := Device{
 		Device: d.ID, DeviceIndex: d.Index, Host: d.Host, Name: d.Name, Source: string(d.Source), Scope: string(d.Scope),
 		Architecture: d.Architecture, Driver: s.survey.driver, MIG: d.MIG, MPS: d.MPS, Simulated: d.Simulated,
+		Clocks: clocksOf(d.Clocks),
 	}
 	if d.Driver != "" {
 		out.Driver = d.Driver
@@ -237,6 +239,20 @@ func (s *series) device() Device {
 		out.Sensor = cal.doubt()
 	}
 	return out
+}
+
+// clocksOf returns nil where none is known.
+func clocksOf(c sample.Clocks) *Clocks {
+	if c == (sample.Clocks{}) {
+		return nil
+	}
+	of := func(o trace.Opt[float64]) *float64 {
+		if v, ok := o.Get(); ok {
+			return &v
+		}
+		return nil
+	}
+	return &Clocks{of(c.ApplicationSM), of(c.ApplicationMemory), of(c.DefaultSM), of(c.DefaultMemory), of(c.MaxSM), of(c.MaxMemory)}
 }
 
 // AssumedSensor is what is assumed of a sensor that nobody has calibrated.

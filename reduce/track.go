@@ -218,7 +218,7 @@ var slowGauges = []struct {
 	{sample.GPUUtilization, GPUUtilization, "", "1"},
 	{sample.MemoryUtilization, MemoryUtilization, "", "1"},
 	{sample.TemperatureCelsius, GPUTemperature, PeakGPUTemperature, "Cel"},
-	{sample.SMClockHertz, SMClock, "", "Hz"},
+	{sample.SMClockHertz, SMClock, PeakSMClock, "Hz"},
 	{sample.MemoryClockHertz, MemoryClock, "", "Hz"},
 	{sample.MemoryUsedBytes, MemoryUsed, "", "By"},
 	{sample.PowerLimitWatts, GPUPowerLimit, "", "W"},

@@ -1,6 +1,12 @@
 package sample
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"wattrace/trace"
+)
 
 // Scope is what a sensor covers. Scopes that contain each other are never
 // added up.
@@ -74,7 +80,36 @@ type Device struct {
 	Module       string // identity of the module that it is on, shared by all that is on it; "" is unknown
 	MIG          bool   // the board is partitioned
 	MPS          bool   // processes shared it through NVIDIA's multi-process service when the recording began
+	Clocks       Clocks // its settings when the recording began
 	Simulated    bool   // the device is not real; every report says so
+}
+
+// Clocks are settings of a device's clocks, in hertz. What is unset is unknown: a
+// device that has no such setting does not say so of it.
+type Clocks struct {
+	ApplicationSM     trace.Opt[float64] // what clocks are to be while something runs (nvidia-smi -ac)
+	ApplicationMemory trace.Opt[float64]
+	DefaultSM         trace.Opt[float64] // what the two are unless somebody sets them
+	DefaultMemory     trace.Opt[float64]
+	MaxSM             trace.Opt[float64] // the highest that the device can have
+	MaxMemory         trace.Opt[float64]
+}
+
+// String lists what is set, for people.
+func (c Clocks) String() string {
+	var list []string
+	for _, s := range []struct {
+		what  string
+		hertz trace.Opt[float64]
+	}{
+		{"application SM", c.ApplicationSM}, {"application memory", c.ApplicationMemory}, {"default SM", c.DefaultSM},
+		{"default memory", c.DefaultMemory}, {"highest SM", c.MaxSM}, {"highest memory", c.MaxMemory},
+	} {
+		if v, ok := s.hertz.Get(); ok {
+			list = append(list, fmt.Sprintf("%s %.0f MHz", s.what, v/1e6))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // Info is what a source knows about itself, for the head of a recording.

@@ -29,11 +29,21 @@
 // between models nothing cancels. What stays is in the interval, and named.
 //
 // Runs must be alike in trace, overlays, phases, load, plan, number and model of devices,
-// source, method and scope of the energy, power limit, driver, MIG and MPS; what differs is
-// said, with both values, and refused, unless --ignore allows it. What a report does not
-// say is named, too: whether clocks are locked and what version the server has no report
-// knows. Joules, and joules per user, are compared only between phases of the same duration or
+// source, method and scope of the energy, power limit, application clocks (nvidia-smi -ac),
+// driver, MIG and MPS; what differs is said, with both values, and refused, unless --ignore
+// allows it. What a report does not say is named, too: what version the server has no
+// report knows, and no program can read from a GPU whether nvidia-smi -lgc or -lmc has its
+// clocks locked. What shows of a lock is how high the SM clock rose: the notes say it of each
+// group, and whether they are apart by more than a step of the clocks, 15 MHz.
+//
+// Joules, and joules per user, are compared only between phases of the same duration or
 // of the same number of requests (--ignore duration).
+//
+// --per-device adds the mean power and the energy of each device. Devices are found again by
+// their identity, the UUID; where the runs have other devices by host and index, or by index
+// alone, which a note says, and what differs from unit to unit is in the intervals. These
+// rows are of the same runs as those of all devices: they show where a change is, and are
+// no further evidence of it. Conditions are of all devices.
 //
 // In CI, conditions that must not come true:
 //
@@ -59,6 +69,7 @@
 //	--metric METRIC,...   a metric, as in energy_per_request, time_to_first_token.p90 or
 //	                      '*energy*'; all is every. The usual ones have those of record first
 //	--ignore FACT,...     what may differ: trace, driver, ..., or all
+//	--per-device          power and energy of each device, too
 //	--paired              runs took turns
 //	--alpha LEVEL         of each test; intervals are of confidence 1 - LEVEL
 //	--axis AXIS           the groups are a sweep of power_limit or concurrency
@@ -72,7 +83,8 @@
 // wattrace/formats/comparison.
 //
 // Exit status: 0 ok, and no condition holds; 1 failed, or a condition holds; 2 usage, or
-// the reports are not alike; 3 a condition cannot be decided; 130 interrupted.
+// the reports are not alike; 3 a condition cannot be decided, or no metric could be compared
+// at all; 130 interrupted.
 package main
 
 import (

@@ -66,8 +66,9 @@
 // WATTRACE_MONITOR_TOKEN, has a token of 16 bytes or more, sent as Authorization: Bearer TOKEN,
 // or in a browser once as /?token=TOKEN, which becomes a cookie. It goes over the wire as it
 // is: beyond a trusted network put TLS in front, or use ssh -L. A request by another host's
-// name is refused (DNS rebinding), and so is one from a page of another origin. At most 32
-// clients have events, and one that does not take them is dropped.
+// name is refused (DNS rebinding), and so is one from a page of another origin. At most 224
+// clients have events, and one that does not take them is dropped; 256 connections may be
+// open. One more is answered 503.
 //
 // # Rows
 //
@@ -75,6 +76,9 @@
 // of convert --to csv (package wattrace/formats/telemetryrows), which reduce reads:
 //
 //	$ monitor --csv rows.csv
+//
+// A file that can't be written any more, as on a full disk, ends monitor, and the record that
+// it started; its rows are whole.
 //
 // # Ends
 //

@@ -94,7 +94,9 @@
 // one call per GPU and tick, of the GPU and, where NVML has them, of its memory
 // and of the module that it is on, as devices of their own. What a GPU or its
 // driver cannot say is a null, and the reason stands beside it: each time, but of
-// slow metrics that it has never had once. A GPU that falls off the bus is looked
+// slow metrics that it has never had once. Its application clocks, their defaults and
+// the highest clocks that it can have are read when the recording begins; a range that
+// nvidia-smi -lgc locks clocks to the driver's library does not tell. A GPU that falls off the bus is looked
 // for once a second, and its readings go on when it is back. A critical error of
 // the driver (XID) is a row of its GPU. record --list shows what each GPU can tell,
 // and tells now. A tick that cannot be kept is counted, not made

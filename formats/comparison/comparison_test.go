@@ -50,6 +50,8 @@ func example() *compare.Comparison {
 			{Phase: "profiling", Metric: "goodput", Unit: "requests/s", Better: "higher", Group: "new", Base: &compare.Side{Runs: 6}, New: side(7.5, 0.1),
 				Difference: estimate(7.5, 0.1, 0), P: ptr(0.00216), Result: compare.BetterNow},
 			{Phase: "profiling", Metric: "sm_clock", Unit: "Hz", Group: "new", Base: side(1.98e9, 1e6), New: side(1.7e9, 1e6), Ratio: estimate(0.859, 0.001, 0), Difference: estimate(-2.8e8, 1e6, 0), P: ptr(0.00216), Result: compare.Differs},
+			{Phase: "profiling", Metric: "gpu_power", Unit: "W", Better: "lower", Group: "new", Device: &compare.RowDevice{Host: "node1", Scope: "gpu", Base: "GPU-a", New: "GPU-c"}, Base: side(500, 2), New: side(470, 2),
+				Ratio: estimate(0.94, 0.004, 0.02), Difference: estimate(-30, 2, 10), P: ptr(0.00216), Sensors: compare.SameModel, Result: compare.BetterNow},
 			{Phase: "profiling", Metric: "energy_per_user", OfRecord: true, Group: "new", Result: compare.Undecided, Reason: "is absent in new-2.json"},
 			{Phase: "idle\x1b[31m\nafter", Metric: "total_gpu_energy", Unit: "J", Better: "lower", OfRecord: true, Group: "new", Base: &compare.Side{Runs: 1, Median: 700}, New: &compare.Side{Runs: 1, Median: 800},
 				Ratio: estimate(1.142857, 0.002, 0.1), Difference: estimate(100, 1.5, 70), Sensors: compare.OtherModels, Result: compare.Undecided, Reason: "one run of each says nothing of the scatter between runs: 4 of each are needed"},
@@ -179,3 +181,13 @@ func TestWritersReturnErrors(t *testing.T) {
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
+
+// Changes beyond all measure are short, too.
+func TestPercent(t *testing.T) {
+	t.Parallel()
+	for ratio, want := range map[float64]string{1.5: "+50.00 %", 0.999999: "+0.00 %", 9999: "+999800.00 %", 1e50: "+1e+52 %", 1e100: "+1e+102 %", -1e100: "-1e+102 %"} {
+		if got := percent(ratio); got != want {
+			t.Errorf("%g: %s, want %s", ratio, got, want)
+		}
+	}
+}

@@ -29,9 +29,12 @@
 //   - result is undecided, better, worse, or differs where neither way is better. It is
 //     decided where p is at most alpha and total does not hold the value of no change;
 //     reason says why it is not, and is absent where simply no difference shows.
+//   - A row with device is of that device alone, of the base and of the other group, which
+//     may be another one: then a note says how they were matched.
 //   - What is unknown is absent. Nothing is null, NaN or infinite.
 //
 // How each figure is computed is in the package comment of wattrace/reduce/compare.
 //
-// History: 1 is the first.
+// History: 1 is the first. Since then came, optional, device of a row, and in CSV its columns
+// at the end.
 package comparison

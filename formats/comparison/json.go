@@ -22,6 +22,7 @@ var csvHeader = []string{
 	"phase", "metric", "statistic", "unit", "better", "of_record", "group", "base_runs", "base_median", "base_low", "base_high",
 	"new_runs", "new_median", "new_low", "new_high", "ratio", "ratio_random_low", "ratio_random_high", "ratio_total_low", "ratio_total_high",
 	"difference", "difference_total_low", "difference_total_high", "sensors_uncertainty", "sensors", "p", "result", "reason",
+	"device_host", "device_index", "device_scope", "base_device", "new_device",
 }
 
 // WriteCSV writes the rows as CSV (RFC 4180). Numbers are the shortest decimals that give
@@ -45,7 +46,11 @@ func WriteCSV(w io.Writer, c *compare.Comparison) error {
 		if r.P != nil {
 			p = number(*r.P)
 		}
-		out.Write(append(line, ratio.sensors, string(r.Sensors), p, string(r.Result), r.Reason))
+		device := []string{"", "", "", "", ""}
+		if d := r.Device; d != nil {
+			device = []string{d.Host, strconv.Itoa(d.Index), d.Scope, d.Base, d.New}
+		}
+		out.Write(append(append(line, ratio.sensors, string(r.Sensors), p, string(r.Result), r.Reason), device...))
 	}
 	out.Flush()
 	return out.Error()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,10 +120,14 @@ func unknown(c *compare.Comparison) string {
 
 // tables writes a table for each phase and group, in the order of the rows.
 func (b *printer) tables(c *compare.Comparison) {
-	type section struct{ phase, group string }
+	type section struct {
+		phase, group string
+		devices      bool
+	}
 	var sections []section
+	of := func(r *compare.Row) section { return section{r.Phase, r.Group, r.Device != nil} }
 	for _, r := range c.Rows {
-		if s := (section{r.Phase, r.Group}); !slices.Contains(sections, s) {
+		if s := of(&r); !slices.Contains(sections, s) {
 			sections = append(sections, s)
 		}
 	}
@@ -134,8 +139,12 @@ func (b *printer) tables(c *compare.Comparison) {
 		if i == 0 {
 			before = ""
 		}
-		b.heading(before, fmt.Sprintf("%s: %s against %s", inLine(s.phase), inLine(s.group), inLine(c.Groups[0].Name)))
-		b.table(c, slices.DeleteFunc(slices.Clone(c.Rows), func(r compare.Row) bool { return (section{r.Phase, r.Group}) != s }))
+		by := ""
+		if s.devices {
+			by = " by device"
+		}
+		b.heading(before, fmt.Sprintf("%s%s: %s against %s", inLine(s.phase), by, inLine(s.group), inLine(c.Groups[0].Name)))
+		b.table(c, slices.DeleteFunc(slices.Clone(c.Rows), func(r compare.Row) bool { return of(&r) != s }))
 	}
 }
 
@@ -153,6 +162,9 @@ func (b *printer) table(c *compare.Comparison, rows []compare.Row) {
 		}
 		if r.Statistic != "" {
 			name += " " + r.Statistic
+		}
+		if r.Device != nil {
+			name = deviceName(rows, r.Device) + " " + name
 		}
 		if r.P != nil {
 			p = pText(*r.P)
@@ -195,6 +207,15 @@ func (b *printer) table(c *compare.Comparison, rows []compare.Row) {
 	for _, l := range levels {
 		fmt.Fprintf(b, "energy is of %s\n", sensorText(l, sensors[l]))
 	}
+}
+
+// deviceName names a device in a table: with its host where there are several.
+func deviceName(rows []compare.Row, d *compare.RowDevice) string {
+	name := fmt.Sprintf("%s %d", inLine(d.Scope), d.Index)
+	if slices.ContainsFunc(rows, func(r compare.Row) bool { return r.Device.Host != d.Host }) {
+		name = inLine(d.Host) + " " + name
+	}
+	return name
 }
 
 // sensorText says what the sensors add to the intervals.
@@ -251,6 +272,9 @@ func percent(ratio float64) string {
 	by := 100 * (ratio - 1)
 	if by < 0 && by > -0.005 {
 		by = 0
+	}
+	if math.Abs(by) >= 1e6 {
+		return fmt.Sprintf("%+.3g %%", by)
 	}
 	return fmt.Sprintf("%+.2f %%", by)
 }
@@ -335,6 +359,9 @@ func (b *printer) explain(c *compare.Comparison) {
 	b.WriteString(inLine(fmt.Sprintf("change is the median of %s; ~ is no difference that can be told from chance.", how)) + "\n")
 	if tested > 0 {
 		b.WriteString(fmt.Sprintf("p is %s, two-sided, of each row alone: of %d rows some %s would differ by chance.", test, tested, significant(float64(tested)*c.Alpha, 2)) + "\n")
+	}
+	if slices.ContainsFunc(c.Rows, func(r compare.Row) bool { return r.Device != nil }) {
+		b.WriteString("Rows of devices are of the same runs as those of all: they show where a change is, and are no further evidence of it.\n")
 	}
 	if slices.ContainsFunc(c.Rows, func(r compare.Row) bool { return r.OfRecord }) {
 		b.WriteString("Decide by a metric that was named before, such as those of record (*).\n")

@@ -23,7 +23,7 @@ const maxValue = 256 << 20
 // higher number is refused. Errors have the position in the file of that name.
 func Read(r io.Reader, name string) (*reduce.Report, error) {
 	lines := &lineReader{r: r, pos: trace.Pos{File: name, Line: 1, Col: 1}}
-	d := &reader{jsontext.NewDecoder(lines), lines}
+	d := &reader{Decoder: jsontext.NewDecoder(lines), lines: lines}
 	rep := &reduce.Report{}
 	phases := false
 	err := d.object(func(key string) error {
@@ -78,13 +78,17 @@ func checkSchema(schema string) error {
 type reader struct {
 	*jsontext.Decoder
 	lines *lineReader
+	start int64 // of the value that was read last
 }
 
 // phase reads a phase, without its slices.
 func (d *reader) phase(ph *reduce.Phase) error {
 	return d.object(func(key string) error {
 		if key != "windows" {
-			return d.member(key, ph)
+			if err := d.member(key, ph); err != nil {
+				return err
+			}
+			return d.at(d.start, checkMember(key, ph))
 		}
 		return d.array(func() error {
 			text, err := d.value()
@@ -103,6 +107,9 @@ func (d *reader) phase(ph *reduce.Phase) error {
 			}
 			if err := d.decode(text, 0, &window); err != nil {
 				return err
+			}
+			if err := checkPhase(&window); err != nil {
+				return d.at(d.start, fmt.Errorf("window %.40q: %w", window.Name, err))
 			}
 			ph.Windows = append(ph.Windows, window)
 			return nil
@@ -163,7 +170,8 @@ func (d *reader) value() (jsontext.Value, error) {
 	if err != nil {
 		return nil, d.wrong(err, "")
 	}
-	d.lines.forget(d.InputOffset() - int64(len(text)))
+	d.start = d.InputOffset() - int64(len(text))
+	d.lines.forget(d.start)
 	return text, nil
 }
 
@@ -235,6 +243,9 @@ func (d *reader) wrong(err error, instead string) error {
 		return d.at(syntax.ByteOffset, fmt.Errorf("not JSON: %w", why))
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return d.at(d.InputOffset(), errors.New("not JSON: it was cut off"))
+	}
+	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "jsontext: read error: ") {
+		err = inner
 	}
 	return fmt.Errorf("%s: %w", d.lines.pos.File, err)
 }

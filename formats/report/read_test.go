@@ -54,9 +54,15 @@ func TestReadNamesTheFault(t *testing.T) {
 		`{"schema":"wattrace.report/1","phases":[]} {}`:                    `report.json:1:44: data after the report's end`,
 		`{"schema":"wattrace.report/1","schema":"x"}`:                      `duplicate object member name`,
 		"{\"schema\":\"wattrace.report/1\",\"phases\":[\n{\"name\":\"p\",": `report.json:2:13: not JSON: it was cut off`,
-		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"metrics\":{\n\"total_gpu_energy\":{\"value\":\"x\"}}}]}": `report.json:2:31: value: want a number, not a string`,
-		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"metrics\":{\n\"a\":{\"value\":1e999}}}]}":                `want a number, not a number 1e999`,
-		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"name\":\"\xff\"}]}":                                      `invalid UTF-8`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"metrics\":{\n\"total_gpu_energy\":{\"value\":\"x\"}}}]}":              `report.json:2:31: value: want a number, not a string`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"metrics\":{\n\"a\":{\"value\":1e999}}}]}":                             `want a number, not a number 1e999`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"name\":\"p\",\n\"duration_seconds\":-3}]}":                            `report.json:2:20: duration_seconds is -3: no phase ends before it starts`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"metrics\":{\"total_gpu_energy\":{\"value\":-1e308}}}]}":               `report.json:1:52: metrics.total_gpu_energy.value is -1e+308: that can't be negative`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"metrics\":{\"x\":{\"value\":1,\"uncertainty\":{\"random\":-1}}}}]}":   `metrics.x.uncertainty: none is negative`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"per_device\":[{},{\"metrics\":{\"gpu_energy\":{\"value\":-1}}}]}]}":   `per_device[1].metrics.gpu_energy.value is -1`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"windows\":[{\"name\":\"steady\",\"requests\":{\"succeeded\":-2}}]}]}": `window "steady": requests.succeeded is -2: no count is negative`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"metrics\":{\"ttft\":{\"p50\":1,\"count\":-2}}}]}":                     `metrics.ttft.count is -2`,
+		"{\"schema\":\"wattrace.report/1\",\"phases\":[{\"name\":\"\xff\"}]}":                                                   `invalid UTF-8`,
 	} {
 		_, err := Read(strings.NewReader(in), "report.json")
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -298,6 +298,7 @@ func writeConditions(b *printer, ph *reduce.Phase) {
 	fact(reduce.GPUTemperature, "%.0f °C", 1)
 	fact(reduce.PeakGPUTemperature, "at most %.0f °C", 1)
 	fact(reduce.SMClock, "SM clock %.0f MHz", 1e-6)
+	fact(reduce.PeakSMClock, "at most %.0f MHz", 1e-6)
 	fact(reduce.MemoryUsed, "%.0f GiB in use", 1./(1<<30))
 	fact(reduce.GPUPowerLimit, "power limit %.0f W", 1)
 	fact(reduce.PowerLimitShare, "of which %.0f %% drawn", 100)
@@ -537,7 +538,7 @@ var groups = [][]string{
 
 // elsewhere holds the tags that the text has in other places than its tables.
 var elsewhere = []string{
-	reduce.GPUUtilization, reduce.MemoryUtilization, reduce.GPUTemperature, reduce.PeakGPUTemperature, reduce.SMClock, reduce.MemoryClock,
+	reduce.GPUUtilization, reduce.MemoryUtilization, reduce.GPUTemperature, reduce.PeakGPUTemperature, reduce.SMClock, reduce.PeakSMClock, reduce.MemoryClock,
 	reduce.MemoryUsed, reduce.GPUPowerLimit, reduce.PowerLimitShare, reduce.ThrottledTime, reduce.TotalGPUEnergyWh, reduce.AttributedIdleEnergy,
 	reduce.TrueGPUEnergy, reduce.LastSampleGPUEnergy,
 }

@@ -50,8 +50,11 @@
 //	                   "stratum"}; the offset is local minus true
 //	wattrace.devices   JSON: array of {"id","host","index","source","scope",
 //	                   "raw_scope","name","uuid","pci_bus_id","architecture","driver",
-//	                   "module","mig","mps","simulated"}; driver and module are left
-//	                   out where they are unknown, mps where it is false
+//	                   "module","mig","mps","simulated","clocks"}; driver and module are
+//	                   left out where they are unknown, mps where it is false. clocks has
+//	                   of {"application_sm_hertz","application_memory_hertz",
+//	                   "default_sm_hertz","default_memory_hertz","max_sm_hertz",
+//	                   "max_memory_hertz"} what the device said when the recording began
 //	wattrace.snapshot  JSON: {"at_nanos","boot_nanos","monotonic_nanos",
 //	                   "unix_nanos","spread_nanos"}: clocks when this stream began
 //	wattrace.hole      only in a stream before which rows were lost, as when the
@@ -116,6 +119,6 @@
 //
 // History: 1 is the first. Since then came, all optional, columns of metrics,
 // mark, the keys wattrace.sources, time_sync, hole, snapshots and holes, and of a device
-// driver and mps; and ticks, which were those of all devices together, became sums
+// driver, mps and clocks; and ticks, which were those of all devices together, became sums
 // over the units.
 package telemetry

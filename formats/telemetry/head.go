@@ -151,6 +151,47 @@ type deviceJSON struct {
 	MIG          bool   `json:"mig"`
 	MPS          bool   `json:"mps,omitempty"`
 	Simulated    bool   `json:"simulated"`
+
+	Clocks *clocksJSON `json:"clocks,omitempty"`
+}
+
+type clocksJSON struct {
+	ApplicationSM     *float64 `json:"application_sm_hertz,omitempty"`
+	ApplicationMemory *float64 `json:"application_memory_hertz,omitempty"`
+	DefaultSM         *float64 `json:"default_sm_hertz,omitempty"`
+	DefaultMemory     *float64 `json:"default_memory_hertz,omitempty"`
+	MaxSM             *float64 `json:"max_sm_hertz,omitempty"`
+	MaxMemory         *float64 `json:"max_memory_hertz,omitempty"`
+}
+
+// encodeClocks returns nil where nothing is known.
+func encodeClocks(c sample.Clocks) *clocksJSON {
+	if c == (sample.Clocks{}) {
+		return nil
+	}
+	of := func(o trace.Opt[float64]) *float64 {
+		if v, ok := o.Get(); ok {
+			return &v
+		}
+		return nil
+	}
+	return &clocksJSON{of(c.ApplicationSM), of(c.ApplicationMemory), of(c.DefaultSM), of(c.DefaultMemory), of(c.MaxSM), of(c.MaxMemory)}
+}
+
+func (j *clocksJSON) decode() sample.Clocks {
+	if j == nil {
+		return sample.Clocks{}
+	}
+	of := func(v *float64) (o trace.Opt[float64]) {
+		if v != nil && *v > 0 {
+			o = trace.Some(*v)
+		}
+		return o
+	}
+	return sample.Clocks{
+		ApplicationSM: of(j.ApplicationSM), ApplicationMemory: of(j.ApplicationMemory),
+		DefaultSM: of(j.DefaultSM), DefaultMemory: of(j.DefaultMemory), MaxSM: of(j.MaxSM), MaxMemory: of(j.MaxMemory),
+	}
 }
 
 type endJSON struct {
@@ -192,7 +233,7 @@ func encodeHead(h *streamHead) (keys, values []string, err error) {
 	for i, d := range h.Devices {
 		devices[i] = deviceJSON{
 			d.ID, d.Host, d.Index, string(d.Source), string(d.Scope), d.RawScope, d.Name, d.UUID,
-			d.PCIBusID, d.Architecture, d.Driver, d.Module, d.MIG, d.MPS, d.Simulated,
+			d.PCIBusID, d.Architecture, d.Driver, d.Module, d.MIG, d.MPS, d.Simulated, encodeClocks(d.Clocks),
 		}
 	}
 	add := func(key string, value any) {
@@ -322,7 +363,7 @@ func decodeHead(value func(key string) (string, bool)) (h streamHead, err error)
 		h.Devices = append(h.Devices, sample.Device{
 			ID: d.ID, Host: d.Host, Index: d.Index, Source: sample.SourceName(d.Source), Scope: sample.Scope(d.Scope),
 			RawScope: d.RawScope, Name: d.Name, UUID: d.UUID, PCIBusID: d.PCIBusID, Architecture: d.Architecture, Driver: d.Driver,
-			Module: d.Module, MIG: d.MIG, MPS: d.MPS, Simulated: d.Simulated,
+			Module: d.Module, MIG: d.MIG, MPS: d.MPS, Clocks: d.Clocks.decode(), Simulated: d.Simulated,
 		})
 	}
 	h.Snapshot = snapshot.decode()

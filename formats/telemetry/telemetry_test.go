@@ -205,6 +205,7 @@ func TestFullExample(t *testing.T) {
 	run := sample.Device{ID: "record:node1", Host: "node1", Source: sample.Recorder, Scope: sample.ScopeRun}
 	h.Devices = append(h.Devices, run)
 	h.Devices[0].Module, h.Devices[0].Driver, h.Devices[0].MPS = "node1:0", "570.86.15", true
+	h.Devices[0].Clocks = sample.Clocks{ApplicationSM: trace.Some(1.41e9), ApplicationMemory: trace.Some(2.619e9), MaxSM: trace.Some(1.98e9)}
 	first := testBatch(0, 2)
 	first.Devices = h.Devices
 	first.Append(2, trace.Time(60*time.Millisecond), time.Millisecond).Mark(sample.Mark{Event: sample.MarkStart, Phase: "profiling at 64"})
@@ -241,7 +242,7 @@ func TestFullExample(t *testing.T) {
 	if diff := cmp.Diff([]*sample.Batch{first, second, third}, batches, byRow); diff != "" || err != io.EOF {
 		t.Error(diff, err)
 	}
-	if e, ok := rd.End(); !ok || e.Lost != 4 || e.Rows != 10 || len(e.Units) != 1 || len(rd.Holes()) != 1 || len(rd.Head().Sources) != 2 || rd.Head().TimeSync != h.TimeSync {
+	if e, ok := rd.End(); !ok || e.Lost != 4 || e.Rows != 10 || len(e.Units) != 1 || len(rd.Holes()) != 1 || len(rd.Head().Sources) != 2 || rd.Head().Devices[0] != h.Devices[0] || rd.Head().TimeSync != h.TimeSync {
 		t.Errorf("%+v %+v %+v", e, rd.Holes(), rd.Head())
 	}
 }

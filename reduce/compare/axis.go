@@ -155,7 +155,7 @@ func (c *comparer) median(g Group, phase, tag, statistic string, perGPU bool) *S
 	var all []float64
 	for i := range g.Runs {
 		ph := g.Runs[i].phase(phase)
-		v, lacks := get(ph, tag, statistic)
+		v, lacks := get(ph.Metrics, tag, statistic)
 		if lacks != "" {
 			return nil
 		}

@@ -37,6 +37,7 @@ type Options struct {
 	Paired     bool      // runs that follow each other belong together
 	Conditions []Condition
 	Axis       Axis
+	PerDevice  bool // power and energy of each device, too
 }
 
 // Comparison says how groups of runs differ: the JSON document of package
@@ -54,6 +55,17 @@ type Comparison struct {
 	Rows       []Row       `json:"rows"`
 	Conditions []Verdict   `json:"conditions,omitempty"`
 	Axis       *AxisTable  `json:"axis,omitempty"`
+}
+
+// Compared reports whether any metric was compared with the base, or along an axis, or a
+// condition was decided.
+func (c *Comparison) Compared() bool {
+	placed := func(p Point) bool {
+		return p.ThroughputPerGPU != nil || p.OutputTokensPerJoule != nil || p.ThroughputPerUser != nil || p.PowerPerGPU != nil
+	}
+	return c.Axis != nil && slices.ContainsFunc(c.Axis.Phases, func(ph AxisPhase) bool { return slices.ContainsFunc(ph.Points, placed) }) ||
+		slices.ContainsFunc(c.Rows, func(r Row) bool { return r.Difference != nil }) ||
+		slices.ContainsFunc(c.Conditions, func(v Verdict) bool { return v.Outcome != Unsure })
 }
 
 // Test is a statistical test.
@@ -86,8 +98,10 @@ type Row struct {
 	Better    string `json:"better,omitempty"` // "lower" or "higher"
 	OfRecord  bool   `json:"of_record,omitempty"`
 	Group     string `json:"group"` // that is compared with the base
-	Base      *Side  `json:"base,omitempty"`
-	New       *Side  `json:"new,omitempty"`
+	// Device is the one that the row is of; absent is all.
+	Device *RowDevice `json:"device,omitempty"`
+	Base   *Side      `json:"base,omitempty"`
+	New    *Side      `json:"new,omitempty"`
 	// Ratio is new / base, where all values are above 0; Difference is new - base.
 	Ratio      *Estimate `json:"ratio,omitempty"`
 	Difference *Estimate `json:"difference,omitempty"`
@@ -180,17 +194,17 @@ type value struct {
 // numbers is finite.
 func measurable(v float64) bool { return v == 0 || 1e-50 < math.Abs(v) && math.Abs(v) < 1e50 }
 
-// get returns a figure of a phase, and why there is none.
-func get(ph *reduce.Phase, tag, statistic string) (value, string) {
-	v, why := read(ph, tag, statistic)
+// get returns a figure of a phase, or of one of its devices, and why there is none.
+func get(metrics map[string]reduce.Metric, tag, statistic string) (value, string) {
+	v, why := read(metrics, tag, statistic)
 	if why == "" && !(measurable(v.v) && measurable(v.random) && measurable(v.systematic)) {
 		return value{}, "is beyond all measure"
 	}
 	return v, why
 }
 
-func read(ph *reduce.Phase, tag, statistic string) (value, string) {
-	m, ok := ph.Metrics[tag]
+func read(metrics map[string]reduce.Metric, tag, statistic string) (value, string) {
+	m, ok := metrics[tag]
 	switch {
 	case !ok:
 		return value{}, "is absent"
@@ -270,6 +284,7 @@ func Compare(groups []Group, opt Options) (*Comparison, error) {
 	if c.anyRun(func(r *Run) bool { return slices.ContainsFunc(r.Report.Warnings, simulated) }) {
 		out.Notes = append(out.Notes, "devices are simulated: these figures are no measurement")
 	}
+	out.Notes = append(out.Notes, c.clockNotes()...)
 	for _, g := range groups {
 		info := GroupInfo{Name: g.Name, Runs: []RunInfo{}}
 		for _, r := range g.Runs {
@@ -303,6 +318,14 @@ func Compare(groups []Group, opt Options) (*Comparison, error) {
 			}
 			for _, g := range groups[1:] {
 				out.Rows = append(out.Rows, c.row(ph, m, g))
+			}
+		}
+	}
+	if opt.PerDevice {
+		for _, ph := range c.chosen {
+			for _, g := range groups[1:] {
+				rows, notes := c.deviceRows(ph, g)
+				out.Rows, out.Notes = append(out.Rows, rows...), append(out.Notes, notes...)
 			}
 		}
 	}
@@ -366,9 +389,13 @@ func (c *comparer) choosePhases() error {
 	if len(c.phases) == 0 {
 		return &ChoiceError{Msg: "the reports have no phase"}
 	}
+	hint := "the reports have none"
+	if len(every) > 0 {
+		hint = "there are " + quoted(every) + "; a window of one is named as in " + `"profiling/steady"`
+	}
 	for _, name := range c.phases {
 		if !c.anyRun(func(r *Run) bool { return r.phase(name) != nil }) {
-			return &ChoiceError{Msg: fmt.Sprintf("no report has a phase %q", name), Hint: "there are " + quoted(every) + "; a window of one is named as in " + `"profiling/steady"`}
+			return &ChoiceError{Msg: fmt.Sprintf("no report has a phase %q", name), Hint: hint}
 		}
 	}
 	return nil
@@ -435,7 +462,7 @@ func (c *comparer) pair() error {
 // in both duration and work say nothing of each other.
 func extensive(tag string) bool {
 	switch tag {
-	case reduce.TotalGPUEnergy, reduce.TotalGPUEnergyWh, reduce.EnergyPerUser, reduce.EnergyPerUserMeasured, reduce.IdleGPUEnergy, reduce.NetGPUEnergy,
+	case reduce.GPUEnergy, reduce.TotalGPUEnergy, reduce.TotalGPUEnergyWh, reduce.EnergyPerUser, reduce.EnergyPerUserMeasured, reduce.IdleGPUEnergy, reduce.NetGPUEnergy,
 		reduce.CrossCheckEnergy, reduce.PrefillEnergy, reduce.DecodeEnergy, reduce.AttributedIdleEnergy, reduce.UnattributedEnergy,
 		reduce.ServerGenerationTokens, reduce.TrueGPUEnergy, reduce.LastSampleGPUEnergy, reduce.ThrottledTime:
 		return true
@@ -454,7 +481,15 @@ func (c *comparer) sideOf(g Group, phase string, m metric) (values []value, why 
 		if ph == nil {
 			return nil, fmt.Sprintf("%s has no phase %q", r.Path, phase)
 		}
-		v, lacks := get(ph, m.tag, m.statistic)
+		metrics := ph.Metrics
+		if m.device != nil {
+			d := m.device.how.in(ph, m.device.key)
+			if d == nil {
+				return nil, fmt.Sprintf("the device is absent in %s", r.Path)
+			}
+			metrics = d.Metrics
+		}
+		v, lacks := get(metrics, m.tag, m.statistic)
 		if lacks != "" {
 			return nil, fmt.Sprintf("%s in %s", lacks, r.Path)
 		}
@@ -495,7 +530,7 @@ func (c *comparer) row(phase string, m metric, g Group) Row {
 		row.Reason = why
 		return row
 	}
-	c.estimate(&row, a, b, phase, g)
+	c.estimate(&row, m, a, b, phase, g)
 	c.conclude(&row, len(a), len(b))
 	return row
 }
@@ -554,10 +589,10 @@ func (c *comparer) otherWork(phase, tag string, base, g Group) string {
 }
 
 // estimate fills in the changes, their intervals and p.
-func (c *comparer) estimate(row *Row, a, b []value, phase string, g Group) {
+func (c *comparer) estimate(row *Row, m metric, a, b []value, phase string, g Group) {
 	x, y := numbers(a), numbers(b)
 	positive := !slices.ContainsFunc(slices.Concat(x, y), func(v float64) bool { return v <= 0 })
-	shared, own := c.sensors(row, a, b, phase, g)
+	shared, own := c.sensors(row, m, a, b, phase, g)
 	var diff Estimate
 	if c.opt.Paired {
 		var p float64
@@ -632,7 +667,7 @@ func (e *Estimate) widen(alpha float64) {
 // relative: of the ratio of both sides, and of each by itself. A disagreement of counter
 // and power, or whatever else a report has found to be systematic beside the sensors', is
 // each report's own.
-func (c *comparer) sensors(row *Row, a, b []value, phase string, g Group) (shared, own float64) {
+func (c *comparer) sensors(row *Row, m metric, a, b []value, phase string, g Group) (shared, own float64) {
 	relative := func(values []value) float64 {
 		sum := 0.0
 		for _, v := range values {
@@ -648,13 +683,16 @@ func (c *comparer) sensors(row *Row, a, b []value, phase string, g Group) (share
 		return 0, 0
 	}
 	own = max(ua, ub)
-	row.Sensors = level(c.groups[0].Runs, g.Runs, phase)
+	row.Sensors = level(c.groups[0].Runs, g.Runs, phase, m)
 	scope := cmp.Or(reduce.ScopeOf(row.Metric), gpu)
+	if m.device != nil {
+		scope = m.device.key.scope
+	}
 	without := slices.Contains(net, row.Metric)
 	side := func(runs []Run) (gains, bool) {
 		var all []gains
 		for i := range runs {
-			all = append(all, gainsOf(runs[i].Report, runs[i].phase(phase), scope))
+			all = append(all, gainsOf(runs[i].Report, runs[i].phase(phase), scope, m))
 		}
 		return mean(all)
 	}

@@ -168,7 +168,7 @@ func TestNotes(t *testing.T) {
 	base, late := group("base", 4, plant{}), group("new", 4, plant{})
 	late.Runs[1].Report.Warnings = []reduce.Warning{{Code: reduce.WarnFailed}, {Code: reduce.WarnSimulated}, {Code: reduce.WarnNotSteady}}
 	c := must(t, []Group{base, late}, Options{})
-	if got := strings.Join(c.Notes, "; "); got != "devices are simulated: these figures are no measurement; new-2.json is incomplete, by its own warnings: failed_requests" {
+	if got := strings.Join(c.Notes, "; "); got != "devices are simulated: these figures are no measurement; a lock of the clocks (nvidia-smi -lgc, -lmc) can't be read from a GPU; no report says how high its SM clock rose; new-2.json is incomplete, by its own warnings: failed_requests" {
 		t.Error(got)
 	}
 }
@@ -437,8 +437,8 @@ func TestChoices(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 			continue
 		}
-		if strings.Contains(want, "has the name") && !strings.Contains(choice.Hint, "energy_per_output_token") {
-			t.Errorf("%s: hint %s", want, choice.Hint)
+		if strings.Contains(want, "has the name") && !slices.Contains(choice.Known, "energy_per_output_token") {
+			t.Errorf("%s: there are %s", want, choice.Known)
 		}
 	}
 }

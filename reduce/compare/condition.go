@@ -157,7 +157,7 @@ func toUnit(unit, metric string) (float64, error) {
 // judge decides a condition in one phase.
 func (c *comparer) judge(cond Condition, phase string, g Group) Verdict {
 	v := Verdict{Condition: cond.Text, Phase: phase, Group: g.Name, Outcome: Unsure}
-	row := c.row(phase, metric{cond.Tag, cond.Statistic}, g)
+	row := c.row(phase, metric{tag: cond.Tag, statistic: cond.Statistic}, g)
 	if row.New == nil || row.Base == nil && cond.Kind != BoundValue {
 		v.Reason = row.Reason
 		return v
@@ -227,7 +227,7 @@ func (e *Estimate) minus(by float64) *Estimate {
 
 // valueOf returns the median of a group as an estimate, with all that is systematic of it.
 func (c *comparer) valueOf(row *Row, phase string, g Group) *Estimate {
-	values, why := c.sideOf(g, phase, metric{row.Metric, row.Statistic})
+	values, why := c.sideOf(g, phase, metric{tag: row.Metric, statistic: row.Statistic})
 	if why != "" {
 		return nil
 	}

@@ -94,6 +94,19 @@
 // (joules, joules per user) are compared only where the durations, or the requests that
 // succeeded, are the same within 1 %.
 //
+// No program reads whether the clocks of a GPU are locked: NVML sets and resets a range, and
+// has no call that returns it. Application clocks it returns, and those are a fact. Of a
+// lock the highest SM clocks in a phase are evidence, as heat and the power limit are of the
+// same: where they are further apart than a step of the clocks a note says it.
+//
+// # Single devices
+//
+// Power and energy of a device are compared as those of all are, with its sensor alone: on
+// the same device the gain cancels. Devices are the same by their identity where all runs
+// have the same, or some fewer of them; else they are matched by host and index, or by
+// index. The rows of the devices of a run are not independent of each other, nor of the
+// total's: they say where a change is.
+//
 // # Sweeps
 //
 // Along an axis each group is a point, by medians. It is on the Pareto front of two

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -82,7 +83,7 @@ type fact struct {
 }
 
 // unsaid are facts that no report says: of an NVIDIA GPU no program reads whether its
-// clocks are locked, and servers are not asked for their version.
+// clocks are locked (clockNotes says what shows of it), and servers are not asked for their version.
 var unsaid = []string{"clock_locks", "server_version"}
 
 // factTable has all other facts but duration, which concerns single metrics.
@@ -98,7 +99,7 @@ var factTable = []fact{
 				names = append(names, ph.Name)
 			}
 		}
-		return quoted(names), true
+		return cmp.Or(quoted(names), "none"), true
 	}},
 	{name: "driver", run: func(r *reduce.Report) (string, bool) {
 		return ofDevices(r, func(d *reduce.Device) string { return d.Driver })
@@ -109,6 +110,7 @@ var factTable = []fact{
 	{name: "mps", run: func(r *reduce.Report) (string, bool) {
 		return ofDevices(r, func(d *reduce.Device) string { return onOff(d.MPS) })
 	}},
+	{name: "application_clocks", run: func(r *reduce.Report) (string, bool) { return ofDevices(r, applicationClocks) }},
 	{name: "simulated", run: func(r *reduce.Report) (string, bool) {
 		return ofDevices(r, func(d *reduce.Device) string {
 			if d.Simulated {
@@ -146,7 +148,7 @@ var factTable = []fact{
 	}},
 	{name: "power_limit", phase: func(_ *reduce.Report, ph *reduce.Phase) (string, bool) {
 		w, ok := powerLimit(ph)
-		return fmt.Sprintf("%.0f W", w), ok
+		return short(w, 0) + " W", ok
 	}},
 }
 

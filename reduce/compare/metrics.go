@@ -55,10 +55,17 @@ func ParsePattern(s string) (Pattern, error) {
 }
 
 // metric is what a row is of.
-type metric struct{ tag, statistic string }
+type metric struct {
+	tag, statistic string
+	device         *deviceChoice // nil is all
+}
 
 // ChoiceError says that a choice does not fit the reports.
-type ChoiceError struct{ Msg, Hint string }
+type ChoiceError struct {
+	Msg, Hint string
+	Asked     string   // a name that there is not, if that is why
+	Known     []string // the names that there are, sorted
+}
 
 func (e *ChoiceError) Error() string { return e.Msg }
 
@@ -80,7 +87,8 @@ func (c *comparer) tags() (tags []string) {
 	for tag := range seen {
 		tags = append(tags, tag)
 	}
-	slices.SortFunc(tags, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
+	slices.Sort(tags)
+	slices.SortStableFunc(tags, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
 	return tags
 }
 
@@ -98,57 +106,11 @@ func known(tag string, tags []string) bool {
 	return ok || slices.Contains(tags, tag)
 }
 
-// unknownTag says that a tag is none, and which are near.
+// unknownTag says that a tag is none.
 func unknownTag(tag string, tags []string) error {
-	err := &ChoiceError{Msg: fmt.Sprintf("no metric has the name %q", tag)}
 	all := slices.Concat(tags, reduce.Tags())
 	slices.Sort(all)
-	var near []string
-	for _, t := range slices.Compact(all) {
-		if distance(tag, t) <= max(2, len(tag)/4) || hasWords(t, tag) {
-			near = append(near, t)
-		}
-	}
-	slices.SortStableFunc(near, func(a, b string) int { return cmp.Compare(distance(tag, a), distance(tag, b)) })
-	if len(near) > 6 {
-		near = near[:6]
-	}
-	if len(near) > 0 {
-		err.Hint = "there are " + strings.Join(near, ", ")
-	}
-	return err
-}
-
-// hasWords reports whether a tag has all words of another.
-func hasWords(tag, words string) bool {
-	have := strings.Split(tag, "_")
-	for w := range strings.SplitSeq(words, "_") {
-		if !slices.Contains(have, w) {
-			return false
-		}
-	}
-	return true
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return &ChoiceError{Msg: fmt.Sprintf("no metric has the name %q", tag), Asked: tag, Known: slices.Compact(all)}
 }
 
 // chooseMetrics returns what rows are of.
@@ -170,7 +132,7 @@ func (c *comparer) chooseMetrics() (list []metric, err error) {
 		}
 		for _, tag := range matches {
 			for _, statistic := range c.statisticsOf(tag, p.Statistic) {
-				if m := (metric{tag, statistic}); !slices.Contains(list, m) {
+				if m := (metric{tag: tag, statistic: statistic}); !slices.Contains(list, m) {
 					list = append(list, m)
 				}
 			}

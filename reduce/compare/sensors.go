@@ -19,10 +19,11 @@ type unknown struct{ what, of string }
 // zero is what a sensor shows at no power: it cancels where a figure is a difference.
 const zero = "zero"
 
-// gainsOf returns the gains of the energy that the devices of a scope have in a phase. Each
+// gainsOf returns the gains of the energy that the devices of a scope have in a phase, or of
+// the one that the metric is of. Each
 // quantity is named by whom it is shared by, and by its size: what one report calibrates
 // and another assumes is not the same.
-func gainsOf(rep *reduce.Report, ph *reduce.Phase, scope string) gains {
+func gainsOf(rep *reduce.Report, ph *reduce.Phase, scope string, m metric) gains {
 	sensors := map[string]*reduce.SensorDoubt{}
 	for _, d := range rep.Devices {
 		if d.Scope == scope {
@@ -31,7 +32,9 @@ func gainsOf(rep *reduce.Report, ph *reduce.Phase, scope string) gains {
 	}
 	total := 0.0
 	for i := range ph.PerDevice {
-		total += energyOf(&ph.PerDevice[i], scope)
+		if m.covers(&ph.PerDevice[i]) {
+			total += energyOf(&ph.PerDevice[i], scope)
+		}
 	}
 	if total <= 0 || !measurable(total) || ph.DurationSeconds == nil || !measurable(*ph.DurationSeconds) {
 		return nil
@@ -40,7 +43,7 @@ func gainsOf(rep *reduce.Report, ph *reduce.Phase, scope string) gains {
 	for i := range ph.PerDevice {
 		d := &ph.PerDevice[i]
 		joules := energyOf(d, scope)
-		if joules == 0 {
+		if joules == 0 || !m.covers(d) {
 			continue
 		}
 		s := sensors[d.Device]
@@ -106,8 +109,12 @@ func differ(a, b gains, net bool) float64 {
 }
 
 // level says how far the sensors of two groups of runs are the same.
-func level(base, new []Run, phase string) Sensors {
+func level(base, new []Run, phase string, m metric) Sensors {
 	devices, models := map[string]int{}, map[string]int{}
+	scope := gpu
+	if m.device != nil {
+		scope = m.device.key.scope
+	}
 	for side, runs := range [][]Run{base, new} {
 		for _, r := range runs {
 			ph := r.phase(phase)
@@ -115,7 +122,7 @@ func level(base, new []Run, phase string) Sensors {
 				continue
 			}
 			for i := range ph.PerDevice {
-				if d := &ph.PerDevice[i]; energyOf(d, gpu) > 0 {
+				if d := &ph.PerDevice[i]; m.covers(d) && energyOf(d, scope) > 0 {
 					devices[d.Device] |= 1 << side
 					models[d.Name] |= 1 << side
 				}

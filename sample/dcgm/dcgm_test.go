@@ -168,7 +168,7 @@ func TestTime(t *testing.T) {
 	if err := f.fetch(ended, in, now); err != nil { // the end of a run is no failure
 		t.Error(err)
 	}
-	want := `{ID:GPU-x Host:h Index:3 Source:dcgm Scope:gpu RawScope:0 Name: UUID:GPU-x PCIBusID: Architecture: Driver: Module: MIG:false MPS:false Simulated:false}
+	want := `{ID:GPU-x Host:h Index:3 Source:dcgm Scope:gpu RawScope:0 Name: UUID:GPU-x PCIBusID: Architecture: Driver: Module: MIG:false MPS:false Clocks: Simulated:false}
 GPU-x gpu at 1m43s took 1s power_watts=200 energy_joules=2 temperature_celsius=40
 GPU-x gpu at 1m44s took 1s xid_error=31
 GPU-x gpu at 1m46s took 0s power_watts=HTTP_503

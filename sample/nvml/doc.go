@@ -21,6 +21,11 @@
 // Two samples less than 100 ms apart say nothing, so that row has none. The
 // GPM of a partitioned board (MIG) is left alone: NVML has it by instance.
 //
+// The settings of a GPU's clocks are read when the source is opened: application clocks,
+// their defaults, and the highest clocks. Of a range that nvmlDeviceSetGpuLockedClocks or
+// nvmlDeviceSetMemoryLockedClocks locks them to (nvidia-smi -lgc, -lmc) nvml.h of CUDA 13
+// has no call that tells it, and no field.
+//
 // A GPU that falls off the bus is a status in its rows while the others are
 // read on. Once a second it is looked for, by its UUID; where NVML itself has
 // lost the driver, or all GPUs are lost, NVML is initialised anew. Readings go

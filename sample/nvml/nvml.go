@@ -16,6 +16,7 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
 	"wattrace/sample"
+	"wattrace/trace"
 )
 
 // Source reads GPUs of the host. Different units may be read at once.
@@ -74,6 +75,7 @@ type functions struct {
 	utilization, memory, temperature, clock, eventReasons, throttleReasons bool
 	pciInfo, architecture, migMode, driverVersion, nvmlVersion             bool
 	handleByUUID, boardOfInstance, mps, gpm, profiles, events              bool
+	applicationsClock, defaultApplicationsClock, maxClock                  bool
 }
 
 // Open loads NVML and finds the GPUs. A GPU that cannot be opened is a device
@@ -199,7 +201,10 @@ func lookUp(api nvml.Interface) functions {
 			"nvmlDeviceGetMPSComputeRunningProcesses_v3"),
 		gpm: has("nvmlGpmQueryDeviceSupport") && has("nvmlGpmSampleAlloc") && has("nvmlGpmSampleFree") &&
 			has("nvmlGpmSampleGet") && has("nvmlGpmMetricsGet"),
-		profiles: has("nvmlDeviceWorkloadPowerProfileGetCurrentProfiles"),
+		profiles:                 has("nvmlDeviceWorkloadPowerProfileGetCurrentProfiles"),
+		applicationsClock:        has("nvmlDeviceGetApplicationsClock"),
+		defaultApplicationsClock: has("nvmlDeviceGetDefaultApplicationsClock"),
+		maxClock:                 has("nvmlDeviceGetMaxClockInfo"),
 		events: has("nvmlEventSetCreate") && has("nvmlEventSetFree") && has("nvmlDeviceRegisterEvents") &&
 			has("nvmlDeviceGetSupportedEventTypes") && has("nvmlEventSetWait", "nvmlEventSetWait_v2"),
 	}
@@ -263,8 +268,34 @@ func (s *Source) open(g *gpu, root string) {
 		processes, ret := g.handle.GetMPSComputeRunningProcesses()
 		g.MPS = ret == nvml.SUCCESS && len(processes) > 0
 	}
+	g.Clocks = s.clocks(g.handle)
 	s.openScopes(g, root)
 	s.openSlow(g)
+}
+
+// clocks reads the settings of a GPU's clocks. NVML has no call for the range that
+// nvidia-smi -lgc and -lmc lock them to, and no field: only setting and resetting it. From
+// CUDA 13 on the application clocks are deprecated, and CUDA 14 is to be without them.
+func (s *Source) clocks(handle nvml.Device) (c sample.Clocks) {
+	for _, call := range []struct {
+		have       bool
+		get        func(nvml.ClockType) (uint32, nvml.Return)
+		sm, memory *trace.Opt[float64]
+	}{
+		{s.have.applicationsClock, handle.GetApplicationsClock, &c.ApplicationSM, &c.ApplicationMemory},
+		{s.have.defaultApplicationsClock, handle.GetDefaultApplicationsClock, &c.DefaultSM, &c.DefaultMemory},
+		{s.have.maxClock, handle.GetMaxClockInfo, &c.MaxSM, &c.MaxMemory},
+	} {
+		if !call.have {
+			continue
+		}
+		for clock, to := range map[nvml.ClockType]*trace.Opt[float64]{nvml.CLOCK_SM: call.sm, nvml.CLOCK_MEM: call.memory} {
+			if megahertz, ret := call.get(clock); ret == nvml.SUCCESS && megahertz > 0 {
+				*to = trace.Some(float64(megahertz) * 1e6)
+			}
+		}
+	}
+	return c
 }
 
 // board finds the GPU that holds a MIG instance.

@@ -267,6 +267,37 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// What a GPU does not say of its clocks is unknown; nothing is zero.
+func TestClocks(t *testing.T) {
+	state := publish(t)
+	for value, megahertz := range map[sim.NVMLValue]uint64{
+		sim.ApplicationSMMegahertz: 1590, sim.ApplicationMemoryMegahertz: 2619, sim.DefaultSMMegahertz: 1980, sim.DefaultMemoryMegahertz: 2619,
+		sim.MaxSMMegahertz: 1995, sim.MaxMemoryMegahertz: 2620,
+	} {
+		state.Set(0, value, megahertz)
+	}
+	s := open(t)
+	want := sample.Clocks{
+		ApplicationSM: trace.Some(1.59e9), ApplicationMemory: trace.Some(2.619e9), DefaultSM: trace.Some(1.98e9), DefaultMemory: trace.Some(2.619e9),
+		MaxSM: trace.Some(1.995e9), MaxMemory: trace.Some(2.62e9),
+	}
+	if d := s.Devices(); d[0].Clocks != want || d[1].Clocks != (sample.Clocks{}) {
+		t.Error(d)
+	}
+	state.Set(0, sim.ApplicationSMMegahertz, 1410)
+	state.Set(0, sim.DefaultSMMegahertz, 0)
+	state.SetFault(0, sim.ApplicationMemoryMegahertz.Call(), 3)
+	state.SetFault(0, sim.MaxSMMegahertz.Call(), 15)
+	g := s.gpus[0]
+	if c := s.clocks(g.handle); c != (sample.Clocks{ApplicationSM: trace.Some(1.41e9), DefaultMemory: trace.Some(2.619e9), MaxMemory: trace.Some(2.62e9)}) {
+		t.Error(c)
+	}
+	s.have.applicationsClock, s.have.defaultApplicationsClock, s.have.maxClock = false, false, false // as of CUDA 14
+	if c := s.clocks(g.handle); c != (sample.Clocks{}) {
+		t.Error(c)
+	}
+}
+
 func TestMPS(t *testing.T) {
 	state := publish(t)
 	state.SetMPS(0, 5)

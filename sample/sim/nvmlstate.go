@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"wattrace/sample"
+	"wattrace/trace"
 )
 
 // The layout of the state file, which the stub of libnvidia-ml maps
@@ -142,6 +143,12 @@ const (
 	SmoothingPrivilege
 	SmoothingProfile
 	WorkloadProfiles // the first 64 of the profiles in force, a bit each
+	ApplicationSMMegahertz
+	ApplicationMemoryMegahertz
+	DefaultSMMegahertz
+	DefaultMemoryMegahertz
+	MaxSMMegahertz
+	MaxMemoryMegahertz
 )
 
 // Call returns the call that reads the value, for State.SetFault.
@@ -187,6 +194,18 @@ func encodeState(devices []sample.Device) ([]byte, error) {
 			mig = -1
 		}
 		binary.LittleEndian.PutUint32(b[at+migAt:], uint32(mig))
+		have := uint64(0)
+		for value, hertz := range map[NVMLValue]trace.Opt[float64]{
+			ApplicationSMMegahertz: d.Clocks.ApplicationSM, ApplicationMemoryMegahertz: d.Clocks.ApplicationMemory,
+			DefaultSMMegahertz: d.Clocks.DefaultSM, DefaultMemoryMegahertz: d.Clocks.DefaultMemory,
+			MaxSMMegahertz: d.Clocks.MaxSM, MaxMemoryMegahertz: d.Clocks.MaxMemory,
+		} {
+			if v, ok := hertz.Get(); ok {
+				binary.LittleEndian.PutUint64(b[at+furtherAt+8*int(value):], uint64(v/1e6))
+				have |= 1 << value
+			}
+		}
+		binary.LittleEndian.PutUint64(b[at+haveAt:], have)
 	}
 	return b, nil
 }

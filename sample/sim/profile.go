@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wattrace/sample"
+	"wattrace/trace"
 )
 
 // Profile says how the devices of an architecture behave: when their sensors
@@ -126,10 +127,12 @@ func (p *Profile) validate() error {
 
 // device describes device i of a host, as a source would.
 func (p *Profile) device(i int, uuid, host string) sample.Device {
+	sm, memory := trace.Some(float64(p.SMMegahertz)*1e6), trace.Some(float64(p.MemoryMegahertz)*1e6)
 	return sample.Device{
 		ID: uuid, UUID: uuid, Host: host, Index: i,
 		Source: sample.NVML, Scope: sample.ScopeGPU,
 		Name: p.Product, Architecture: p.Architecture,
 		PCIBusID: fmt.Sprintf("00000000:%02X:00.0", i+1), Simulated: true,
+		Clocks: sample.Clocks{ApplicationSM: sm, ApplicationMemory: memory, DefaultSM: sm, DefaultMemory: memory, MaxSM: sm, MaxMemory: memory},
 	}
 }

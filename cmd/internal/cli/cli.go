@@ -195,7 +195,7 @@ func (env *Env) split(flags []ucli.Flag, args []string) ([]string, error) {
 func unknownFlag(arg, name string, names []string) error {
 	best, distance := "", 3
 	for _, n := range names {
-		if d := editDistance(name, n); d < distance && len(n) > 1 {
+		if d := EditDistance(name, n); d < distance && len(n) > 1 {
 			best, distance = n, d
 		}
 	}
@@ -207,8 +207,9 @@ func unknownFlag(arg, name string, names []string) error {
 	return err
 }
 
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
+// EditDistance is Levenshtein's: how many bytes have to be put in, left out or replaced to
+// make b of a.
+func EditDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

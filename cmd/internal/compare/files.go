@@ -20,8 +20,12 @@ import (
 // split parts the operands into groups.
 func split(operands []string, axis compare.Axis) (groups [][]string, err error) {
 	group := []string{}
-	parted := false
+	parted, stdin := false, false
 	for _, path := range operands {
+		if path == "-" && stdin {
+			return nil, cli.Usagef("- is named twice: standard input is read once")
+		}
+		stdin = stdin || path == "-"
 		if path == parting {
 			groups, group, parted = append(groups, group), nil, true
 			continue

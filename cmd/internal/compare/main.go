@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,14 @@ not alike (trace, load, devices, driver, power limit, ...) are refused, unless -
 says which facts may differ.
 
 With --fail-if the exit status is 1 if a condition holds, else 3 if one cannot be decided,
-else 0. Without it the status is 0 whatever the table says.`
+else 0. Without it the status is 0 whatever the table says, and 3 where no metric could be
+compared at all.
+
+--per-device adds rows of single devices. They are of the same runs as the others: they
+show where a change is, and are no further evidence of it. Conditions are of all devices.
+
+No program reads whether the clocks of a GPU are locked (nvidia-smi -lgc): the notes say
+how high they rose in each group. Application clocks (-ac) are compared where recorded.`
 
 // parting stands for a -- among the operands: package cli would take all behind the first
 // for a command, flags too. No path holds a NUL.
@@ -55,6 +63,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringSliceFlag{Name: "phase", Usage: "compare this `PHASE`, or window of one as PHASE/WINDOW; all is every phase (default: those that are measured)"},
 			&ucli.StringSliceFlag{Name: "metric", Usage: "compare this `METRIC`, as in energy_per_request, time_to_first_token.p90, '*energy*'; all is every metric (default: the usual ones)"},
 			&ucli.StringSliceFlag{Name: "ignore", Usage: "these `FACTS` may differ: " + strings.Join(compare.FactNames(), ", ") + ", or all"},
+			&ucli.BoolFlag{Name: "per-device", Usage: "power and energy of each device, too, matched by its UUID; where the groups have other devices by its index, with a note"},
 			&ucli.BoolFlag{Name: "paired", Usage: "runs of the groups took turns: those that followed each other, by when they started, belong together"},
 			&ucli.Float64Flag{Name: "alpha", Value: 0.05, Usage: "`LEVEL` of each test; intervals are of confidence 1 - LEVEL"},
 			&ucli.StringFlag{Name: "axis", Usage: "the groups are a sweep of `power_limit|concurrency`; reports of one group are put into groups by it"},
@@ -76,6 +85,9 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	opt, err := parseOptions(c)
 	if err != nil {
 		return err
+	}
+	if env.Force() && env.OutputPath() == "-" {
+		return cli.Usagef("--force is of -o")
 	}
 	paths, err := split(env.Operands, opt.Axis)
 	if err != nil {
@@ -125,13 +137,41 @@ func usage(err error) error {
 	switch {
 	case errors.As(err, &choice):
 		err = cli.Usagef("%s", choice.Msg)
-		if choice.Hint != "" {
+		if names := near(choice.Asked, choice.Known); len(names) > 0 {
+			err = cli.Hint(err, "there are %s", strings.Join(names, ", "))
+		} else if choice.Hint != "" {
 			err = cli.Hint(err, "%s", choice.Hint)
 		}
 	case errors.As(err, &unlike):
 		err = cli.Hint(cli.Usagef("the reports are not alike:\n%s", unlike), "--ignore %s compares them all the same", strings.Join(unlike.Names(), ","))
 	}
 	return err
+}
+
+// mostNear is how many names a hint has at most.
+const mostNear = 6
+
+// near returns the names that somebody may have meant who asked for one that is none: those
+// that are spelt nearly so, and those that have all its words.
+func near(asked string, known []string) (names []string) {
+	for _, n := range known {
+		if cli.EditDistance(asked, n) <= max(2, len(asked)/4) || hasWords(n, asked) {
+			names = append(names, n)
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(cli.EditDistance(asked, a), cli.EditDistance(asked, b)) })
+	return names[:min(len(names), mostNear)]
+}
+
+// hasWords reports whether a name has all words of another.
+func hasWords(name, words string) bool {
+	have := strings.Split(name, "_")
+	for w := range strings.SplitSeq(words, "_") {
+		if !slices.Contains(have, w) {
+			return false
+		}
+	}
+	return true
 }
 
 // outcome is the exit status that the conditions give.
@@ -158,12 +198,15 @@ func outcome(c *compare.Comparison) error {
 	case compare.Unsure:
 		return cli.Incompletef("a condition cannot be decided:\n%w", say(compare.Unsure))
 	}
+	if !c.Compared() {
+		return cli.Incompletef("nothing was compared: no metric has a value in the base and in another group")
+	}
 	return nil
 }
 
 // parseOptions checks the flags.
 func parseOptions(c *ucli.Context) (compare.Options, error) {
-	o := compare.Options{Alpha: c.Float64("alpha"), Phases: c.StringSlice("phase"), Paired: c.Bool("paired"), Axis: compare.Axis(c.String("axis"))}
+	o := compare.Options{Alpha: c.Float64("alpha"), Phases: c.StringSlice("phase"), Paired: c.Bool("paired"), PerDevice: c.Bool("per-device"), Axis: compare.Axis(c.String("axis"))}
 	if !(o.Alpha >= 1e-6 && o.Alpha <= 0.5) {
 		return o, cli.Usagef("--alpha %v: want a number from 1e-6 to 0.5", o.Alpha)
 	}
@@ -174,6 +217,9 @@ func parseOptions(c *ucli.Context) (compare.Options, error) {
 	}
 	if o.Axis != "" && o.Paired {
 		return o, cli.Usagef("--axis and --paired exclude each other")
+	}
+	if o.Axis != "" && o.PerDevice {
+		return o, cli.Usagef("--axis and --per-device exclude each other: a sweep's table is of all devices")
 	}
 	for _, s := range list(c.StringSlice("metric")) {
 		p, err := compare.ParsePattern(s)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -62,8 +63,7 @@ func (c *csvFile) checkHeader(header []byte) error {
 		return err
 	}
 	if !info.Mode().IsRegular() || info.Size() == 0 {
-		_, err := c.f.Write(header)
-		return err
+		return c.append(header)
 	}
 	first, err := bufio.NewReader(io.LimitReader(c.f, int64(len(header)))).ReadBytes('\n')
 	if err != nil && err != io.EOF {
@@ -136,7 +136,21 @@ func (c *csvFile) poll(m *model) error {
 	if err := c.text.Close(); err != nil {
 		return err
 	}
-	_, err := c.f.Write(c.buf.Bytes())
+	return c.append(c.buf.Bytes())
+}
+
+// append writes whole lines, or none: what a full disk has taken of them is taken away again.
+func (c *csvFile) append(lines []byte) error {
+	n, err := c.f.Write(lines)
+	if err == nil {
+		return nil
+	}
+	if info, e := c.f.Stat(); e == nil && info.Mode().IsRegular() && n > 0 {
+		c.f.Truncate(info.Size() - int64(n)) // nobody else writes it
+	}
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		err = path.Err // the caller names the file
+	}
 	return err
 }
 

@@ -86,6 +86,11 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 				o.devices = &devices
 			}
 			o.out, o.force = cmp.Or(env.OutputPath(), "-"), env.Force() // - is the pipe from record
+			for _, name := range []string{"csv", "listen", "token-file", "nvml-library", "output"} {
+				if c.IsSet(name) && c.String(name) == "" {
+					return cli.Usagef("--%s is empty", name)
+				}
+			}
 			for _, name := range []string{"interval", "source", "devices", "nvml-library", "record-flag", "output"} {
 				if c.IsSet(name) {
 					o.recorderFlag = name

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -362,7 +363,10 @@ func TestFollow(t *testing.T) {
 		"stopped":  {before: first, stop: true, rows: 1},
 		"torn":     {before: append(bytes.Clone(first), rest[:20]...), stop: true, rows: 1},
 		"replaced": {before: first, after: append(bytes.Clone(first), rest...), replace: true, rows: 3},
-		"text":     {before: []byte("not a recording at all\n"), wrong: "no Arrow stream"},
+		"text":     {before: []byte("not a recording at all\n"), wrong: "power.arrows: no recording begins like this"},
+		"short":    {before: []byte("no"), wrong: "no recording begins like this"},
+		"beheaded": {before: first[len(first)/2:], wrong: "no recording begins like this"},
+		"zeros":    {before: make([]byte, 10), wrong: "no recording begins like this"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -418,6 +422,60 @@ func TestFollow(t *testing.T) {
 				t.Errorf("%d rows, want %d", w.rows, c.rows)
 			}
 		})
+	}
+}
+
+// TestHint: that a file has no whole head for long is said once, and the rest is still read.
+func TestHint(t *testing.T) {
+	t.Parallel()
+	first, rest := recording(t, true)
+	for name, c := range map[string]struct {
+		before []byte
+		want   string
+	}{
+		"empty": {nil, "power.arrows: is empty; a recording is waited for"},
+		"torn":  {first[:100], "power.arrows: its 100 bytes have not all of a recording's head; more is waited for"},
+		"whole": {first, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "power.arrows")
+			if err := os.WriteFile(path, c.before, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			var said []string
+			looks := 0
+			w := newWorld()
+			f := &feeder{model: w.model, say: func(format string, args ...any) { said = append(said, filepath.Base(fmt.Sprintf(format, args...))) }}
+			f.wait = func(<-chan struct{}) {
+				if looks++; looks == 3*hintAfter {
+					if err := os.WriteFile(path, append(bytes.Clone(first), rest...), 0o666); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if err := f.follow(t.Context(), path); err != nil || w.rows != 2 {
+				t.Error(err, w.rows)
+			}
+			if got := strings.Join(said, "; "); got != c.want {
+				t.Errorf("said %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestBegin: what may be the first bytes of a recording, cut anywhere.
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	for _, head := range []string{"", "\xff", "\xff\xff\xff\xff\x10\x00", "A", "ARROW1\x00\x00", "\x1f", "\x1f\x8b\x08", "\x28\xb5", "\x28\xb5\x2f\xfd", "\x51", "\x50\x2a\x4d\x18"} {
+		if !mayBegin([]byte(head)) {
+			t.Errorf("%q is refused", head)
+		}
+	}
+	for _, head := range []string{"\x00", "{", "\xff\xfe", "ARROW2", "\x1f\x8a", "\x50\x2a\x4d\x19", "hello"} {
+		if mayBegin([]byte(head)) {
+			t.Errorf("%q is not refused", head)
+		}
 	}
 }
 
@@ -532,6 +590,9 @@ func TestUsage(t *testing.T) {
 		"--csv " + short + " " + short:        "other columns",
 		"- -- true":                           "runs no command",
 		"--listen nonsense":                   "want HOST:PORT",
+		"--csv= -":                            "--csv is empty",
+		"-o= -":                               "--output is empty",
+		"--csv /dev/full " + short:            "/dev/full: no space left on device",
 		"--token-file " + short + " " + short: "is of --listen",
 		"--scrape-interval 3s " + short:       "is of --server",
 	} {

@@ -146,10 +146,22 @@ by('chart').onmousemove = e => { hover = e.offsetX; draw(); };
 by('chart').onmouseleave = () => { hover = null; draw(); };
 addEventListener('resize', draw);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
-const events = new EventSource('/api/events');
-events.addEventListener('snapshot', e => {
-  show(JSON.parse(e.data));
-  // A span of an hour moves by a pixel in some seconds: it is not fetched more often.
-  if (!document.hidden && (drawn === null || Date.now() - drawn >= Math.max(900, span))) { drawn = Date.now(); load(); }
-});
-events.onerror = () => { by('message').textContent = 'no connection to monitor'; };
+function listen() {
+  const events = new EventSource('/api/events');
+  events.addEventListener('snapshot', e => {
+    show(JSON.parse(e.data));
+    // A span of an hour moves by a pixel in some seconds: it is not fetched more often.
+    if (!document.hidden && (drawn === null || Date.now() - drawn >= Math.max(900, span))) { drawn = Date.now(); load(); }
+  });
+  // A browser tries again by itself unless it was refused: then it gives up, and we ask why.
+  events.onerror = async () => {
+    by('message').textContent = 'no connection to monitor';
+    if (events.readyState !== EventSource.CLOSED) return;
+    try {
+      const answer = await fetch('/api/devices');
+      by('message').textContent = answer.status === 401 ? 'monitor was started anew: open this page with its token again' : 'monitor has no room for another page now; it is asked again';
+    } catch { /* it is not there */ }
+    setTimeout(listen, 5000);
+  };
+}
+listen();

@@ -17,6 +17,9 @@ import (
 	"wattrace/trace"
 )
 
+// now is the clock of a run: a test's may fail.
+var now = time.Now
+
 // session is one run of the tool.
 type session struct {
 	env    *cli.Env
@@ -76,7 +79,7 @@ func (s *session) shown() (lines []string) {
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
-	s := &session{env: env, o: o, model: newModel(int(o.history/time.Second), time.Now)}
+	s := &session{env: env, o: o, model: newModel(int(o.history/time.Second), now)}
 	s.model.full = func() {
 		go s.sayf("there are too many devices for the history of all: %d MiB are used", maxHistory>>20)
 	}

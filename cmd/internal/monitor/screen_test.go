@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,13 @@ import (
 
 // TestMain makes the test binary stand for the tool, in a terminal of tmux.
 func TestMain(m *testing.M) {
-	if os.Getenv("WATTRACE_TEST_MONITOR") != "" {
+	if where := os.Getenv("WATTRACE_TEST_MONITOR"); where != "" {
+		now = func() time.Time {
+			if strings.Contains(string(debug.Stack()), where) {
+				panic("as a test wants it")
+			}
+			return time.Now()
+		}
 		cli.Exec(Main)
 	}
 	os.Exit(m.Run())
@@ -43,7 +50,7 @@ func TestTerminal(t *testing.T) {
 		return string(out)
 	}
 	script := filepath.Join(dir, "run.sh")
-	content := "trap : INT # the whole pipeline gets it, as from a terminal\necho before\nstty -a > stty.before\nWATTRACE_TEST_MONITOR=1 " + os.Args[0] + " power.arrows --every 100ms\necho \"status $?\"\nstty -a > stty.after\ncmp stty.before stty.after && echo same\nsleep 1000\n"
+	content := "trap : INT # the whole pipeline gets it, as from a terminal\necho before\nstty -a > stty.before\nWATTRACE_TEST_MONITOR=${1:-nowhere} " + os.Args[0] + " power.arrows --every 100ms\necho \"status $?\"\nstty -a > stty.after\ncmp stty.before stty.after && echo same\nsleep 1000\n"
 	if err := os.WriteFile(script, []byte(content), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -53,12 +60,19 @@ func TestTerminal(t *testing.T) {
 		"ctrl-c": {"200", "50", "C-c"},
 		"term":   {"80", "24", "TERM"},
 		"quit":   {"80", "24", "QUIT"},
+		// A panic gives the terminal back too, whose goroutine ever it is in.
+		"draw": {"80", "24", "(*session).poll"},
+		"read": {"200", "50", "(*feeder).read"},
 	} {
 		if first80 {
 			t.Cleanup(func() { exec.Command("tmux", "-S", socket, "kill-server").Run() })
 			first80 = false
 		}
-		tmux("new-session", "-d", "-s", name, "-x", c.width, "-y", c.height, "-c", dir, "sh "+script)
+		where := ""
+		if strings.HasPrefix(c.keys, "(") {
+			where = "'" + c.keys + "'"
+		}
+		tmux("new-session", "-d", "-s", name, "-x", c.width, "-y", c.height, "-c", dir, "sh "+script+" "+where)
 		wait := func(want string) string {
 			t.Helper()
 			for start := time.Now(); time.Since(start) < 20*time.Second; {
@@ -68,6 +82,15 @@ func TestTerminal(t *testing.T) {
 			}
 			t.Errorf("%s: no %q:\n%s", name, want, tmux("capture-pane", "-p", "-t", name))
 			return ""
+		}
+		if where != "" {
+			if shown := wait("same"); !strings.Contains(shown, "status 2") {
+				t.Errorf("%s:\n%s", name, shown)
+			}
+			if shown := tmux("capture-pane", "-p", "-S", "-200", "-t", name); !strings.Contains(shown, "before") || !strings.Contains(shown, "panic: as a test wants it") {
+				t.Errorf("%s:\n%s", name, shown)
+			}
+			continue
 		}
 		shown := wait("q leaves")
 		if !strings.Contains(shown, "1 GPU  100.0 W") || strings.Contains(shown, "before") || !strings.Contains(shown, "DEVICE") {

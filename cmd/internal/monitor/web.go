@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -34,10 +35,13 @@ const (
 	longestToken  = 4096
 
 	maxConnections = 256
-	maxClients     = 32      // of events
-	maxBody        = 4 << 10 // bytes of a request
-	maxPoints      = 2000    // of a series, of each device
-	maxValues      = 400_000 // of a series, of all devices together
+	maxClients     = 224 // of events: there is always room for other questions
+	maxRefusals    = 64  // connections that are being told that there are too many
+	refuseWithin   = time.Second
+	sendBuffer     = 128 << 10 // bytes that the kernel keeps of what a client does not take
+	maxBody        = 4 << 10   // bytes of a request
+	maxPoints      = 2000      // of a series, of each device
+	maxValues      = 400_000   // of a series, of all devices together
 	writeWithin    = 10 * time.Second
 	cookieName     = "wattrace_monitor"
 )
@@ -127,7 +131,7 @@ func (s *session) listen() (*web, error) {
 	}
 	w.bound, _, _ = net.SplitHostPort(s.o.listen)
 	w.url = "http://" + l.Addr().String() + "/"
-	go w.server.Serve(&limited{Listener: l, free: make(chan struct{}, maxConnections)})
+	go w.server.Serve(newLimited(l, maxConnections))
 	return w, nil
 }
 
@@ -156,20 +160,65 @@ func (w *web) close() {
 	}
 }
 
-// limited is a listener of at most so many connections at once; others wait.
+// limited is a listener of at most so many connections at once; others are answered that
+// there are too many, and closed.
 type limited struct {
 	net.Listener
-	free chan struct{}
+	free     chan struct{}
+	refusals chan struct{}
+}
+
+func newLimited(l net.Listener, most int) *limited {
+	return &limited{Listener: l, free: make(chan struct{}, most), refusals: make(chan struct{}, maxRefusals)}
 }
 
 func (l *limited) Accept() (net.Conn, error) {
-	l.free <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.free
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if tcp, ok := c.(*net.TCPConn); ok {
+			tcp.SetWriteBuffer(sendBuffer)
+		}
+		select {
+		case l.free <- struct{}{}:
+			return &limitedConn{Conn: c, free: l.free}, nil
+		default:
+		}
+		select {
+		case l.refusals <- struct{}{}:
+			go func() {
+				tooMany(c, cap(l.free))
+				<-l.refusals
+			}()
+		default:
+			c.Close()
+		}
 	}
-	return &limitedConn{Conn: c, free: l.free}, nil
+}
+
+// tooMany answers a connection that there are too many. What it asks is read first, and what
+// it says after the answer: a connection that is closed over unread bytes loses the answer.
+func tooMany(c net.Conn, most int) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(refuseWithin))
+	in := bufio.NewReaderSize(c, maxBody)
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+			break
+		}
+	}
+	body := fmt.Sprintf("{\"error\":\"%d connections are open already\"}\n", most)
+	fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nRetry-After: 10\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%s", len(body), body)
+	if tcp, ok := c.(*net.TCPConn); ok {
+		tcp.CloseWrite()
+	}
+	io.Copy(io.Discard, io.LimitReader(in, maxBody))
 }
 
 type limitedConn struct {

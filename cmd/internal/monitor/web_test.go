@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -247,6 +249,123 @@ func TestEvents(t *testing.T) {
 			t.Error("a slow client goes on")
 		}
 	}
+}
+
+// TestManyClients: 200 clients of events on real connections, of which some never read and
+// some leave in the middle, and as many other connections as there may be: one more is told
+// so, and the others live on.
+func TestManyClients(t *testing.T) {
+	t.Parallel()
+	const reading, silent, leaving = 120, 40, 40
+	s := &session{o: &options{}, model: filled().model, source: &source{name: "power.arrows"}}
+	web := newWeb(s)
+	web.bound = "127.0.0.1"
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := newLimited(l, maxConnections)
+	go web.server.Serve(most)
+	t.Cleanup(func() {
+		close(web.done)
+		web.server.Close()
+	})
+	url := "http://" + l.Addr().String()
+	connect := func(request string) *net.TCPConn {
+		t.Helper()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		io.WriteString(c, request)
+		return c.(*net.TCPConn)
+	}
+	events := func() (*net.TCPConn, *bufio.Reader) {
+		c := connect("GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+		in := bufio.NewReader(c)
+		if status, err := in.ReadString('\n'); err != nil || status != "HTTP/1.1 200 OK\r\n" {
+			t.Fatal(status, err)
+		}
+		return c, in
+	}
+	got := make(chan string, reading)
+	for range reading {
+		_, in := events()
+		go func() {
+			for {
+				line, err := in.ReadString('\n')
+				if err != nil {
+					return
+				}
+				if data, ok := strings.CutPrefix(line, "data: "); ok {
+					var s snapshot
+					if err := json.Unmarshal([]byte(data), &s); err != nil {
+						t.Error(err)
+					}
+					got <- s.MarkIs
+				}
+			}
+		}()
+	}
+	for range silent {
+		events()
+	}
+	for range leaving {
+		c, _ := events()
+		c.SetLinger(0) // a reset
+		c.Close()
+	}
+	tell := func(mark string) {
+		t.Helper()
+		s.model.setMark(mark)
+		web.publish(web.look())
+		for range reading {
+			if m := <-got; m != mark {
+				t.Fatalf("the mark is %q, want %q", m, mark)
+			}
+		}
+	}
+	for range reading {
+		<-got // what each client gets first
+	}
+	for i := range 10 {
+		tell(fmt.Sprint("mark ", i))
+	}
+	until := func(what string, is func() bool) {
+		t.Helper()
+		for start := time.Now(); !is(); runtime.Gosched() {
+			if time.Since(start) > 20*time.Second {
+				t.Fatal(what)
+			}
+		}
+	}
+	until("who left is still a client", func() bool { return len(most.free) == reading+silent })
+	var idle []net.Conn
+	for range maxConnections - reading - silent {
+		idle = append(idle, connect("GET /api/devices HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))
+	}
+	until("there is still room", func() bool { return len(most.free) == maxConnections })
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 2 * maxRefusals {
+		answer, err := client.Get(url + "/api/snapshot")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		if answer.Body.Close(); answer.StatusCode != 503 || answer.Header.Get("Retry-After") == "" || !strings.Contains(string(body), "256 connections are open already") {
+			t.Fatal(answer.Status, string(body))
+		}
+	}
+	tell("full")
+	for _, c := range idle {
+		c.Close()
+	}
+	until("a closed connection still counts", func() bool { return len(most.free) == reading+silent })
+	if answer, err := client.Get(url + "/api/snapshot"); err != nil || answer.StatusCode != 200 {
+		t.Error(err)
+	}
+	tell("room again")
 }
 
 // TestTruth: in its order, by readings after the request, and null for what is not known.

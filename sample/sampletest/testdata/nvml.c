@@ -116,6 +116,12 @@ enum further {
 	SMOOTHING_PRIVILEGE,
 	SMOOTHING_PROFILE,
 	WORKLOAD_PROFILES, /* a bit each */
+	APPLICATION_SM_MEGAHERTZ,
+	APPLICATION_MEMORY_MEGAHERTZ,
+	DEFAULT_SM_MEGAHERTZ,
+	DEFAULT_MEMORY_MEGAHERTZ,
+	MAX_SM_MEGAHERTZ,
+	MAX_MEMORY_MEGAHERTZ,
 	FURTHER,
 	FURTHER_SLOTS = 32,
 };
@@ -729,6 +735,36 @@ result nvmlGpmMetricsGet(struct gpm *g)
 		}
 	}
 	return SUCCESS;
+}
+
+/* setting answers with a setting of a clock: of the SMs, or the one after it of memory. */
+static result setting(handle d, int type, enum further sm, unsigned *megahertz)
+{
+	if (type != 1 && type != 2)
+		return INVALID_ARGUMENT;
+	enum further value = sm + (type == 2);
+	result r = check(d, CALL_FURTHER + value);
+	if (r)
+		return r;
+	if (!has(d, value))
+		return NOT_SUPPORTED;
+	*megahertz = (unsigned)get(d, value);
+	return SUCCESS;
+}
+
+result nvmlDeviceGetApplicationsClock(handle d, int type, unsigned *megahertz)
+{
+	return setting(d, type, APPLICATION_SM_MEGAHERTZ, megahertz);
+}
+
+result nvmlDeviceGetDefaultApplicationsClock(handle d, int type, unsigned *megahertz)
+{
+	return setting(d, type, DEFAULT_SM_MEGAHERTZ, megahertz);
+}
+
+result nvmlDeviceGetMaxClockInfo(handle d, int type, unsigned *megahertz)
+{
+	return setting(d, type, MAX_SM_MEGAHERTZ, megahertz);
 }
 
 struct profiles {
