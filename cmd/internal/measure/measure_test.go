@@ -239,7 +239,7 @@ func TestSynthetic(t *testing.T) {
 func TestPoints(t *testing.T) {
 	t.Parallel()
 	names := func(o options) (all []string) {
-		for _, p := range o.points() {
+		for _, p := range o.points(nil) {
 			all = append(all, p.name)
 		}
 		return all

@@ -36,13 +36,14 @@ const (
 	longestPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 )
 
-// recordArgs are the flags that every record gets.
-func (o *options) recordArgs() (args []string) {
+// recordArgs are the flags that every record gets; without --devices only where it is not
+// known yet which there are.
+func (o *options) recordArgs(devices bool) (args []string) {
 	args = []string{"--interval", o.interval.String(), "--progress", "none"}
 	for _, s := range o.sources {
 		args = append(args, "--source", s)
 	}
-	if o.isSet("devices") {
+	if devices && o.isSet("devices") {
 		args = append(args, "--devices", o.devices)
 	}
 	if o.library != "" {
@@ -67,7 +68,7 @@ func (r *run) startRecorder(extra, command []string, out io.Writer) (*recorder, 
 		return nil, err
 	}
 	rec.ready = filepath.Join(rec.dir, "ready")
-	args := append(r.o.recordArgs(), "-o", r.path("power.arrows"), "--ready", rec.ready)
+	args := append(r.o.recordArgs(true), "-o", r.path("power.arrows"), "--ready", rec.ready)
 	if socket := filepath.Join(rec.dir, "control"); len(socket) <= longestPath {
 		rec.socket = socket
 		args = append(args, "--control", socket)

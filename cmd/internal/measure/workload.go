@@ -17,37 +17,50 @@ var benchMarks = []string{
 	`Setting up for warmup=warmup`, `Warmup done=`, `Starting benchmark\.\.\.=measure`, `Benchmark complete|PERFORMANCE OVERVIEW=`,
 }
 
-// measureWorkload records a command that brings its own load: record reads what it prints,
-// and takes the phases from that. Without marks the command is one phase from its start to
-// its end, for which the shell says when that is.
-func (r *run) measureWorkload() error {
+// workload is a command that record runs, with the lines around it that say when it
+// begins and has ended.
+type workload struct {
+	begin, end string
+	marks      []string // of the user's, or of a benchmark that is known
+	args       []string // record's
+	command    []string // record's
+}
+
+// newWorkload makes what record is to run. Without marks the command is one phase from its
+// start to its end, for which the shell says when that is.
+func (o *options) newWorkload() workload {
 	nonce := "wattrace " + newMark()
-	begin, end := nonce+" begins", nonce+" has ended"
-	marks := r.o.marks
-	if len(marks) == 0 && strings.Contains(r.o.workload, "trtllm-bench") {
-		marks = benchMarks
+	w := workload{begin: nonce + " begins", end: nonce + " has ended", marks: o.marks}
+	if len(w.marks) == 0 && strings.Contains(o.workload, "trtllm-bench") {
+		w.marks = benchMarks
 	}
-	r.sum.Workload = &summary.Workload{Command: redactText(r.o.workload), Marks: marks}
+	marks := w.marks
 	if len(marks) == 0 {
-		r.sum.Workload.Marks = []string{}
-		marks = []string{begin + "=workload"}
+		marks, w.marks = []string{w.begin + "=workload"}, []string{}
 	}
-	extra := []string{"--mark", end + "="}
+	w.args = []string{"--mark", w.end + "="}
 	for _, m := range marks {
-		extra = append(extra, "--mark", m)
+		w.args = append(w.args, "--mark", m)
 	}
 	// The rest is recorded, and the counters are read, in the margin before the command.
-	margin := r.o.margin + r.o.idle + spotMargin
-	extra = append(extra, "--margin", margin.String())
+	w.args = append(w.args, "--margin", (o.margin + o.idle + spotMargin).String())
+	w.command = []string{"sh", "-c", "echo '" + w.begin + "'\n(" + o.workload + "\n)\ns=$?\necho '" + w.end + "'\nexit $s"}
+	return w
+}
+
+// measureWorkload records a command that brings its own load: record reads what it prints,
+// and takes the phases from that.
+func (r *run) measureWorkload() error {
+	w := r.o.newWorkload()
+	r.sum.Workload = &summary.Workload{Command: redactText(r.o.workload), Marks: w.marks}
 	log, err := os.Create(r.path("workload.log"))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	seen := &watcher{log: log, skip: []string{begin, end}, end: end, ended: make(chan struct{})}
-	script := "echo '" + begin + "'\n(" + r.o.workload + "\n)\ns=$?\necho '" + end + "'\nexit $s"
+	seen := &watcher{log: log, skip: []string{w.begin, w.end}, end: w.end, ended: make(chan struct{})}
 	r.enter("starting to record")
-	rec, err := r.startRecorder(extra, []string{"sh", "-c", script}, seen)
+	rec, err := r.startRecorder(w.args, w.command, seen)
 	if err != nil {
 		return err
 	}
