@@ -29,11 +29,11 @@
 // between models nothing cancels. What stays is in the interval, and named.
 //
 // Runs must be alike in trace, overlays, phases, load, plan, number and model of devices,
-// source, method and scope of the energy, power limit, driver, MIG and MPS; what differs is
-// said, with both values, and refused, unless --ignore allows it. What a report does not
-// say is named, too: whether clocks are locked and what version the server has no report
-// knows. Joules, and joules per user, are compared only between phases of the same duration or
-// of the same number of requests (--ignore duration).
+// source, method and scope of the energy, power limit, driver, MIG and MPS, and the server's
+// version; what differs is said, with both values, and refused, unless --ignore allows it.
+// What a report does not say is named, too: whether clocks are locked none knows, and the
+// server's version only where it said one. Joules, and joules per user, are compared only
+// between phases of the same duration or of the same number of requests (--ignore duration).
 //
 // In CI, conditions that must not come true:
 //

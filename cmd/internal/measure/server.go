@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/served"
 	"wattrace/cmd/internal/sibling"
 )
 
@@ -232,17 +233,19 @@ func (s *server) get(ctx context.Context, u string) (status int, body []byte, er
 	return resp.StatusCode, body, err
 }
 
-// askVersion returns what the server says of itself; "" is nothing.
+// askVersion returns the version that the server says it has; "" is unknown.
 func (s *server) askVersion(ctx context.Context) string {
-	status, body, err := s.get(ctx, s.urls[0]+"/version")
-	var v struct {
-		Version string `json:"version"`
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	header := http.Header{}
+	if s.o.key != "" {
+		header.Set("Authorization", "Bearer "+s.o.key)
 	}
-	if err != nil || !is2xx(status) || json.Unmarshal(body, &v) != nil || len(v.Version) > 200 {
-		return ""
-	}
-	return v.Version
+	return served.Version(ctx, s.client, s.urls[0], header)
 }
+
+// askWithin is how long a server may take to say what it is: it is ready.
+const askWithin = 5 * time.Second
 
 // askModel returns the model that the server has, the first where it has several.
 func (s *server) askModel(ctx context.Context, env *cli.Env) (string, error) {
