@@ -32,7 +32,7 @@ func Version(ctx context.Context, client *http.Client, base string, header http.
 	return ""
 }
 
-// ask fetches a page. there reports whether anything answered.
+// ask fetches a page. there reports whether a server is there that may have another one.
 func ask(ctx context.Context, client *http.Client, url string, header http.Header) (version string, there bool) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -48,8 +48,12 @@ func ask(ctx context.Context, client *http.Client, url string, header http.Heade
 		return "", false
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
 		return "", true
+	default:
+		return "", false
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, mostBytes))
 	var v struct {
