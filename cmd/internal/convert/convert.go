@@ -216,7 +216,7 @@ func (o *options) transform(ctx context.Context, env *cli.Env, path string, firs
 	}
 	defer in.close()
 	c := &conversion{
-		ctx: ctx, env: env, keepGoing: o.keepGoing, bodies: b, texts: t, out: out, name: path, checked: in.raw,
+		ctx: ctx, env: env, keepGoing: o.keepGoing, bodies: b, texts: t, out: out, name: path, checked: in.raw, input: in.main,
 		outputTokens: int64(o.outputTokens), shape: o.shape,
 	}
 	stopProgress := env.Progress(c.status)

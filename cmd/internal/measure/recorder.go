@@ -131,16 +131,23 @@ func (rec *recorder) ask(order string) (string, error) {
 	return line, err
 }
 
-// watts is what all GPUs draw, if it is known.
-func (rec *recorder) watts() (float64, bool) {
+// status is what all GPUs draw and by how much their counters grew, as far as record knows.
+func (rec *recorder) status() (watts, joules trace.Opt[float64]) {
 	line, err := rec.ask("status")
-	var status struct {
-		Watts *float64 `json:"watts"`
+	var s struct {
+		Watts  *float64 `json:"watts"`
+		Joules *float64 `json:"joules"`
 	}
-	if err != nil || json.Unmarshal([]byte(line), &status) != nil || status.Watts == nil {
-		return 0, false
+	if err != nil || json.Unmarshal([]byte(line), &s) != nil {
+		return watts, joules
 	}
-	return *status.Watts, true
+	if s.Watts != nil {
+		watts = trace.Some(*s.Watts)
+	}
+	if s.Joules != nil {
+		joules = trace.Some(*s.Joules)
+	}
+	return watts, joules
 }
 
 // end ends a recording: it closes its file.

@@ -36,6 +36,8 @@ type run struct {
 	stage string
 	since time.Time
 	rec   *recorder
+
+	watch watch // of progress alone
 }
 
 func (r *run) path(name string) string { return filepath.Join(r.dir, name) }
