@@ -79,10 +79,13 @@ func (r *run) startRecorder(extra, command []string, out io.Writer) (*recorder, 
 	}
 	cmd := exec.Command(r.tools.Paths["record"], args...)
 	cmd.Stdout = out
+	mark := newMark() // a command may leave what is in no group of record's
+	cmd.Env = append(os.Environ(), sibling.MarkVariable+"="+mark)
 	if rec.Process, err = sibling.Begin("record", cmd, r.said); err != nil {
 		rec.remove()
 		return nil, err
 	}
+	rec.Mark = mark
 	deadline := time.NewTimer(readyWithin)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -80,11 +80,13 @@ func (r *run) do() error {
 // conclude turns the error of a run into its status.
 func (r *run) conclude(err error) {
 	r.sum.End = stamp(time.Now())
+	r.listArtifacts()
 	var lacking *lackError
 	lacks := errors.As(err, &lacking)
 	if err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
-		r.sum.Reason = strings.TrimSuffix(redactText(first), "; it said last:")
+		first = strings.TrimSuffix(strings.TrimSuffix(first, "; it said last:"), " ends:")
+		r.sum.Reason = redactText(strings.TrimSuffix(first, ","))
 	}
 	switch {
 	case r.soft.Err() != nil: // whatever else is lacking may come of that
@@ -436,7 +438,6 @@ func (r *run) report(before, after *spotAt) error {
 		}
 	}
 	r.checkRepeats()
-	r.listArtifacts()
 	if p.Status() == cli.ExitIncomplete {
 		return &lackError{lastLine(p.Tail)}
 	}
