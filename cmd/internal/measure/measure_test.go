@@ -332,6 +332,33 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
+// TestWatcher: the log has what the command printed, byte for byte, wherever its output is
+// parted and however its last line ends.
+func TestWatcher(t *testing.T) {
+	t.Parallel()
+	const begin, end = "nonce begins", "nonce has ended: "
+	for _, printed := range []string{"", "a\n", "no end", strings.Repeat("x", longestPart-5), strings.Repeat("x", 3*longestPart+7), "nonce has ended: soon\nb", "\xff\x00\r\n\n"} {
+		for _, piece := range []int{1, 7, 1 << 20} {
+			var log bytes.Buffer
+			w := &watcher{log: &log, begin: begin, end: end, ended: make(chan struct{})}
+			text := []byte(begin + "\n" + printed + end + "42\n" + "late")
+			for len(text) > 0 {
+				n := min(piece, len(text))
+				if m, err := w.Write(text[:n]); m != n || err != nil {
+					t.Fatal(m, err)
+				}
+				text = text[n:]
+			}
+			w.rest()
+			status, begun, ended := w.exitStatus()
+			if status != 42 || !begun || !ended || log.String() != printed+"late" {
+				t.Errorf("%.20q in pieces of %d: status %d, %v, %v, log %.40q", printed, piece, status, begun, ended, log.String())
+			}
+			<-w.ended
+		}
+	}
+}
+
 // TestFollower reads a log while it grows, in pieces of any length.
 func TestFollower(t *testing.T) {
 	t.Parallel()

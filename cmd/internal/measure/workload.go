@@ -96,7 +96,7 @@ func (r *run) measureWorkload() error {
 	}
 	seen.rest()
 	if left := rec.Family(); len(left) > 0 && r.soft.Err() == nil {
-		r.warn("left_running", "the workload has left %d processes running, which were ended", len(left))
+		r.warn("left_running", "what the workload has left running was ended: processes %v", left)
 	}
 	rec.Stop(r.o.stopGrace, r.hard.Done())
 	r.endRecording(rec)
