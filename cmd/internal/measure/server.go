@@ -61,10 +61,8 @@ func newServer(o *options) (*server, error) {
 
 // start starts the command and waits until it is ready.
 func (s *server) start(soft, hard context.Context, env *cli.Env, dir string, command []string) error {
-	for _, u := range s.urls {
-		if s.answers(soft, u) {
-			return cli.Hint(fmt.Errorf("%s: a server is there already", redactURL(u)), "stop it, or measure it as it is, without a command after --")
-		}
+	if err := s.mustBeFree(soft); err != nil {
+		return err
 	}
 	log, path, err := openServerLog(dir)
 	if err != nil {
@@ -92,6 +90,17 @@ func (s *server) start(soft, hard context.Context, env *cli.Env, dir string, com
 	}
 	s.ready = time.Since(begun)
 	env.Summaryf("the server is ready after %.1f s", s.ready.Seconds())
+	return nil
+}
+
+// mustBeFree makes sure that no other server would be measured in the place of one that is
+// to be started.
+func (s *server) mustBeFree(ctx context.Context) error {
+	for _, u := range s.urls {
+		if s.answers(ctx, u) {
+			return cli.Hint(fmt.Errorf("%s: a server is there already", redactURL(u)), "stop it, or measure it as it is, without a command after --")
+		}
+	}
 	return nil
 }
 

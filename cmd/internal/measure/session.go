@@ -88,6 +88,16 @@ func measure(ctx context.Context, env *cli.Env, o *options) (err error) {
 	if err := s.askTools(); err != nil {
 		return err
 	}
+	if o.workload == "" {
+		if s.server, err = newServer(o); err != nil {
+			return err
+		}
+		if env.Command != nil {
+			if err := s.server.mustBeFree(ctx); err != nil {
+				return err
+			}
+		}
+	}
 	before, unlock, err := openDirectory(o.out, env.Force(), o.resume)
 	if err != nil {
 		return err
@@ -99,10 +109,7 @@ func measure(ctx context.Context, env *cli.Env, o *options) (err error) {
 	var stop func()
 	s.soft, s.hard, stop = cli.Signals(ctx)
 	defer stop()
-	if o.workload == "" {
-		if s.server, err = newServer(o); err != nil {
-			return err
-		}
+	if s.server != nil {
 		defer func() { s.server.stop(s.hard) }() // on every path, also a panic's
 	}
 	points := o.points(before)
