@@ -40,8 +40,13 @@ func (s *session) ask(name string, args []string, stdin io.Reader) (p *sibling.P
 	if p, err = sibling.Begin(name, cmd, nil); err != nil {
 		return nil, err
 	}
-	<-p.Done
-	return p, nil
+	select {
+	case <-p.Done:
+		return p, nil
+	case <-s.soft.Done():
+		p.Stop(0, nil)
+		return nil, cli.ErrInterrupted
+	}
 }
 
 // refusal is the error of a --check that failed. What the tool said is said.

@@ -79,12 +79,15 @@ func measure(ctx context.Context, env *cli.Env, o *options) (err error) {
 	if s.host, err = os.Hostname(); err != nil {
 		s.host = "localhost"
 	}
-	if err := s.prepare(); err != nil {
-		return err
-	}
 	if err := mayUse(o.out, env.Force() || o.resume); err != nil {
 		return err
 	}
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	var stop func()
+	s.soft, s.hard, stop = cli.Signals(ctx)
+	defer stop()
 	if err := s.askTools(); err != nil {
 		return err
 	}
@@ -93,7 +96,7 @@ func measure(ctx context.Context, env *cli.Env, o *options) (err error) {
 			return err
 		}
 		if env.Command != nil {
-			if err := s.server.mustBeFree(ctx); err != nil {
+			if err := s.server.mustBeFree(s.soft); err != nil {
 				return err
 			}
 		}
@@ -106,9 +109,6 @@ func measure(ctx context.Context, env *cli.Env, o *options) (err error) {
 	pipes := make(chan os.Signal, 1)
 	signal.Notify(pipes, syscall.SIGPIPE) // a write fails instead: nothing must be left running
 	defer signal.Stop(pipes)
-	var stop func()
-	s.soft, s.hard, stop = cli.Signals(ctx)
-	defer stop()
 	if s.server != nil {
 		defer func() { s.server.stop(s.hard) }() // on every path, also a panic's
 	}
