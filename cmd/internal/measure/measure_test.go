@@ -354,7 +354,11 @@ func TestWatcher(t *testing.T) {
 			if status != 42 || !begun || !ended || log.String() != printed+"late" {
 				t.Errorf("%.20q in pieces of %d: status %d, %v, %v, log %.40q", printed, piece, status, begun, ended, log.String())
 			}
-			<-w.ended
+			select {
+			case <-w.ended:
+			default:
+				t.Error("nobody is told of the end")
+			}
 		}
 	}
 }
