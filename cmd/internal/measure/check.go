@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/cmd/internal/sibling"
@@ -138,7 +139,7 @@ func (s *session) askReduce() error {
 			if info, err := os.Stat(dir); err != nil {
 				return err
 			} else if !info.IsDir() {
-				return &fs.PathError{Op: "open", Path: dir, Err: fs.ErrNotExist}
+				return &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
 			}
 		}
 	}

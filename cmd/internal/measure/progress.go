@@ -24,7 +24,6 @@ type watch struct {
 
 // sight is what was known at an instant.
 type sight struct {
-	at     time.Time
 	joules trace.Opt[float64]
 	tokens int64
 }
@@ -75,12 +74,9 @@ func (w *watch) line(a at, now time.Time, watts, joules trace.Opt[float64]) stri
 	if a.phase != nil {
 		what = a.phase.Name
 	}
-	seen := sight{now, joules, w.log.tokens}
-	if what != w.what {
+	seen := sight{joules, w.log.tokens}
+	if what != w.what || !w.from.joules.OK {
 		w.what, w.from = what, seen
-	}
-	if !w.from.joules.OK {
-		w.from.joules = joules
 	}
 	var b strings.Builder
 	b.WriteString(what)
