@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"sync/atomic"
+	"time"
 )
 
 // maxHead is how much of the content is looked at to find the kind out: a
@@ -35,6 +37,8 @@ type Input struct {
 	spool    *os.File // copy of the content
 	spoolErr error    // why there is no copy
 	tail     error    // how the content ended before its end; nil is io.EOF
+
+	pass atomic.Pointer[pass] // of the latest reader; nil is of no file
 
 	data   []byte // what Bytes returned
 	unmap  func() error
@@ -130,7 +134,7 @@ func (in *Input) open() (content *peeker, layered bool) {
 	if in.pipe != nil {
 		return decode(in.name, in.pipe, in.free)
 	}
-	return decode(in.name, &fileReader{f: in.file}, in.free)
+	return decode(in.name, in.read(in.file, nil), in.free)
 }
 
 // Stream returns the content for a single pass, in constant memory and without
@@ -164,7 +168,7 @@ func (in *Input) errTaken() error {
 func (in *Input) Reader() (io.Reader, error) {
 	in.probe()
 	if in.pipe == nil && !in.layered {
-		return &fileReader{f: in.file}, nil
+		return in.read(in.file, nil), nil
 	}
 	if err := in.fill(); err != nil {
 		return nil, err
@@ -172,7 +176,37 @@ func (in *Input) Reader() (io.Reader, error) {
 	return in.spooled(), nil
 }
 
-func (in *Input) spooled() io.Reader { return &fileReader{f: in.spool, tail: in.tail} }
+func (in *Input) spooled() io.Reader { return in.read(in.spool, in.tail) }
+
+// read begins a pass over a file.
+func (in *Input) read(f *os.File, tail error) *fileReader {
+	p := &pass{begun: time.Now()}
+	if info, err := f.Stat(); err == nil {
+		p.size = info.Size()
+	}
+	in.pass.Store(p)
+	return &fileReader{f: f, tail: tail, pass: p}
+}
+
+// pass is how far a reader of a file is.
+type pass struct {
+	begun time.Time
+	size  int64 // bytes when it began
+	read  atomic.Int64
+}
+
+// Passed returns which share of its file the latest reader has read, of compressed content
+// of the compressed, and for how long it has been at it. ok is false where that cannot be
+// known: of a pipe, of what is mapped. Unlike other methods it may be called while a
+// reader is in use.
+func (in *Input) Passed() (share float64, since time.Duration, ok bool) {
+	p := in.pass.Load()
+	if p == nil || p.size <= 0 {
+		return 0, 0, false
+	}
+	read := p.read.Load()
+	return min(1, float64(read)/float64(p.size)), time.Since(p.begun), read > 0
+}
 
 // SpoolFile creates a temporary file that has no name: nothing is left of it
 // however the process ends.
@@ -328,11 +362,13 @@ type fileReader struct {
 	f    *os.File
 	off  int64
 	tail error // what comes instead of io.EOF; nil is io.EOF
+	pass *pass
 }
 
 func (r *fileReader) Read(p []byte) (int, error) {
 	n, err := r.f.ReadAt(p, r.off)
 	r.off += int64(n)
+	r.pass.read.Store(r.off)
 	if n > 0 {
 		return n, nil // ReadAt says EOF with the last bytes, and will again
 	}

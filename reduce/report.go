@@ -60,7 +60,14 @@ type Run struct {
 	Seed     *int64          `json:"seed,omitempty"`     // of what was drawn at random
 	Overlays []string        `json:"overlays,omitempty"` // edits of the bodies, as given to replay --set
 	Targets  []string        `json:"targets,omitempty"`  // base URLs
+	Servers  []RunServer     `json:"servers,omitempty"`  // those of the targets that said their version
 	Shards   int             `json:"shards,omitempty"`   // clients that shared the run out among them
+}
+
+// RunServer is what a target said of itself before the run.
+type RunServer struct {
+	Target  string `json:"target"`
+	Version string `json:"version"`
 }
 
 // RunTrace is the trace that was replayed.

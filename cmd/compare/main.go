@@ -30,11 +30,12 @@
 //
 // Runs must be alike in trace, overlays, phases, load, plan, number and model of devices,
 // source, method and scope of the energy, power limit, application clocks (nvidia-smi -ac),
-// driver, MIG and MPS; what differs is said, with both values, and refused, unless --ignore
-// allows it. What a report does not say is named, too: what version the server has no
-// report knows, and no program can read from a GPU whether nvidia-smi -lgc or -lmc has its
-// clocks locked. What shows of a lock is how high the SM clock rose: the notes say it of each
-// group, and whether they are apart by more than a step of the clocks, 15 MHz.
+// driver, MIG and MPS, and the server's version; what differs is said, with both values, and
+// refused, unless --ignore allows it. What a report does not say is named, too: the server's
+// version is there only where it said one, and no program can read from a GPU whether
+// nvidia-smi -lgc or -lmc has its clocks locked. What shows of a lock is how high the SM clock
+// rose: the notes say it of each group, and whether they are apart by more than a step of the
+// clocks, 15 MHz.
 //
 // Joules, and joules per user, are compared only between phases of the same duration or
 // of the same number of requests (--ignore duration).

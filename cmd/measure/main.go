@@ -51,6 +51,11 @@
 // after it. The summary has what they rose by beside what the report says of the same
 // interval, and the difference, which should be less than the counters' own steps.
 //
+// Before anything is started, and before there is a directory, record, replay and reduce
+// check the flags that they will get (their --check): what they would refuse is refused
+// then, with their words and their exit status. Where --nvml-library names a library and a
+// server is to be started, which may be what serves it, record may find no GPUs yet.
+//
 // A directory that is not empty is refused. --force replaces what measure left there,
 // and removes nothing else.
 //
@@ -68,13 +73,15 @@
 // share a server, which is started again if it has ended; with --restart each has its own:
 // a server that keeps prefixes knows those of a trace from the first run on. A run that
 // fails does not end the sweep; two in a row without a server do. --resume does what is
-// not finished, with the same trace, plan and flags or not at all.
+// not finished, with the same trace, plan and flags or not at all; but for --repeat, which
+// may be more than it was: the new repeats follow those that there are.
 //
 // # Without a server
 //
 // --workload measures a command that brings its own load, an offline benchmark. Its phases
 // are the lines that it prints, by record's --mark; those of trtllm-bench are known, and
-// without any the command is one phase, workload. --idle records the GPUs at rest before
+// without any the command is one phase, workload. All that it prints is in workload.log,
+// its exit status in the summary; what it leaves running is ended. --idle records the GPUs at rest before
 // it, without a model then.
 //
 //	$ measure --workload 'trtllm-bench --model M throughput --dataset dataset.jsonl' -o run4
@@ -108,7 +115,7 @@
 //	--repeat N             do all N times, in turns
 //	--cool-to 45C|60s      wait between runs; --cool-timeout TIME at most (10m)
 //	--restart              a server for each run
-//	--resume               do what is not finished
+//	--resume               do what is not finished, and more of --repeat
 //	--url URL, --url-file FILE   where the server is (WATTRACE_URL)
 //	--ready-url URL, --ready-timeout TIME, --ready-poll TIME   when it is ready (30m, 1s)
 //	--stop-grace TIME      from SIGTERM to SIGKILL (30s)

@@ -173,6 +173,9 @@
 //	--nvml-library PATH   NVML, if it is not the driver's libnvidia-ml.so.1
 //	--list                print the GPUs, what each can tell and tells now, what reduce
 //	                      takes their power fields for, and exit
+//	--check               open all that the flags name, record nothing, and end: a wrong flag,
+//	                      device or path is told as a recording would tell it. Of a pipe
+//	                      and of a page only the name is looked at
 //	--characterise        measure what the power fields show, write it as reduce --sensors takes it
 //	--load COMMAND        of --characterise: makes GPUs switch between two powers
 //	--format FORMAT       of --characterise: yaml, or text for what else goes to standard error

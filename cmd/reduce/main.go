@@ -157,6 +157,8 @@
 //	--price N, --carbon GRAMS   of a kWh: cost and CO2e of a million tokens
 //	--mig-board          a partitioned board's energy is the server's, so that
 //	                     it may be said per token
+//	--check              check the flags, and the files that they name, and end; the operands
+//	                     are not opened, and need not be there yet
 //	--truth FILE         compare with what simulated devices really drew
 //	--topology FILE      which GPUs should be there, and what they do
 //	--calibration FILE   gains and offsets of the sensors, by device or product

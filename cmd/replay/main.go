@@ -121,6 +121,10 @@
 //
 //	replay --set 'stream_options={"include_usage":true,"continuous_usage_stats":true}' --url http://server:8000 trace.jsonl
 //
+// Before the first phase each server is asked for its version (/version, as vLLM and
+// trtllm-serve have it, or SGLang's /server_info), for 2 s at most. What it says stands in
+// the log's first line, and is no request of the run; what it does not say is unknown.
+//
 // Flags:
 //
 //	--url URL              base URL of the server (WATTRACE_URL); may be repeated, see

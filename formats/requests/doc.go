@@ -5,7 +5,7 @@
 // The log is JSON Lines, UTF-8, one object per line, the key "type" first.
 // testdata/example.jsonl is a whole one:
 //
-//	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000","spread_nanos":290},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"],"chunk_clock":"kernel","connections":{"balance":"least","keepalive_seconds":4,"preconnect":64,"source_addresses":2,"tls_insecure":true,"cache_salt_seed":7},"client":{"gomaxprocs":4,"cpus":4,"cpu_quota":3.5,"cpu_model":"AMD EPYC 9654","governor":"performance"}}
+//	{"type":"run","schema":"wattrace.requests/1","producer":"wattrace 0.1.0","clock":{"host":"node1","boot_id":"b7c1...","boot_nanos":"812345678901","monotonic_nanos":"812345678901","unix_nanos":"1780000000000000000","spread_nanos":290},"trace":{"path":"trace.jsonl","sha256":"9f86...","turns":200},"targets":["http://127.0.0.1:8000"],"servers":[{"target":"http://127.0.0.1:8000","version":"0.11.0"}],"plan":{"schema":"wattrace.plan/1","phases":[...]},"overlays":["stream=true"],"chunk_clock":"kernel","connections":{"balance":"least","keepalive_seconds":4,"preconnect":64,"source_addresses":2,"tls_insecure":true,"cache_salt_seed":7},"client":{"gomaxprocs":4,"cpus":4,"cpu_quota":3.5,"cpu_model":"AMD EPYC 9654","governor":"performance"}}
 //	{"type":"phase","phase":"profiling","kind":"measure","event":"start","at_nanos":2000000000,"concurrency":64}
 //	{"type":"sent","seq":17,"line":18,"phase":"profiling","sent_nanos":2000120034}
 //	{"type":"request","seq":17,"line":18,"phase":"profiling","slot":3,"target":0,"scheduled_nanos":2000120000,"sent_nanos":2000120034,"wrote_nanos":2000160000,"first_byte_nanos":2090000000,"first_token_nanos":2090331000,"last_token_nanos":4600000000,"done_nanos":4600100000,"outcome":"succeeded","status":200,"finish_reason":"length","input_tokens":812,"output_tokens":128,"token_source":"usage","expected_input_tokens":812,"expected_output_tokens":128,"conn":3,"conn_reused":true,"conn_idle_nanos":1200000,"read_lag_nanos":310000,"body_bytes":4210,"body_xxh3":"0f9c3de1a7b24c58","cache_salt":"8c1f0a6e52d94b37","response_id":"chatcmpl-71","chunk_clock":"user","server_metrics":{"metrics":{"queue_time_ms":0.5}},"usage":{"prompt_tokens":812,"completion_tokens":128},"chunk_kinds":"r1c127f1u1d1","chunk_tokens":"0 1*126 2 0*3","chunk_micros":[90211,20113,...]}
@@ -30,7 +30,8 @@
 //	run      the first line. producer, clock, trace (path, SHA-256 of the bytes,
 //	         turns; of what was made of another tool's trace the hash is that of
 //	         the bodies, one a line, and format and source_sha256 say of what),
-//	         targets (base URLs, without user or key), plan (see
+//	         targets (base URLs, without user or key), servers (target and
+//	         version, of those targets that say one), plan (see
 //	         package plan), overlays (as given to --set), seed where one was
 //	         used, shard {index, count} where there is one, chunk_clock,
 //	         connections, client; see below

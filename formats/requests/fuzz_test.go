@@ -121,6 +121,7 @@ func FuzzWriteReadRoundTrip(f *testing.F) {
 		log[0].Run.Producer, log[0].Run.Clock.Host = d.text(), d.text()
 		log[0].Run.Targets = append(log[0].Run.Targets, d.text())
 		log[0].Run.Overlays = append(log[0].Run.Overlays, d.text())
+		log[0].Run.Servers = append(log[0].Run.Servers, Server{d.text(), d.text()})
 		log[0].Run.Seed = opt(d, d.int64)
 		log[0].Run.ChunkClock = []ChunkClock{"", UserClock, KernelClock}[d.byte()%3]
 		log[0].Run.Connections = Connections{

@@ -47,7 +47,7 @@ func (p *parser) clock(what string, c *trace.Clock, s *trace.ClockSnapshot, requ
 	})
 }
 
-var runKeys = []string{"schema", "producer", "clock", "trace", "targets", "plan", "overlays", "seed", "shard", "chunk_clock", "connections", "client"}
+var runKeys = []string{"schema", "producer", "clock", "trace", "targets", "plan", "overlays", "seed", "shard", "chunk_clock", "connections", "client", "servers"}
 
 func (p *parser) run(r *Run) {
 	*r = Run{}
@@ -94,6 +94,18 @@ func (p *parser) run(r *Run) {
 			p.connections(&r.Connections)
 		case 11:
 			p.machine(&r.Machine)
+		case 12:
+			p.array("servers", func() {
+				var s Server
+				p.object("a server", []string{"target", "version"}, 0b11, func(k int) {
+					if k == 0 {
+						s.Target = p.text("target")
+					} else {
+						s.Version = p.text("version")
+					}
+				})
+				r.Servers = append(r.Servers, s)
+			})
 		}
 	})
 }

@@ -51,6 +51,7 @@ type Run struct {
 	Clock    trace.Clock
 	Trace    TraceInfo
 	Targets  []string // base URLs, without user or key
+	Servers  []Server // what the targets said of themselves; those that said nothing are none of it
 	Plan     trace.Plan
 	Overlays []string         // edits of the bodies, as given to --set
 	Seed     trace.Opt[int64] // where one was used
@@ -59,6 +60,12 @@ type Run struct {
 	ChunkClock  ChunkClock  // who stamped the answers; "" is unknown, which is the client
 	Connections Connections // zero where the log does not say
 	Machine     Machine     // zero where the log does not say
+}
+
+// Server is what a target said of itself before the run.
+type Server struct {
+	Target  string // one of Run.Targets
+	Version string
 }
 
 // Machine is what a run's client ran on.

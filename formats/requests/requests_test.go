@@ -43,6 +43,7 @@ func exampleLog() []Record {
 			}},
 			Trace:   TraceInfo{Path: "trace.jsonl", SHA256: strings.Repeat("9f86d081", 8), Turns: 200},
 			Targets: []string{"http://127.0.0.1:8000"},
+			Servers: []Server{{"http://127.0.0.1:8000", "0.11.0"}},
 			Plan: trace.Plan{Phases: []trace.Phase{
 				{Name: "profiling", Kind: trace.Measure, Concurrency: 64, Duration: 2 * time.Minute, Grace: 30 * time.Second},
 			}},

@@ -57,6 +57,19 @@ func (w *Writer) Run(r *Run) error {
 	b = optText(b, "source_sha256", r.Trace.SourceSHA256)
 	b = append(b, '}')
 	b = list(b, "targets", r.Targets)
+	if len(r.Servers) > 0 {
+		b = append(b, `,"servers":[`...)
+		for i, s := range r.Servers {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, `{"target":`...)
+			b = appendString(b, s.Target)
+			b = text(b, "version", s.Version)
+			b = append(b, '}')
+		}
+		b = append(b, ']')
+	}
 	b = append(b, `,"plan":`...)
 	b = plan.AppendJSON(b, &r.Plan)
 	b = list(b, "overlays", r.Overlays)

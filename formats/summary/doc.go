@@ -18,14 +18,14 @@
 //	start, end         of the whole, with the server's start
 //	host               that measure ran on
 //	settings           the flags that decide what is measured, by name. measure
-//	                   --resume goes on only with the same ones. Keys and
-//	                   passwords are replaced by REDACTED, here and in commands
+//	                   --resume goes on only with the same ones, but for more
+//	                   repeats. Keys and passwords are replaced by REDACTED, here and in commands
 //	input_file         the trace: the one that was given, or the synthetic one
 //	trace              its path, SHA-256 as the request log has it, number of turns;
 //	                   of a synthetic one what it was made from
 //	plan               as the request log has it (wattrace.plan/1)
 //	server             command (absent where the server was there already), URLs,
-//	                   version as its /version says, log, seconds until it was
+//	                   version as it says itself, log, seconds until it was
 //	                   ready, and how it ended: stopped, killed (SIGTERM was not
 //	                   enough), died, or left for the next run of a sweep
 //	workload           the command of a run without a server

@@ -83,8 +83,8 @@ type fact struct {
 }
 
 // unsaid are facts that no report says: of an NVIDIA GPU no program reads whether its
-// clocks are locked (clockNotes says what shows of it), and servers are not asked for their version.
-var unsaid = []string{"clock_locks", "server_version"}
+// clocks are locked (clockNotes says what shows of it).
+var unsaid = []string{"clock_locks"}
 
 // factTable has all other facts but duration, which concerns single metrics.
 var factTable = []fact{
@@ -100,6 +100,9 @@ var factTable = []fact{
 			}
 		}
 		return cmp.Or(quoted(names), "none"), true
+	}},
+	{name: "server_version", run: func(r *reduce.Report) (string, bool) {
+		return ofRuns(r, versionsOf)
 	}},
 	{name: "driver", run: func(r *reduce.Report) (string, bool) {
 		return ofDevices(r, func(d *reduce.Device) string { return d.Driver })
@@ -187,6 +190,19 @@ func traceFact(r *reduce.Report) (string, bool) {
 		}
 		return fmt.Sprintf("%.12s", run.Trace.SHA256)
 	})
+}
+
+// versionsOf joins the versions of a run's servers; "" where one did not say its own.
+func versionsOf(run *reduce.Run) string {
+	var all []string
+	for _, s := range run.Servers {
+		all = append(all, s.Version)
+	}
+	if len(all) < len(run.Targets) {
+		return ""
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ", ")
 }
 
 // ofRuns joins what the runs of a report say; "" says nothing.

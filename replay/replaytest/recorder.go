@@ -44,6 +44,10 @@ func (r *Recorder) Received() []Received {
 }
 
 func (r *Recorder) serve(w http.ResponseWriter, req *http.Request) {
+	if req.Method == http.MethodGet { // it says nothing of itself
+		http.NotFound(w, req)
+		return
+	}
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		return

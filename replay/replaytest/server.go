@@ -141,6 +141,11 @@ func (s *Server) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
+		if req.Method == http.MethodGet && req.URL.Path != "/" { // it says nothing of itself
+			a := &Answer{conn: conn, closed: s.closed, rest: req.Body, fault: s.fault}
+			a.Status(404, "Not Found", "text/plain", "no such page")
+			return
+		}
 		// The head of a body says what to do; a fault may leave the rest unread.
 		head, err := io.ReadAll(io.LimitReader(req.Body, 256))
 		if err != nil {

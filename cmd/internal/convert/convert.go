@@ -177,7 +177,7 @@ func (o *options) transform(ctx context.Context, env *cli.Env, path string, firs
 	}
 	defer in.close()
 	c := &conversion{
-		ctx: ctx, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: path, checked: in.raw, shape: o.shape,
+		ctx: ctx, env: env, keepGoing: o.keepGoing, bodies: b, out: out, name: path, checked: in.raw, input: in.main, shape: o.shape,
 	}
 	stopProgress := env.Progress(c.status)
 	err = c.run(in)

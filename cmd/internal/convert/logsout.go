@@ -122,7 +122,7 @@ func (l *logFile) close() {
 }
 
 func (l *logFile) status() string {
-	return fmt.Sprintf("%d requests, %d lines skipped", l.rows.Load(), l.skipped.Load())
+	return fmt.Sprintf("%d requests, %d lines skipped%s", l.rows.Load(), l.skipped.Load(), left(l.in))
 }
 
 // each passes all lines on; without requests, those alone that are no requests.

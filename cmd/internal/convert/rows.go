@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats"
@@ -37,6 +38,7 @@ type conversion struct {
 	name      string
 	checked   bool // bodies of the input are good
 	shape     shape
+	input     *formats.Input // nil where there are several
 
 	rows, ids, whole, skipped atomic.Int64
 	surveyed                  atomic.Int64
@@ -47,9 +49,22 @@ type conversion struct {
 
 func (c *conversion) status() string {
 	if c.rows.Load() == 0 && c.surveyed.Load() > 0 {
-		return fmt.Sprintf("%d requests to choose from", c.surveyed.Load())
+		return fmt.Sprintf("%d requests to choose from%s", c.surveyed.Load(), left(c.input))
 	}
-	return fmt.Sprintf("%d requests, %d rows skipped", c.rows.Load(), c.skipped.Load())
+	return fmt.Sprintf("%d requests, %d rows skipped%s", c.rows.Load(), c.skipped.Load(), left(c.input))
+}
+
+// left says how much of an input is read and how long the rest takes at that rate, where
+// it is one file.
+func left(in *formats.Input) string {
+	if in == nil {
+		return ""
+	}
+	share, since, ok := in.Passed()
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(", %.0f %% read, %v left", 100*share, time.Duration(float64(since)*(1-share)/share).Round(time.Second))
 }
 
 // run converts the rows that are taken.

@@ -8,8 +8,10 @@ import (
 	"io"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/formats"
 	"wattrace/formats/aiperf"
 	"wattrace/formats/parquet"
 	"wattrace/formats/telemetries"
@@ -97,7 +99,9 @@ type sealing struct {
 	skipped int64   // rows that cannot be read
 	left    int64   // rows that the form has no place for
 
-	seen, rows atomic.Int64 // read so far by the first pass; written
+	seen, rows atomic.Int64                  // read so far by the first pass; written
+	writing    atomic.Int64                  // when that began, Unix nanoseconds
+	only       atomic.Pointer[formats.Input] // the input, where there is one
 }
 
 // part is one file of the recording.
@@ -154,10 +158,11 @@ func (s *sealing) close() {
 }
 
 func (s *sealing) status() string {
-	if rows := s.rows.Load(); rows > 0 {
-		return fmt.Sprintf("%d of %d rows written", rows, s.seen.Load())
+	if rows, all := s.rows.Load(), s.seen.Load(); rows > 0 {
+		since := time.Since(time.Unix(0, s.writing.Load()))
+		return fmt.Sprintf("%d of %d rows written, %v left", rows, all, time.Duration(float64(since)/float64(rows)*float64(max(0, all-rows))).Round(time.Second))
 	}
-	return fmt.Sprintf("%d rows read", s.seen.Load())
+	return fmt.Sprintf("%d rows read%s", s.seen.Load(), left(s.only.Load()))
 }
 
 // read reads all files once, for what the whole says of itself.
@@ -169,6 +174,9 @@ func (s *sealing) read(j *job) error {
 			return err
 		}
 		p := &part{recordingFile: file}
+		if len(j.paths) == 1 {
+			s.only.Store(file.in)
+		}
 		files = append(files, file)
 		s.parts = append(s.parts, p)
 		if err := s.survey(p); err != nil {
@@ -363,6 +371,7 @@ func (s *sealing) write(out io.Writer, open openRows, compress bool) error {
 	if err != nil {
 		return err
 	}
+	s.writing.Store(time.Now().UnixNano())
 	full := &sample.Batch{Devices: s.summary.Head.Devices}
 	flush := func() error {
 		if full.Len() == 0 {

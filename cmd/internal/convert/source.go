@@ -19,6 +19,7 @@ type source struct {
 	once   func() (formats.RequestReader, error) // for a single pass
 	again  func() (formats.RequestReader, error) // from the start each time
 	inputs []io.Closer
+	main   *formats.Input // what the requests are in; nil where that is several files
 }
 
 func (s *source) close() {
@@ -64,7 +65,7 @@ func (o *options) openSource(env *cli.Env, path string, in *formats.Input, stdin
 		in.Close()
 		return nil, err
 	}
-	s := &source{lost: codec.Lost, inputs: []io.Closer{in}}
+	s := &source{lost: codec.Lost, inputs: []io.Closer{in}, main: in}
 	s.once = func() (formats.RequestReader, error) { return codec.Open(in.Stream(), in.Name(), options), nil }
 	s.again = func() (formats.RequestReader, error) {
 		r, err := in.Reader()
@@ -78,7 +79,7 @@ func (o *options) openSource(env *cli.Env, path string, in *formats.Input, stdin
 
 // openRaw opens a raw_payload file with its side file.
 func (o *options) openRaw(env *cli.Env, in *formats.Input, stdin io.Reader) (*source, error) {
-	s := &source{raw: true, inputs: []io.Closer{in}}
+	s := &source{raw: true, inputs: []io.Closer{in}, main: in}
 	side, name, err := o.openSide(env, s, in.Name(), stdin)
 	if err != nil {
 		s.close()

@@ -53,9 +53,28 @@ func openDirectory(path string, force, resume bool) (before *summary.Summary, un
 		}
 		return before, unlock, err
 	case !force:
-		return nil, nil, cli.Hint(fmt.Errorf("%s: is not empty", path), "--resume goes on with what is not finished, --force replaces what measure left there")
+		return nil, nil, errNotEmpty(path)
 	}
 	return nil, unlock, clean(path)
+}
+
+func errNotEmpty(path string) error {
+	return cli.Hint(fmt.Errorf("%s: is not empty", path), "--resume goes on with what is not finished, --force replaces what measure left there")
+}
+
+// mayUse refuses a directory that openDirectory would refuse for what is in it. It makes
+// none.
+func mayUse(path string, asItIs bool) error {
+	entries, err := os.ReadDir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case len(entries) > 0 && !asItIs:
+		return errNotEmpty(path)
+	}
+	return nil
 }
 
 // clean removes what measure left in a directory. It removes nothing if there is anything

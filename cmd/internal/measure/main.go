@@ -108,7 +108,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "cool-to", Usage: "between runs wait until no GPU is hotter than `45C`, or for a time, as in 60s", Destination: &o.coolTo},
 			&ucli.DurationFlag{Name: "cool-timeout", Usage: "wait at most `TIME` for the temperature", Value: 10 * time.Minute, Destination: &o.cool.timeout},
 			&ucli.BoolFlag{Name: "restart", Usage: "start the server anew for each run", Destination: &o.restart},
-			&ucli.BoolFlag{Name: "resume", Usage: "do what is not finished in the directory", Destination: &o.resume},
+			&ucli.BoolFlag{Name: "resume", Usage: "do what is not finished in the directory, and more of --repeat", Destination: &o.resume},
 			&ucli.StringSliceFlag{Name: "url", Usage: "base `URL` of the server; may be repeated; else $WATTRACE_URL, or by the command's --port"},
 			&ucli.StringFlag{Name: "url-file", Usage: "take the URL from `FILE`, which the server writes", Destination: &o.urlFile},
 			&ucli.StringFlag{Name: "ready-url", Usage: "`URL` that answers 2xx when the server is ready; else its /health, /v1/models", Destination: &o.readyURL},

@@ -239,7 +239,7 @@ func TestSynthetic(t *testing.T) {
 func TestPoints(t *testing.T) {
 	t.Parallel()
 	names := func(o options) (all []string) {
-		for _, p := range o.points() {
+		for _, p := range o.points(nil) {
 			all = append(all, p.name)
 		}
 		return all
@@ -332,24 +332,93 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
-func TestLastInLog(t *testing.T) {
+// TestWatcher: the log has what the command printed, byte for byte, wherever its output is
+// parted and however its last line ends.
+func TestWatcher(t *testing.T) {
+	t.Parallel()
+	const begin, end = "nonce begins", "nonce has ended: "
+	for _, printed := range []string{"", "a\n", "no end", strings.Repeat("x", longestPart-5), strings.Repeat("x", 3*longestPart+7), "nonce has ended: soon\nb", "\xff\x00\r\n\n"} {
+		for _, piece := range []int{1, 7, 1 << 20} {
+			var log bytes.Buffer
+			w := &watcher{log: &log, begin: begin, end: end, ended: make(chan struct{})}
+			text := []byte(begin + "\n" + printed + end + "42\n" + "late")
+			for len(text) > 0 {
+				n := min(piece, len(text))
+				if m, err := w.Write(text[:n]); m != n || err != nil {
+					t.Fatal(m, err)
+				}
+				text = text[n:]
+			}
+			w.rest()
+			status, begun, ended := w.exitStatus()
+			if status != 42 || !begun || !ended || log.String() != printed+"late" {
+				t.Errorf("%.20q in pieces of %d: status %d, %v, %v, log %.40q", printed, piece, status, begun, ended, log.String())
+			}
+			select {
+			case <-w.ended:
+			default:
+				t.Error("nobody is told of the end")
+			}
+		}
+	}
+}
+
+// TestFollower reads a log while it grows, in pieces of any length.
+func TestFollower(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "requests.jsonl")
-	if phase, n := lastInLog(path); phase != "" || n != 0 {
-		t.Error(phase, n)
-	}
-	text := `{"type":"phase","phase":"warm","kind":"warmup","event":"start","at_nanos":1}
+	var f follower
+	f.follow(path)
+	text := `{"type":"run","schema":"wattrace.requests/1","clock":{"host":"h","unix_nanos":"1780000000000000000"},"targets":[]}
+{"type":"phase","phase":"warm","kind":"warmup","event":"start","at_nanos":1,"concurrency":1}
 {"type":"sent","seq":0,"line":1,"phase":"warm","sent_nanos":5}
-{"type":"phase","phase":"the \"load\"","kind":"measure","event":"start","at_nanos":1}
-{"type":"sent","seq":41,"line":1,"phase":"the \"load\"","sent_nanos":5}
-{"type":"request","seq":0,"phase":"warm","chunk_micros":[` + strings.Repeat("1,", 40<<10) + `1]}
+{"type":"sent","seq":1,"line":1,"phase":"warm","sent_nanos":5}
+{"type":"request","seq":0,"phase":"warm","outcome":"succeeded","output_tokens":7,"expected_output_tokens":9,"usage":{"output_tokens":8},"chunk_micros":[` + strings.Repeat("1,", 40<<10) + `1]}
+{"type":"phase","phase":"the \"load\"","kind":"measure","event":"start","at_nanos":2000000000,"concurrency":1}
+{"type":"sent","seq":2,"line":1,"phase":"the \"load\"","sent_nanos":5}
+{"type":"request","seq":1,"phase":"warm","outcome":"failed","error":{"class":"http","message":"\",\"output_tokens\":5"}}
+{"type":"request","seq":2,"phase":"warm","outcome":"succeeded","output_tokens":30,"expected_output_tokens":9}
+{"type":"phase","phase":"the \"load\"","kind":"measure","event":"end","at_nanos":3000000000}
 {"type":"sent","seq":99,"phase":"cut`
+	for n := 0; n < len(text); n += 1 + n/2 {
+		if err := os.WriteFile(path, []byte(text[:n]), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		f.follow(path)
+	}
 	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if phase, n := lastInLog(path); phase != `the \"load\"` || n != 42 {
-		t.Error(phase, n)
+	f.follow(path)
+	f.follow(path)
+	want := follower{phase: `the "load"`, begun: time.Unix(1780000002, 0), sent: 2, ended: 2, failed: 1, tokens: 37}
+	if f.phase != want.phase || !f.begun.Equal(want.begun) || f.sent != want.sent || f.ended != want.ended || f.failed != want.failed || f.tokens != want.tokens {
+		t.Errorf("%+v, want %+v", f, want)
 	}
+}
+
+// TestProgressLine: energy and tokens per joule are those since a phase was seen first, and
+// what is not known is left out.
+func TestProgressLine(t *testing.T) {
+	t.Parallel()
+	begin := time.Unix(1000, 0)
+	w := &watch{log: follower{sent: 3, ended: 1, tokens: 100}}
+	load := at{stage: "load", since: begin, phase: &trace.Phase{Name: "profiling", Kind: trace.Measure, Requests: 10}}
+	check := func(want string, a at, seconds int, watts, joules trace.Opt[float64]) {
+		t.Helper()
+		if got := w.line(a, begin.Add(time.Duration(seconds)*time.Second), watts, joules); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	none := trace.Opt[float64]{}
+	check("starting to record, 2s", at{stage: "starting to record", since: begin}, 2, none, none)
+	check("profiling: 1 ended, 2 in flight, 2s, 300 W, 18s left", load, 2, trace.Some(300.0), trace.Some(5000.0))
+	w.log = follower{sent: 7, ended: 5, failed: 1, tokens: 500}
+	check("profiling: 5 ended, 2 in flight, 1 failed, 10s, 400 W, 4 kJ, 0.1 tokens/J so far, 10s left", load, 10, trace.Some(400.0), trace.Some(9000.0))
+	check("profiling: 5 ended, 2 in flight, 1 failed, 10s, 10s left", load, 10, none, none)
+	rest := at{stage: "load", since: begin, phase: &trace.Phase{Name: "idle_after", Kind: trace.Idle, Duration: time.Minute}}
+	check("idle_after, 20s, 60 W, 40s left", rest, 20, trace.Some(60.0), trace.Some(9000.0))
+	check("idle_after, 30s, 60 W, 0.6 kJ, 30s left", rest, 30, trace.Some(60.0), trace.Some(9600.0))
 }
 
 func TestLastLine(t *testing.T) {

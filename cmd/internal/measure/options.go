@@ -241,6 +241,10 @@ func parseCool(s string) (celsius trace.Opt[float64], pause time.Duration, err e
 // ours are flags of the other tools that are measure's to give.
 var ours = []string{"o", "output", "force", "phases", "url", "control", "ready", "for", "mark", "rotate", "list", "characterise", "check", "selftest", "format", "help", "version", "shard", "start-at", "api-key-file", "window"}
 
+// others are flags of reduce about files that are not wattrace's own, of which it refuses
+// any that there is none for.
+var others = []string{"host", "same-boot"}
+
 func checkPassed(flag, value string) error {
 	name, _, _ := strings.Cut(value, "=")
 	if name == "" || strings.HasPrefix(name, "-") || strings.ContainsAny(name, " \t") {
@@ -248,6 +252,9 @@ func checkPassed(flag, value string) error {
 	}
 	if slices.Contains(ours, name) {
 		return cli.Usagef("--%s %s: measure gives that flag itself", flag, name)
+	}
+	if flag == "reduce-flag" && slices.Contains(others, name) {
+		return cli.Usagef("--%s %s: is of other tools' files, and measure's own say it themselves", flag, name)
 	}
 	return nil
 }

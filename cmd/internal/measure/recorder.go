@@ -36,13 +36,14 @@ const (
 	longestPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 )
 
-// recordArgs are the flags that every record gets.
-func (o *options) recordArgs() (args []string) {
+// recordArgs are the flags that every record gets; without --devices only where it is not
+// known yet which there are.
+func (o *options) recordArgs(devices bool) (args []string) {
 	args = []string{"--interval", o.interval.String(), "--progress", "none"}
 	for _, s := range o.sources {
 		args = append(args, "--source", s)
 	}
-	if o.isSet("devices") {
+	if devices && o.isSet("devices") {
 		args = append(args, "--devices", o.devices)
 	}
 	if o.library != "" {
@@ -67,7 +68,7 @@ func (r *run) startRecorder(extra, command []string, out io.Writer) (*recorder, 
 		return nil, err
 	}
 	rec.ready = filepath.Join(rec.dir, "ready")
-	args := append(r.o.recordArgs(), "-o", r.path("power.arrows"), "--ready", rec.ready)
+	args := append(r.o.recordArgs(true), "-o", r.path("power.arrows"), "--ready", rec.ready)
 	if socket := filepath.Join(rec.dir, "control"); len(socket) <= longestPath {
 		rec.socket = socket
 		args = append(args, "--control", socket)
@@ -78,10 +79,13 @@ func (r *run) startRecorder(extra, command []string, out io.Writer) (*recorder, 
 	}
 	cmd := exec.Command(r.tools.Paths["record"], args...)
 	cmd.Stdout = out
+	mark := newMark() // a command may leave what is in no group of record's
+	cmd.Env = append(os.Environ(), sibling.MarkVariable+"="+mark)
 	if rec.Process, err = sibling.Begin("record", cmd, r.said); err != nil {
 		rec.remove()
 		return nil, err
 	}
+	rec.Mark = mark
 	deadline := time.NewTimer(readyWithin)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -130,16 +134,23 @@ func (rec *recorder) ask(order string) (string, error) {
 	return line, err
 }
 
-// watts is what all GPUs draw, if it is known.
-func (rec *recorder) watts() (float64, bool) {
+// status is what all GPUs draw and by how much their counters grew, as far as record knows.
+func (rec *recorder) status() (watts, joules trace.Opt[float64]) {
 	line, err := rec.ask("status")
-	var status struct {
-		Watts *float64 `json:"watts"`
+	var s struct {
+		Watts  *float64 `json:"watts"`
+		Joules *float64 `json:"joules"`
 	}
-	if err != nil || json.Unmarshal([]byte(line), &status) != nil || status.Watts == nil {
-		return 0, false
+	if err != nil || json.Unmarshal([]byte(line), &s) != nil {
+		return watts, joules
 	}
-	return *status.Watts, true
+	if s.Watts != nil {
+		watts = trace.Some(*s.Watts)
+	}
+	if s.Joules != nil {
+		joules = trace.Some(*s.Joules)
+	}
+	return watts, joules
 }
 
 // end ends a recording: it closes its file.

@@ -36,6 +36,8 @@ type run struct {
 	stage string
 	since time.Time
 	rec   *recorder
+
+	watch watch // of progress alone
 }
 
 func (r *run) path(name string) string { return filepath.Join(r.dir, name) }
@@ -78,11 +80,13 @@ func (r *run) do() error {
 // conclude turns the error of a run into its status.
 func (r *run) conclude(err error) {
 	r.sum.End = stamp(time.Now())
+	r.listArtifacts()
 	var lacking *lackError
 	lacks := errors.As(err, &lacking)
 	if err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
-		r.sum.Reason = strings.TrimSuffix(redactText(first), "; it said last:")
+		first = strings.TrimSuffix(strings.TrimSuffix(first, "; it said last:"), " ends:")
+		r.sum.Reason = redactText(strings.TrimSuffix(first, ","))
 	}
 	switch {
 	case r.soft.Err() != nil: // whatever else is lacking may come of that
@@ -229,32 +233,36 @@ func (r *run) makeTrace() error {
 	return err
 }
 
+// replayArgs are the flags of replay that a plan and the command line decide.
+func (o *options) replayArgs(planFile string, urls []string) []string {
+	args := []string{"--phases", planFile, "--timeout", o.timeout.String()}
+	for _, u := range urls {
+		args = append(args, "--url", u)
+	}
+	if o.timing != "" {
+		args = append(args, "--timing", o.timing)
+	}
+	if o.keyFile != "" {
+		args = append(args, "--api-key-file", o.keyFile)
+	}
+	if o.insecure {
+		args = append(args, "--insecure")
+	}
+	if o.caFile != "" {
+		args = append(args, "--ca-file", o.caFile)
+	}
+	for _, s := range o.overlays() {
+		args = append(args, "--set", s)
+	}
+	return append(append(args, o.bodyFlags()...), passed(o.replayFlags)...)
+}
+
 // load runs replay. A server that ends and a recording that breaks off end the load.
 func (r *run) load(planFile string, rec *recorder) error {
 	if r.soft.Err() != nil {
 		return errStopped
 	}
-	args := []string{"--phases", planFile, "-o", r.path("requests.jsonl"), "--timeout", r.o.timeout.String(), "--progress", "none"}
-	for _, u := range r.server.urls {
-		args = append(args, "--url", u)
-	}
-	if r.o.timing != "" {
-		args = append(args, "--timing", r.o.timing)
-	}
-	args = append(args, r.o.bodyFlags()...)
-	if r.o.keyFile != "" {
-		args = append(args, "--api-key-file", r.o.keyFile)
-	}
-	if r.o.insecure {
-		args = append(args, "--insecure")
-	}
-	if r.o.caFile != "" {
-		args = append(args, "--ca-file", r.o.caFile)
-	}
-	for _, s := range r.overlays() {
-		args = append(args, "--set", s)
-	}
-	args = append(append(args, passed(r.o.replayFlags)...), r.sum.Trace.Path)
+	args := append(r.o.replayArgs(planFile, r.server.urls), "-o", r.path("requests.jsonl"), "--progress", "none", r.sum.Trace.Path)
 	r.enter("load")
 	p, err := sibling.Begin("replay", exec.Command(r.tools.Paths["replay"], args...), r.said)
 	if err != nil {
@@ -320,16 +328,16 @@ func (r *run) giveUp(p *sibling.Process) {
 }
 
 // overlays are what bodies get beyond what the trace has.
-func (r *run) overlays() (list []string) {
-	if r.o.trace != "" {
-		if r.o.model != "" {
-			list = append(list, "model="+quoteJSON(r.o.model))
+func (o *options) overlays() (list []string) {
+	if o.trace != "" {
+		if o.model != "" {
+			list = append(list, "model="+quoteJSON(o.model))
 		}
-		if r.o.ignoreEOS && exact(r.o.target) {
+		if o.ignoreEOS && exact(o.target) {
 			list = append(list, "ignore_eos=true")
 		}
 	}
-	return append(list, r.o.set...)
+	return append(list, o.set...)
 }
 
 // spotInto reads the counters; a reading that fails is no reason to stop.
@@ -375,6 +383,23 @@ func (r *run) finish(loadErr, recordErr error, before, after *spotAt) error {
 	return nil
 }
 
+// reduceArgs are the flags of reduce that the command line decides.
+func (o *options) reduceArgs() (args []string) {
+	for _, s := range o.as {
+		args = append(args, "--as", s)
+	}
+	for _, s := range o.slo {
+		args = append(args, "--slo", s)
+	}
+	if o.isSet("idle-watts") {
+		args = append(args, "--idle-watts", fmt.Sprint(o.idleWatts))
+	}
+	if o.topology != "" {
+		args = append(args, "--topology", o.topology)
+	}
+	return append(args, passed(o.reduceFlags)...)
+}
+
 // report runs reduce and, where there is one, plot.
 func (r *run) report(before, after *spotAt) error {
 	var inputs []string
@@ -393,19 +418,7 @@ func (r *run) report(before, after *spotAt) error {
 		const layout = time.RFC3339Nano
 		args = append(args, "--window", fmt.Sprintf("%s=%s..%s", checkWindow, before.at.UTC().Format(layout), after.at.UTC().Format(layout)))
 	}
-	for _, s := range r.o.as {
-		args = append(args, "--as", s)
-	}
-	for _, s := range r.o.slo {
-		args = append(args, "--slo", s)
-	}
-	if r.o.isSet("idle-watts") {
-		args = append(args, "--idle-watts", fmt.Sprint(r.o.idleWatts))
-	}
-	if r.o.topology != "" {
-		args = append(args, "--topology", r.o.topology)
-	}
-	args = append(append(args, passed(r.o.reduceFlags)...), inputs...)
+	args = append(append(args, r.o.reduceArgs()...), inputs...)
 	p, err := r.finishTool("reduce", args)
 	if err != nil {
 		return err
@@ -425,7 +438,6 @@ func (r *run) report(before, after *spotAt) error {
 		}
 	}
 	r.checkRepeats()
-	r.listArtifacts()
 	if p.Status() == cli.ExitIncomplete {
 		return &lackError{lastLine(p.Tail)}
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"wattrace/cmd/internal/cli"
+	"wattrace/cmd/internal/served"
 	"wattrace/cmd/internal/sibling"
 )
 
@@ -60,10 +61,8 @@ func newServer(o *options) (*server, error) {
 
 // start starts the command and waits until it is ready.
 func (s *server) start(soft, hard context.Context, env *cli.Env, dir string, command []string) error {
-	for _, u := range s.urls {
-		if s.answers(soft, u) {
-			return cli.Hint(fmt.Errorf("%s: a server is there already", redactURL(u)), "stop it, or measure it as it is, without a command after --")
-		}
+	if err := s.mustBeFree(soft); err != nil {
+		return err
 	}
 	log, path, err := openServerLog(dir)
 	if err != nil {
@@ -91,6 +90,17 @@ func (s *server) start(soft, hard context.Context, env *cli.Env, dir string, com
 	}
 	s.ready = time.Since(begun)
 	env.Summaryf("the server is ready after %.1f s", s.ready.Seconds())
+	return nil
+}
+
+// mustBeFree makes sure that no other server would be measured in the place of one that is
+// to be started.
+func (s *server) mustBeFree(ctx context.Context) error {
+	for _, u := range s.urls {
+		if s.answers(ctx, u) {
+			return cli.Hint(fmt.Errorf("%s: a server is there already", redactURL(u)), "stop it, or measure it as it is, without a command after --")
+		}
+	}
 	return nil
 }
 
@@ -232,17 +242,19 @@ func (s *server) get(ctx context.Context, u string) (status int, body []byte, er
 	return resp.StatusCode, body, err
 }
 
-// askVersion returns what the server says of itself; "" is nothing.
+// askVersion returns the version that the server says it has; "" is unknown.
 func (s *server) askVersion(ctx context.Context) string {
-	status, body, err := s.get(ctx, s.urls[0]+"/version")
-	var v struct {
-		Version string `json:"version"`
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	header := http.Header{}
+	if s.o.key != "" {
+		header.Set("Authorization", "Bearer "+s.o.key)
 	}
-	if err != nil || !is2xx(status) || json.Unmarshal(body, &v) != nil || len(v.Version) > 200 {
-		return ""
-	}
-	return v.Version
+	return served.Version(ctx, s.client, s.urls[0], header)
 }
+
+// askWithin is how long a server may take to say what it is: it is ready.
+const askWithin = 5 * time.Second
 
 // askModel returns the model that the server has, the first where it has several.
 func (s *server) askModel(ctx context.Context, env *cli.Env) (string, error) {

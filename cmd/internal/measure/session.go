@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -39,8 +40,10 @@ type point struct {
 	concurrency, repeat int    // concurrency 0 is the plan's
 }
 
-// points are all runs, in turns: each of the concurrencies before any is repeated.
-func (o *options) points() (list []point) {
+// points are all runs, in turns: each of the concurrencies before any is repeated. What a
+// sweep that is resumed has keeps its name, which a first repeat has not where there was
+// to be no other.
+func (o *options) points(before *summary.Summary) (list []point) {
 	concurrencies := o.concurrencies
 	if len(concurrencies) == 0 {
 		concurrencies = []int{0}
@@ -56,6 +59,13 @@ func (o *options) points() (list []point) {
 			case o.repeat > 1:
 				p.name = fmt.Sprintf("r%d", p.repeat)
 			}
+			if before != nil {
+				for _, r := range before.Runs {
+					if r.Concurrency == c && r.Repeat == p.repeat && runName.MatchString(r.Directory) {
+						p.name = r.Directory
+					}
+				}
+			}
 			list = append(list, p)
 		}
 	}
@@ -68,8 +78,27 @@ func measure(ctx context.Context, env *cli.Env, o *options) (err error) {
 	if s.host, err = os.Hostname(); err != nil {
 		s.host = "localhost"
 	}
+	if err := mayUse(o.out, env.Force() || o.resume); err != nil {
+		return err
+	}
 	if err := s.prepare(); err != nil {
 		return err
+	}
+	var stop func()
+	s.soft, s.hard, stop = cli.Signals(ctx)
+	defer stop()
+	if err := s.askTools(); err != nil {
+		return err
+	}
+	if o.workload == "" {
+		if s.server, err = newServer(o); err != nil {
+			return err
+		}
+		if env.Command != nil {
+			if err := s.server.mustBeFree(s.soft); err != nil {
+				return err
+			}
+		}
 	}
 	before, unlock, err := openDirectory(o.out, env.Force(), o.resume)
 	if err != nil {
@@ -79,16 +108,10 @@ func measure(ctx context.Context, env *cli.Env, o *options) (err error) {
 	pipes := make(chan os.Signal, 1)
 	signal.Notify(pipes, syscall.SIGPIPE) // a write fails instead: nothing must be left running
 	defer signal.Stop(pipes)
-	var stop func()
-	s.soft, s.hard, stop = cli.Signals(ctx)
-	defer stop()
-	if o.workload == "" {
-		if s.server, err = newServer(o); err != nil {
-			return err
-		}
+	if s.server != nil {
 		defer func() { s.server.stop(s.hard) }() // on every path, also a panic's
 	}
-	points := o.points()
+	points := o.points(before)
 	if len(points) == 1 {
 		return s.single(points[0], before)
 	}
@@ -119,7 +142,7 @@ func (s *session) prepare() (err error) {
 			return fmt.Errorf("%s: %w", s.env.Command[0], err)
 		}
 	}
-	for _, p := range s.o.points() {
+	for _, p := range s.o.points(nil) {
 		if _, err := s.o.planOf(s.plan, p.concurrency); err != nil {
 			return err
 		}
@@ -182,15 +205,22 @@ func (s *session) settings() map[string]string {
 // mayResume refuses to go on with something else than what was begun.
 func (s *session) mayResume(before *summary.Summary, kind summary.Kind) error {
 	if before.Kind != kind {
+		if before.Kind == summary.Run && s.o.repeat > 1 && len(s.o.concurrencies) < 2 {
+			return cli.Hint(fmt.Errorf("--resume: %s is of a single run, which cannot get repeats", filepath.Join(s.o.out, summaryFile)), "begin with --repeat in another directory")
+		}
 		return fmt.Errorf("--resume: %s is of a %s, and this is a %s", filepath.Join(s.o.out, summaryFile), before.Kind, kind)
 	}
 	now := s.settings()
+	if err := s.mayRepeat(before); err != nil {
+		return err
+	}
 	names := maps.Clone(now)
 	maps.Copy(names, before.Settings)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		is, isSet := now[name]
 		was, wasSet := before.Settings[name]
 		switch {
+		case name == "repeat": // which may grow
 		case isSet && !wasSet:
 			return fmt.Errorf("--resume: %s was not given, and is %s now", name, is)
 		case !isSet && wasSet:
@@ -198,6 +228,22 @@ func (s *session) mayResume(before *summary.Summary, kind summary.Kind) error {
 		case is != was:
 			return fmt.Errorf("--resume: %s was %s, and is %s now", name, was, is)
 		}
+	}
+	return nil
+}
+
+// mayRepeat refuses fewer repeats than a sweep had. More follow those that there are, as
+// they would have from the beginning.
+func (s *session) mayRepeat(before *summary.Summary) error {
+	had := 1
+	if text, ok := before.Settings["repeat"]; ok {
+		var err error
+		if had, err = strconv.Atoi(text); err != nil {
+			return fmt.Errorf("%s: repeat %q is no number", filepath.Join(s.o.out, summaryFile), text)
+		}
+	}
+	if s.o.repeat < had {
+		return cli.Hint(fmt.Errorf("--resume: repeat was %d, and is %d now", had, s.o.repeat), "--resume adds repeats, and takes none away")
 	}
 	return nil
 }

@@ -1,14 +1,16 @@
 package measure
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"wattrace/cmd/internal/cli"
 	"wattrace/formats/summary"
 )
 
@@ -17,37 +19,52 @@ var benchMarks = []string{
 	`Setting up for warmup=warmup`, `Warmup done=`, `Starting benchmark\.\.\.=measure`, `Benchmark complete|PERFORMANCE OVERVIEW=`,
 }
 
-// measureWorkload records a command that brings its own load: record reads what it prints,
-// and takes the phases from that. Without marks the command is one phase from its start to
-// its end, for which the shell says when that is.
-func (r *run) measureWorkload() error {
+// workload is a command that record runs, with the lines around it that say when it
+// begins and has ended.
+type workload struct {
+	begin, end string   // lines; the status follows the end
+	marks      []string // of the user's, or of a benchmark that is known
+	args       []string // record's
+	command    []string // record's
+}
+
+// newWorkload makes what record is to run. Without marks the command is one phase from its
+// start to its end, for which the shell says when that is.
+func (o *options) newWorkload() workload {
 	nonce := "wattrace " + newMark()
-	begin, end := nonce+" begins", nonce+" has ended"
-	marks := r.o.marks
-	if len(marks) == 0 && strings.Contains(r.o.workload, "trtllm-bench") {
-		marks = benchMarks
+	w := workload{begin: nonce + " begins", end: nonce + " has ended: ", marks: o.marks}
+	if len(w.marks) == 0 && strings.Contains(o.workload, "trtllm-bench") {
+		w.marks = benchMarks
 	}
-	r.sum.Workload = &summary.Workload{Command: redactText(r.o.workload), Marks: marks}
+	marks := w.marks
 	if len(marks) == 0 {
-		r.sum.Workload.Marks = []string{}
-		marks = []string{begin + "=workload"}
+		marks, w.marks = []string{w.begin + "=workload"}, []string{}
 	}
-	extra := []string{"--mark", end + "="}
+	w.args = []string{"--mark", strings.TrimSpace(w.end) + "="}
 	for _, m := range marks {
-		extra = append(extra, "--mark", m)
+		w.args = append(w.args, "--mark", m)
 	}
 	// The rest is recorded, and the counters are read, in the margin before the command.
-	margin := r.o.margin + r.o.idle + spotMargin
-	extra = append(extra, "--margin", margin.String())
+	w.args = append(w.args, "--margin", (o.margin + o.idle + spotMargin).String())
+	// The command is a shell's of its own: whatever it is, this one goes on after it. Its
+	// errors go where its output goes, into the log.
+	w.command = []string{"sh", "-c", "exec 2>&1\necho '" + w.begin + "'\nsh -c \"$1\"\ns=$?\necho '" + w.end + "'$s\nexit $s", "sh", o.workload}
+	return w
+}
+
+// measureWorkload records a command that brings its own load: record reads what it prints,
+// and takes the phases from that.
+func (r *run) measureWorkload() error {
+	w := r.o.newWorkload()
+	r.sum.Workload = &summary.Workload{Command: redactText(r.o.workload), Marks: w.marks}
 	log, err := os.Create(r.path("workload.log"))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	seen := &watcher{log: log, skip: []string{begin, end}, end: end, ended: make(chan struct{})}
-	script := "echo '" + begin + "'\n(" + r.o.workload + "\n)\ns=$?\necho '" + end + "'\nexit $s"
+	seen := &watcher{log: log, begin: w.begin, end: w.end, ended: make(chan struct{})}
 	r.enter("starting to record")
-	rec, err := r.startRecorder(extra, []string{"sh", "-c", script}, seen)
+	rec, err := r.startRecorder(w.args, w.command, seen)
 	if err != nil {
 		return err
 	}
@@ -71,20 +88,56 @@ func (r *run) measureWorkload() error {
 			syscall.Kill(-rec.Cmd.Process.Pid, syscall.SIGINT)
 		case <-hard:
 			hard = nil
-			go rec.Stop(r.o.stopGrace, nil)
+			go func() {
+				rec.StopOthers(r.o.stopGrace, nil)
+				rec.Signal(syscall.SIGTERM) // which ends its margin
+			}()
 		}
 	}
-	code := rec.Status()
-	r.sum.ReturnCodes["workload"] = code
-	var loadErr error
-	switch {
-	case code == cli.ExitIncomplete:
-		loadErr = &lackError{"record or the workload: exit status 3: " + lastLine(rec.Tail)}
-	case code != 0:
-		loadErr = fmt.Errorf("the workload: %s; %s", rec.How(), logEnd(r.path("workload.log"), r.path("workload.log")))
+	seen.rest()
+	if left := rec.Family(); len(left) > 0 && r.soft.Err() == nil {
+		r.warn("left_running", "what the workload has left running was ended: processes %v", left)
 	}
+	rec.Stop(r.o.stopGrace, r.hard.Done())
 	r.endRecording(rec)
-	return r.finish(loadErr, nil, before, after)
+	return r.finish(r.workloadFault(rec, seen), nil, before, after)
+}
+
+// workloadFault is what became of a workload and its recording. record's status is that of
+// the command, if that is not 0.
+func (r *run) workloadFault(rec *recorder, seen *watcher) error {
+	code := rec.Status()
+	status, begun, ended := seen.exitStatus()
+	stopped := r.soft.Err() != nil
+	if !begun {
+		r.sum.ReturnCodes["record"] = code
+		if stopped {
+			return errStopped
+		}
+		return rec.Fault()
+	}
+	if !ended { // a signal to all of it
+		r.sum.ReturnCodes["workload"] = code
+		if stopped && code > 128 {
+			return errStopped
+		}
+		if code == 0 {
+			return nil
+		}
+		return fmt.Errorf("the workload: %s; %s", rec.How(), logEnd(r.path("workload.log"), r.path("workload.log")))
+	}
+	r.sum.ReturnCodes["workload"] = status
+	if stopped && status > 128 {
+		return errStopped
+	}
+	if status != 0 {
+		how := fmt.Sprintf("exit status %d", status)
+		if s := syscall.Signal(status - 128); s > 0 && s < 65 {
+			how += fmt.Sprintf(" (%v)", s)
+		}
+		return fmt.Errorf("the workload: %s; %s", how, logEnd(r.path("workload.log"), r.path("workload.log")))
+	}
+	return r.recordFault(rec)
 }
 
 // spotMargin is what a reading of the counters, by another process, takes beside the rest.
@@ -92,7 +145,7 @@ const spotMargin = 3 * time.Second
 
 // idleBefore marks the rest before the command.
 func (r *run) idleBefore(rec *recorder) {
-	if r.o.idle == 0 {
+	if r.o.idle == 0 || r.soft.Err() != nil {
 		return
 	}
 	r.enter("idle")
@@ -104,41 +157,73 @@ func (r *run) idleBefore(rec *recorder) {
 	rec.ask("end") // the first mark of the workload ends it, too
 }
 
-// watcher writes what a workload prints to its log, and sees its end.
+// watcher writes what a workload prints to its log, but for the lines that measure has the
+// shell print, and sees its end.
 type watcher struct {
-	log   *os.File
-	skip  []string // lines of measure's own
-	end   string
-	ended chan struct{}
+	log        io.Writer
+	begin, end string // begin is a line; end stands in one, before the status
+	ended      chan struct{}
 
-	mu   sync.Mutex
-	part []byte
-	over bool
+	mu          sync.Mutex
+	part        []byte // of a line, that has not been written
+	begun, over bool
+	status      int
 }
+
+// longestPart is how much of a line without an end is kept back.
+const longestPart = 64 << 10
 
 func (w *watcher) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range b {
 		w.part = append(w.part, c)
-		if c != '\n' && len(w.part) < 64<<10 {
-			continue
+		var err error
+		switch {
+		case c == '\n':
+			err = w.line()
+		case len(w.part) >= longestPart: // the end may stand after it, or begin in it
+			keep := len(w.part) - len(w.end)
+			_, err = w.log.Write(w.part[:keep])
+			w.part = append(w.part[:0], w.part[keep:]...)
 		}
-		line := strings.TrimRight(string(w.part), "\n")
-		if line == w.end && !w.over {
-			w.over = true
-			close(w.ended)
+		if err != nil {
+			return 0, err
 		}
-		ours := false
-		for _, s := range w.skip {
-			ours = ours || s == line
-		}
-		if !ours {
-			if _, err := w.log.Write(w.part); err != nil {
-				return 0, err
-			}
-		}
-		w.part = w.part[:0]
 	}
 	return len(b), nil
+}
+
+// line writes a line. What the command printed last may have no end, and stand before
+// measure's.
+func (w *watcher) line() error {
+	line := w.part
+	w.part = w.part[:0]
+	if string(line) == w.begin+"\n" {
+		w.begun = true
+		return nil
+	}
+	if i := bytes.LastIndex(line, []byte(w.end)); i >= 0 && !w.over {
+		if n, err := strconv.Atoi(string(line[i+len(w.end) : len(line)-1])); err == nil {
+			w.over, w.status, line = true, n, line[:i]
+			close(w.ended)
+		}
+	}
+	_, err := w.log.Write(line)
+	return err
+}
+
+// rest writes what is left of a line that has no end.
+func (w *watcher) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log.Write(w.part) // if that fails, it did before
+	w.part = nil
+}
+
+// exitStatus is that of the workload, if it has begun, and has ended by itself.
+func (w *watcher) exitStatus() (status int, begun, ended bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status, w.begun, w.over
 }

@@ -234,7 +234,7 @@ func TestControl(t *testing.T) {
 	}
 	ask("start decode", `ok \d{19}`)
 	ask("start prefill", `ok \d{19}`)
-	ask("status", `\{"rows":\d+,"ticks":\d+,"missed":\d+,"seconds":[\d.]+,"devices":2,"watts":[\d.]+,"phase":"prefill"\}`)
+	ask("status", `\{"rows":\d+,"ticks":\d+,"missed":\d+,"seconds":[\d.]+,"devices":2,"watts":[\d.]+,"joules":[\d.]+,"phase":"prefill"\}`)
 	ask("note half time", `ok \d{19}`)
 	ask("sample", `ok \d{19}`)
 	ask("end", `ok \d{19}`)

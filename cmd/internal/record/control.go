@@ -173,9 +173,12 @@ func (c *control) status() string {
 	c.marker.mu.Lock()
 	phase := c.marker.open
 	c.marker.mu.Unlock()
-	var watts *float64
+	var watts, joules *float64
 	if w, known := c.r.watts(); known {
 		watts = &w
+	}
+	if j, known := c.r.joules(); known {
+		joules = &j
 	}
 	b, err := json.Marshal(struct {
 		Rows    int64    `json:"rows"`
@@ -183,9 +186,10 @@ func (c *control) status() string {
 		Missed  int64    `json:"missed"`
 		Seconds float64  `json:"seconds"`
 		Devices int      `json:"devices"`
-		Watts   *float64 `json:"watts,omitempty"` // of all GPUs, at their latest readings
+		Watts   *float64 `json:"watts,omitempty"`  // of all GPUs, at their latest readings
+		Joules  *float64 `json:"joules,omitempty"` // that their counters grew by since the first reading
 		Phase   string   `json:"phase,omitempty"`
-	}{s.Rows, s.Ticks, s.Missed, c.marker.clock.Now().Sub(0).Seconds(), c.r.countDevices(), watts, phase})
+	}{s.Rows, s.Ticks, s.Missed, c.marker.clock.Now().Sub(0).Seconds(), c.r.countDevices(), watts, joules, phase})
 	if err != nil {
 		return "error: " + err.Error()
 	}

@@ -104,6 +104,20 @@ func (n names) refuseOld() error {
 	return cli.Hint(fmt.Errorf("%s: exists already", old[0]), "--force replaces the files of an earlier recording, one by one")
 }
 
+// check finds what would be refused, and writes nothing.
+func (n names) check(env *cli.Env) error {
+	if n.stdout() {
+		return nil
+	}
+	if !env.Force() {
+		if err := n.refuseOld(); err != nil {
+			return err
+		}
+	}
+	_, err := env.OutputTo(n.path(0), cli.OutputOptions{Binary: true})
+	return err
+}
+
 // escapeGlob makes a pattern that matches a path, with wild in the place of NUL.
 func escapeGlob(path, wild string) string {
 	return strings.ReplaceAll(strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path), "\x00", wild)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats/nvidiasmi"
@@ -73,7 +74,7 @@ func newDCGMI(r io.ReadCloser, name string, clock *trace.SteadyClock) sample.Fee
 // piped opens what another program writes: standard input, or a named pipe,
 // until whose writer comes it waits.
 func piped(source string, create func(io.ReadCloser, string, *trace.SteadyClock) sample.Feed) func(*options, *cli.Env, *sources, string) error {
-	return func(_ *options, env *cli.Env, s *sources, path string) error {
+	return func(o *options, env *cli.Env, s *sources, path string) error {
 		if path == "-" {
 			if err := s.takeStdin(source + ":-"); err != nil {
 				return err
@@ -91,6 +92,10 @@ func piped(source string, create func(io.ReadCloser, string, *trace.SteadyClock)
 				return cli.Hint(err, "reduce reads such a log as it is; record takes it from a pipe, --source nvidia-smi:-, while nvidia-smi writes it")
 			}
 			return cli.Hint(err, "record takes it from a pipe, --source %s:-, while it is written", source)
+		}
+		if o.checking { // to open a pipe and to close it again would end its writer
+			s.addFeed(create(io.NopCloser(strings.NewReader("")), path, s.clock))
+			return nil
 		}
 		f, err := os.Open(path)
 		if err != nil {

@@ -30,6 +30,7 @@ while a command runs, with a margin before and after it.
   record -o power.arrows -- replay -o requests.jsonl --url http://server:8000 trace.jsonl
   record --for 30s | reduce
   record --list
+  record --check --devices 0,1 -o power.arrows
   record --characterise --load 'python3 square.py' -o sensors.yaml
 
 With --source it samples more, or other things: processors and memory (rapl),
@@ -55,7 +56,7 @@ type options struct {
 	devices                          *string // nil is all
 	scrape                           time.Duration
 	listen                           string
-	list                             bool
+	list, checking                   bool
 	characterising                   bool
 	load, format                     string // of it
 }
@@ -84,6 +85,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringFlag{Name: "control", Usage: "take orders on the Unix socket `PATH`: sample, start PHASE, end, note TEXT, status", Destination: &o.control},
 			&ucli.StringFlag{Name: "ready", Usage: "`FILE` that is there while the recording runs", Destination: &o.ready},
 			&ucli.BoolFlag{Name: "list", Usage: "print the GPUs, what each can tell and tells now, what reduce takes their power fields for, and exit", Destination: &o.list},
+			&ucli.BoolFlag{Name: "check", Usage: "open all that the flags name, record nothing, and end", Destination: &o.checking},
 			&ucli.BoolFlag{Name: "characterise", Usage: "measure what the power fields show, and write it as reduce --sensors takes it", Destination: &o.characterising},
 			&ucli.StringFlag{Name: "load", Usage: "of --characterise: shell `COMMAND` that makes GPUs switch between two powers", Destination: &o.load},
 			&ucli.StringFlag{Name: "format", Usage: "of --characterise: `yaml` or text", Value: "yaml", Destination: &o.format},
@@ -166,7 +168,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 			return err
 		}
 		defer v.close()
-		env.Summaryf("the latest readings are at %s", v.url)
+		if !o.checking {
+			env.Summaryf("the latest readings are at %s", v.url)
+		}
 	}
 	var socket net.Listener
 	if o.control != "" {
@@ -174,6 +178,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, isSet func(string) bool
 			return err
 		}
 		defer socket.Close()
+	}
+	if o.checking {
+		return o.names.check(env)
 	}
 	r, err := newRecording(env, s, src, o.names, o.rotate)
 	if err != nil {
@@ -243,6 +250,8 @@ func (o *options) check(env *cli.Env, isSet func(string) bool) (err error) {
 		return cli.Hint(cli.Usagef("--characterise takes no command after --"), "the load is --load 'COMMAND', since record ends it")
 	case o.characterising && o.list:
 		return cli.Usagef("--list and --characterise exclude each other")
+	case o.checking && (o.list || o.characterising):
+		return cli.Usagef("--check is of a recording: --list and --characterise make none")
 	case o.characterising && o.duration > 0 && o.duration < leastFor:
 		return cli.Usagef("--for %v: --characterise wants at least %v", o.duration, leastFor)
 	case o.format != "yaml" && o.format != "text":

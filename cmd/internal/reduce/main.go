@@ -31,6 +31,7 @@ log the whole recording is one phase.
   reduce --as trtllm result.json energy_metrics-before.json energy_metrics-after.json
   reduce --as srt-slurm JOB_DIR
   reduce --same-boot requests.json requests.json power.arrows
+  reduce --check --slo ttft=500ms --topology topology.yaml
   record --for 60s | reduce
   record -- replay -o requests.jsonl --url http://server:8000 trace.jsonl | reduce requests.jsonl -
 
@@ -59,6 +60,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringSliceFlag{Name: "as", Usage: "add what another `TOOL` would have published: aiperf, trtllm, vllm, sglang, guidellm, inferencex, ..."},
 			&ucli.BoolFlag{Name: "explain", Usage: "with --as: what makes the difference from our energy, in joules"},
 			&ucli.StringFlag{Name: "truth", Usage: "compare with what simulated devices really drew: `FILE` of simulate --truth"},
+			&ucli.BoolFlag{Name: "check", Usage: "check the flags, and the files that they name, and end: no input is opened, which need not be there yet"},
 		}, Flags()),
 		Action: action,
 	}, args, stdin, stdout, stderr)
@@ -81,6 +83,9 @@ func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
 	inputs, err := parseInputs(env, c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("check") {
+		return check(env, opt, inputs)
 	}
 	operands := env.Operands
 	if len(operands) == 0 {

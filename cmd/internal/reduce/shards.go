@@ -148,6 +148,9 @@ func facts(r *requests.Run) reduce.Run {
 	if seed, ok := r.Seed.Get(); ok {
 		out.Seed = &seed
 	}
+	for _, s := range r.Servers {
+		out.Servers = append(out.Servers, reduce.RunServer{Target: s.Target, Version: s.Version})
+	}
 	if r.Shard.Count > 1 {
 		out.Shards = r.Shard.Count
 	}

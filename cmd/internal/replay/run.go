@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/cmd/internal/traceflags"
@@ -78,6 +79,7 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 	}
 	log := &log{w: requests.NewWriter(out), shard: opt.Shard}
 	head := header(engine, opt, t)
+	head.Servers = askServers(soft, opt, time.Now())
 	if err := errors.Join(log.w.Run(&head), log.w.Flush()); err != nil {
 		return logError(out, err)
 	}

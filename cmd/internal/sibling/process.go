@@ -97,12 +97,25 @@ func (p *Process) Signal(s syscall.Signal) {
 // a grace or when hurry is closed, by SIGKILL. It returns whether that was needed, and
 // comes back when nothing is left that it can see.
 func (p *Process) Stop(grace time.Duration, hurry <-chan struct{}) (killed bool) {
+	return p.stop(grace, hurry, false)
+}
+
+// StopOthers is Stop for what the process has started, without itself: a recorder, which
+// then closes its file.
+func (p *Process) StopOthers(grace time.Duration, hurry <-chan struct{}) (killed bool) {
+	return p.stop(grace, hurry, true)
+}
+
+func (p *Process) stop(grace time.Duration, hurry <-chan struct{}, others bool) (killed bool) {
 	const pause, patience = 20 * time.Millisecond, 10 * time.Second
 	begun := time.Now()
 	signalled := map[int]bool{} // each once: a second SIGTERM means more to many programs
 	for s := syscall.SIGTERM; ; {
 		left := p.Family()
-		if len(left) == 0 && p.Ended() {
+		if others {
+			left = slices.DeleteFunc(left, func(pid int) bool { return pid == p.Cmd.Process.Pid })
+		}
+		if len(left) == 0 && (others || p.Ended()) {
 			return killed
 		}
 		for _, pid := range left {
