@@ -1,6 +1,7 @@
 package plot
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -222,8 +223,8 @@ func load(env *cli.Env, c *ucli.Context, operands []string) (*drawn, error) {
 	return d, nil
 }
 
-// openReport opens an operand if it is a report; nil is that it is none. What can be read
-// only once is read to its end, and standard input then begins again for whoever is next.
+// openReport opens an operand if it is a report; nil is that it is none. Of what can be read
+// only once the beginning is looked at, and standard input then begins again for reduce.
 func openReport(env *cli.Env, path string) (*formats.Input, error) {
 	if path != "-" {
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
@@ -239,14 +240,35 @@ func openReport(env *cli.Env, path string) (*formats.Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Kind() == formats.Report {
-		return in, nil
+	switch {
+	case in.Kind() == formats.Report:
+		if path == "-" {
+			_, err = in.Reader() // reads it to its end
+		}
+		return in, err
+	case path == "-":
+		env.Stdin = in.Stream()
+		return nil, nil
+	case in.Kind() == formats.Unknown:
+		err = damaged(in)
 	}
-	if path != "-" {
-		return nil, in.Close()
+	return nil, errors.Join(err, in.Close())
+}
+
+// damaged says what is wrong with a file that by its name is a report, and nothing of
+// other files that no program knows.
+func damaged(in *formats.Input) error {
+	name := strings.TrimSuffix(strings.TrimSuffix(in.Name(), ".gz"), ".zst")
+	r, err := in.Reader()
+	if err != nil || filepath.Ext(name) != ".json" {
+		return nil // reduce says so
 	}
-	env.Stdin, err = in.Reader()
-	return nil, err
+	content := bufio.NewReader(r)
+	if _, err := content.Peek(1); err != nil {
+		return nil
+	}
+	_, err = report.Read(content, in.Name())
+	return cli.Hint(err, "plot takes reports, request logs, recordings and other tools' telemetry")
 }
 
 // readReport reads a report and closes it.

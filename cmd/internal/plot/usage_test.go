@@ -176,10 +176,73 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// writeIn writes a file into a new directory.
+func writeIn(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestStandardInput: what is read from a pipe is copied once, and nothing of it is left or
+// stays open, however it ends.
+func TestStandardInput(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	power, err := os.ReadFile(simPower)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := os.ReadFile(reportFile(t, filepath.Join(t.TempDir(), "report.json"), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		code  int
+		stdin string
+		args  []string
+	}{
+		"a recording":          {0, string(power), []string{simRequests, "-"}},
+		"nothing named":        {0, string(power), nil},
+		"a report":             {0, string(rep), []string{"-"}},
+		"a report cut off":     {1, string(rep[:2000]), []string{"-"}},
+		"a report beside logs": {2, string(rep), []string{"-", simPower}},
+		"logs beside a report": {2, string(rep), []string{simPower, "-"}},
+		"a recording cut off":  {3, string(power[:2000]), []string{"-"}},
+		"garbage":              {1, "garbage", []string{"-"}},
+		"nothing":              {1, "", nil},
+	} {
+		code, _, stderr := runWith(t, c.stdin, c.args...)
+		if code != c.code && !(c.code == 0 && code == 3) {
+			t.Errorf("%s: exit %d: %s", name, code, stderr)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+			t.Errorf("%s: left %v, %v", name, entries, err)
+		}
+		open, _ := filepath.Glob("/proc/self/fd/*")
+		for _, fd := range open {
+			if to, err := os.Readlink(fd); err == nil && strings.HasPrefix(to, dir) {
+				t.Errorf("%s: %s is open", name, to)
+			}
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	rep := reportFile(t, filepath.Join(dir, "report.json"), nil)
+	whole, err := os.ReadFile(rep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(whole)
+	cut := func(n int) string { return writeFile(t, "cut.json", text[:n]) }
 	empty := writeFile(t, "empty.json", `{"schema":"wattrace.report/1","phases":[]}`)
 	idle := writeFile(t, "idle.json", `{"schema":"wattrace.report/1","phases":[{"name":"a","kind":"idle"}]}`)
 	idle2 := writeFile(t, "idle2.json", `{"schema":"wattrace.report/1","phases":[{"name":"a","kind":"idle"}]}`)
@@ -196,10 +259,17 @@ func TestRefused(t *testing.T) {
 		{2, "there is only --svg", []string{"--svg", "x.svg", "--format", "svg", rep}},
 		{2, "no such flag|not defined|unknown flag", []string{"--as", "aiperf", simRequests, simPower}},
 		{1, "has no phase", []string{empty}},
+		{1, `cut.json:1:1001: not JSON: it was cut off\n$`, []string{cut(1000)}},
+		{1, `cut.json:1:21: not JSON: it was cut off\nplot: hint: plot takes reports, request logs, recordings`, []string{cut(20)}},
+		{1, `^plot: \S+cut/report.json:1:21: not JSON`, []string{filepath.Dir(writeIn(t, "cut/report.json", text[:20]))}},
+		{1, `garbage.json:1:1: not JSON: .*\nplot: hint: plot takes reports, `, []string{writeFile(t, "garbage.json", "\x00\xffgarbage")}},
+		{1, `other.json: not a report: no "schema"\nplot: hint: plot takes reports, `, []string{writeFile(t, "other.json", `{"a": 1}`)}},
+		{1, "nothing.json: is empty: plot takes reports, request logs", []string{writeFile(t, "nothing.json", "")}},
+		{1, "x.bin: unknown format: plot takes reports, request logs", []string{writeFile(t, "x.bin", "garbage")}},
 		{1, "nothing over time", []string{"--svg", "-", rep}},
 		{1, "there is nothing to draw", []string{idle, idle2}},
 		{1, "no such file", []string{filepath.Join(dir, "absent.jsonl")}},
-		{1, "plot takes request logs", []string{"../../../testdata/trtllm-bench/azure200.jsonl"}},
+		{1, "plot takes reports, request logs", []string{"../../../testdata/trtllm-bench/azure200.jsonl"}},
 		{1, "exists", []string{"-o", rep, simRequests, simPower}},
 	} {
 		code, stdout, stderr := runMain(t, c.args...)
@@ -207,7 +277,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%v: exit %d, %q, %d bytes; want %d, %q", c.args, code, stderr, len(stdout), c.code, c.want)
 		}
 	}
-	if text, err := os.ReadFile(rep); err != nil || !json.Valid(text) {
+	if text, err := os.ReadFile(rep); err != nil || string(text) != string(whole) {
 		t.Error("an input was replaced")
 	}
 }
