@@ -173,7 +173,7 @@ func CourseFigure(rep *reduce.Report, c *reduce.Course, title string, width int,
 		for _, l := range p.Lines {
 			p.Y.Fit(l.Y...)
 		}
-		p.Y.Min = 0
+		p.Y.Fit(0)
 		p.Y.Round()
 	}
 	return f

@@ -58,7 +58,7 @@ type target struct {
 
 func targets(env *cli.Env, c *ucli.Context) ([]target, error) {
 	var list []target
-	if out := env.OutputPath(); out != "-" || c.String("svg") == "" {
+	if out := env.OutputPath(); out != "-" || c.String("svg") == "" || c.IsSet("output") {
 		t := target{path: out}
 		switch format := c.String("format"); format {
 		case "":
@@ -166,6 +166,14 @@ func (d *drawn) write(w io.Writer, svg bool, title string) error {
 	return page.Write(w, d.runs[0].Report, d.course, page.Options{Title: title})
 }
 
+// check refuses a report with figures that nothing can be drawn of.
+func check(rep *reduce.Report, name string) error {
+	if err := page.Check(rep); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
 // reportIn returns the report of a directory that holds one; other paths stand for themselves.
 func reportIn(path string) string {
 	if info, err := os.Stat(path); path != "-" && err == nil && info.IsDir() {
@@ -217,6 +225,9 @@ func load(env *cli.Env, c *ucli.Context, operands []string) (*drawn, error) {
 	}
 	rep, course, err := reducer.Follow(env, c, others, c.Int("steps"))
 	if err != nil {
+		return nil, err
+	}
+	if err := check(rep, strings.Join(others, ", ")); err != nil {
 		return nil, err
 	}
 	d.runs, d.course = []page.Run{{Path: strings.Join(others, ", "), Report: rep}}, course
@@ -280,6 +291,9 @@ func readReport(in *formats.Input) (rep *reduce.Report, err error) {
 	}
 	if rep, err = report.Read(r, in.Name()); err == nil && len(rep.Phases) == 0 && len(rep.Stated) == 0 {
 		err = fmt.Errorf("%s: has no phase", in.Name())
+	}
+	if err == nil {
+		err = check(rep, in.Name())
 	}
 	return rep, err
 }

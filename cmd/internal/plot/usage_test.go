@@ -1,27 +1,44 @@
 package plot
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	reducer "wattrace/cmd/internal/reduce"
 	"wattrace/reduce"
 )
+
+// simReport is the report of the simulated run.
+var simReport = sync.OnceValue(func() []byte {
+	var out bytes.Buffer
+	reducer.Main(context.Background(), []string{"--format", "json", "-q", simRequests, simPower}, strings.NewReader(""), &out, io.Discard)
+	return out.Bytes()
+})
 
 // reportFile writes a report of the simulated run, changed by edit.
 func reportFile(t testing.TB, path string, edit func(ph *reduce.Phase)) string {
 	t.Helper()
-	rep := reduceTo(t, simRequests, simPower)
+	var rep reduce.Report
+	if err := json.Unmarshal(simReport(), &rep); err != nil {
+		t.Fatal(err)
+	}
 	for i := range rep.Phases {
 		if rep.Phases[i].Kind == "measure" && edit != nil {
 			edit(&rep.Phases[i])
 		}
 	}
-	text, err := json.Marshal(rep)
+	text, err := json.Marshal(&rep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,5 +296,106 @@ func TestRefused(t *testing.T) {
 	}
 	if text, err := os.ReadFile(rep); err != nil || string(text) != string(whole) {
 		t.Error("an input was replaced")
+	}
+}
+
+// TestAnyFigures: reports with any figures make a sweep and pages without NaN and infinity,
+// or are refused by name with the figure.
+func TestAnyFigures(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	figures := []float64{0, 5e-324, 1, 1e99, -1e99, 1e308, -math.MaxFloat64}
+	n := 0
+	write := func(rate, perJoule, perUser, doubt float64) string {
+		n++
+		return reportFile(t, filepath.Join(dir, fmt.Sprintf("r%d", n), "report.json"), func(ph *reduce.Phase) {
+			ph.Concurrency = n
+			for tag, v := range map[string]float64{reduce.OutputTokenThroughput: rate, reduce.OutputTokensPerJoule: perJoule} {
+				m := ph.Metrics[tag]
+				m.Number = &reduce.Number{Value: v, Uncertainty: &reduce.Uncertainty{Random: doubt, Systematic: doubt}}
+				ph.Metrics[tag] = m
+			}
+			m := ph.Metrics[reduce.OutputTokenThroughputPerUser]
+			m.Distribution = &reduce.Distribution{P50: perUser, Min: perUser, Max: perUser, Count: 1}
+			ph.Metrics[reduce.OutputTokenThroughputPerUser] = m
+		})
+	}
+	draw := func(want string, paths ...string) {
+		t.Helper()
+		svg, html := filepath.Join(dir, fmt.Sprintf("s%d.svg", n)), filepath.Join(dir, fmt.Sprintf("s%d.html", n))
+		args := append([]string{"-o", html}, paths...)
+		if len(paths) > 1 {
+			args = append(args, "--svg", svg)
+		}
+		code, _, stderr := runMain(t, args...)
+		if want != "" {
+			if code != 1 || !regexp.MustCompile(want).MatchString(stderr) {
+				t.Errorf("%v: exit %d, %q, want %q", paths, code, stderr, want)
+			}
+			return
+		}
+		if code != 0 && code != 3 {
+			t.Fatalf("%v: exit %d: %s", paths, code, stderr)
+		}
+		page, err := os.ReadFile(html)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPage(t, "any figures", string(page))
+		if m := regexp.MustCompile(`.{30}\b(NaN|Inf|null|undefined)\b.{10}`).FindString(scripts.ReplaceAllString(string(page), "")); m != "" {
+			t.Errorf("%v: %s", paths, m)
+		}
+		if len(paths) > 1 {
+			checkSVG(t, "any figures", svg)
+		}
+	}
+	for _, v := range figures {
+		for _, other := range figures {
+			path := write(v, other, v, other)
+			want := ""
+			if math.Abs(v) > 1e100 || math.Abs(other) > 1e100 {
+				want = fmt.Sprintf(`r%d/report.json: /phases/\d+/metrics/[a-z_]+(/[a-z0-9]+)+ is -?1\.?\d*e\+308: `, n)
+			}
+			draw(want, path)
+			draw(want, path, write(1, 2, 3, 0))
+			if want == "" {
+				draw("", path, write(other, v, other, v), write(v, other, v, 0))
+				draw("", path, write(v, other, v, 0))
+			}
+		}
+	}
+}
+
+// TestAbsurdReadings: a recording that says of power what cannot be is refused, or drawn
+// without what cannot be.
+func TestAbsurdReadings(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		power, limit float64
+		want         string
+	}{{1e308, 700, ""}, {-1e308, 700, ""}, {5e-324, 700, ""}, {1e308, 1e308, "power.arrows: /.* is .*: that is no figure of a run"}} {
+		log, power := generated{gpus: 2, length: 40 * time.Second, requests: 60, host: "h", model: "m", seed: 3, limit: c.limit, odd: c.power}.write(t, t.TempDir())
+		svg := filepath.Join(t.TempDir(), "f.svg")
+		code, page, stderr := runMain(t, "-o", "-", "--svg", svg, log, power)
+		if c.want != "" {
+			if code != 1 || !regexp.MustCompile(c.want).MatchString(stderr) || page != "" {
+				t.Errorf("%v: exit %d: %s", c, code, stderr)
+			}
+			continue
+		}
+		if code != 0 && code != 3 {
+			t.Fatalf("%v: exit %d: %s", c, code, stderr)
+		}
+		checkSVG(t, "absurd", svg)
+		if m := regexp.MustCompile(`.{30}\b(NaN|Inf)\b.{10}`).FindString(scripts.ReplaceAllString(page, "")); m != "" {
+			t.Errorf("%v: %s", c, m)
+		}
+		for _, d := range dataOf(t, page).Devices {
+			for i := range d.Lo {
+				if (d.Lo[i] == nil) != (d.Hi[i] == nil) || d.Hi[i] != nil && *d.Hi[i] > 20000 {
+					t.Fatalf("%v: step %d: %v to %v", c, i, d.Lo[i], d.Hi[i])
+				}
+			}
+		}
 	}
 }
