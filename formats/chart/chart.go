@@ -114,6 +114,9 @@ func (d *drawing) size() (top, height int) {
 	if d.named() {
 		top += 16
 	}
+	if top == gap/2 && len(d.f.Panels) > 0 && d.keysHeight(&d.f.Panels[0]) > 0 {
+		top += 8 // keys of the first panel stand higher than its top
+	}
 	height = top
 	for i := range d.f.Panels {
 		height += d.f.Panels[i].Height + gap + d.keysHeight(&d.f.Panels[i])

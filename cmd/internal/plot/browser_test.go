@@ -1,12 +1,16 @@
 package plot
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"image"
+	_ "image/png"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -283,6 +287,88 @@ func TestInABrowser(t *testing.T) {
 		t.Error("dark is as light")
 	}
 	b.clean(path)
+}
+
+// print prints a page to PDF, and returns what of it a screen of the same width shows.
+func (b *browser) print(width int64) (pdf []byte, shown image.Image) {
+	b.t.Helper()
+	var png []byte
+	b.do(chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		pdf, _, err = cdppage.PrintToPDF().WithPreferCSSPageSize(true).WithPaperWidth(8.27).WithPaperHeight(11.69).Do(ctx)
+		return err
+	}))
+	b.do(emulation.SetEmulatedMedia().WithMedia("print").WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}), emulation.SetDeviceMetricsOverride(width, 900, 1, false))
+	b.frames()
+	b.do(chromedp.FullScreenshot(&png, 100))
+	shown, _, err := image.Decode(bytes.NewReader(png))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return pdf, shown
+}
+
+var pdfPages = regexp.MustCompile(`/Type\s*/Page\b`)
+
+// TestOnPaper: a page prints light and whole, with figures as wide as the paper, and with
+// what is folded on the screen.
+func TestOnPaper(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t)
+	for _, c := range []struct {
+		name    string
+		figures int
+		args    []string
+	}{
+		{"run", 5, []string{simRequests, simPower}}, {"phases", 5, []string{h200Log, h200Power}}, {"sweep", 2, sweep(t, t.TempDir())},
+		{"report", 4, []string{reportFile(t, filepath.Join(t.TempDir(), "report.json"), nil)}},
+	} {
+		path := pageFile(t, "report.html", c.args...)
+		b.open(path, 1200, "dark")
+		const width = 700 // of A4 between the margins, in units of 1/96 inch
+		pdf, shown := b.print(width)
+		if n := len(pdfPages.FindAll(pdf, -1)); !bytes.HasPrefix(pdf, []byte("%PDF-")) || n < 2 || n > 20 {
+			t.Errorf("%s: %d bytes, %d pages", c.name, len(pdf), n)
+		}
+		if w := eval[int](b, "document.documentElement.scrollWidth"); w > width {
+			t.Errorf("%s: %d wide on paper of %d", c.name, w, width)
+		}
+		figures := eval[[][]float64](b, "[...document.querySelectorAll('.paper > svg, figure > svg')].map(s => s.getBoundingClientRect()).filter(r => r.width > 0).map(r => [r.left + scrollX, r.top + scrollY, r.width, r.height])")
+		if len(figures) != c.figures {
+			t.Errorf("%s: %d figures, want %d", c.name, len(figures), c.figures)
+		}
+		for i, r := range figures {
+			if i == 0 && c.name != "report" && r[2] < 0.95*width {
+				t.Errorf("%s: the first figure is %v wide", c.name, r[2])
+			}
+			drawn := 0
+			for y := int(r[1]); y < int(r[1]+r[3]); y++ {
+				for x := int(r[0]); x < int(r[0]+r[2]); x++ {
+					if red, green, blue, _ := shown.At(x, y).RGBA(); max(red, green, blue)-min(red, green, blue) > 0x6000 {
+						drawn++ // of a line, not grey
+					}
+				}
+			}
+			if drawn < 100 {
+				t.Errorf("%s: figure %d has %d pixels", c.name, i, drawn)
+			}
+		}
+		light, size := 0, shown.Bounds().Size()
+		for y := range size.Y {
+			for x := range size.X {
+				if red, green, blue, _ := shown.At(x, y).RGBA(); min(red, green, blue) > 0xd000 {
+					light++
+				}
+			}
+		}
+		if light < size.X*size.Y*8/10 {
+			t.Errorf("%s: only %d of %v pixels are light", c.name, light, size)
+		}
+		if n := eval[int](b, "[...document.querySelectorAll('details table, details ul')].filter(e => !e.closest('.screen') && e.getBoundingClientRect().height < 20).length"); n > 0 {
+			t.Errorf("%s: %d folded tables or lists are not printed", c.name, n)
+		}
+		b.clean(path)
+		b.do(emulation.SetEmulatedMedia().WithMedia(""))
+	}
 }
 
 // fingers puts fingers on a chart and moves them together in steps, from some shares of its
