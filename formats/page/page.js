@@ -146,16 +146,25 @@ function binned(least, most) {
 }
 const x = bins => { const xs = bins.map(b => b[0] * step); if (bins.length) xs.push(bins[bins.length - 1][1] * step); return xs; };
 const last = list => { if (list.length) list.push(list[list.length - 1]); return list; };
-function watts([i, j]) {
-  let sum = 0;
-  for (const d of measured) { const e = joules(d, i, j); if (e === null) return null; sum += e; }
-  return measured.length ? sum / ((j - i) * step) : null;
+// added adds over devices what each has of each bin; where one has nothing, there is no sum.
+function added(list, bins, of) {
+  const out = new Array(bins.length).fill(list.length ? 0 : null);
+  for (const d of list) of(d, out);
+  return out;
 }
-function limits([i, j]) {
-  let sum = 0;
-  for (const d of gpus) { const w = d.limit ? d.limit[Math.min(j, steps) - 1] : NaN; if (!(w >= 0)) return null; sum += w; }
-  return gpus.length ? sum : null;
-}
+const watts = bins => added(measured, bins, ({ energy, inside, lost }, out) => {
+  for (let b = 0; b < bins.length; b++) {
+    const i = bins[b][0], j = bins[b][1], whole = (j - i) * data.step;
+    if (out[b] !== null) out[b] = inside[i] && inside[j] && lost[j] - lost[i] <= most * whole ? out[b] + (energy[j] - energy[i]) / 1e6 / ((j - i) * step) : null;
+  }
+});
+const limits = bins => added(gpus, bins, ({ limit }, out) => {
+  if (!limit) { out.fill(null); return; }
+  for (let b = 0; b < bins.length; b++) {
+    const w = limit[bins[b][1] - 1];
+    if (out[b] !== null) out[b] = w >= 0 ? out[b] + w : null;
+  }
+});
 const known = ([i, j]) => log.unknown[j] === log.unknown[i];
 const tokens = b => known(b) ? (log.out[b[1]] - log.out[b[0]]) / 1e6 : null;
 
@@ -248,19 +257,20 @@ function make(box, height, series, fill, more) {
   touch(c);
 }
 
-function note(id, k) { const n = get(id); if (n) n.textContent = "means of " + figure(k * step) + " s"; }
+function note(id, k, of = "means of ") { const n = get(id); if (n) n.textContent = of + figure(k * step) + " s"; }
 
 // Power in total: means over bins, which follow from E(t).
 if (measured.length) chart("power", 190, () => [line("power", paint(0), "W", { paths: stepped, fill: paint(0, "22") }), line("limit", paint(1), "W", { paths: stepped, dash: [6, 4], width: 1 })], () => {
   const { k, bins } = binned(0.2, 800); // counters are updated every 100 ms or so
   note("power-note", k);
-  return [x(bins), last(bins.map(watts)), last(bins.map(limits))];
+  return [x(bins), last(watts(bins)), last(limits(bins))];
 }, { names: true, draw: [held] });
 
 // Power by device: the least and the most of the readings in each bin, in the order of time.
 const gauged = devices.filter(d => d.lo);
 if (gauged.length) chart("devices", 190, () => gauged.map((d, i) => line(d.name, paint(i, gauged.length > 2 ? "c0" : ""), "W", { width: 1, dash: i % 16 < 8 ? undefined : [4, 2] })), () => {
   const { k, bins } = binned(step, 1000), n = bins.length, xs = new Array(2 * n), all = [xs];
+  note("devices-note", k, "least and highest reading of every ");
   for (let b = 0; b < n; b++) { xs[2 * b] = (bins[b][0] + .25 * k) * step; xs[2 * b + 1] = (bins[b][0] + .75 * k) * step; }
   for (const d of gauged) {
     const ys = new Array(2 * n);
@@ -299,7 +309,8 @@ if (log) {
   if (measured.length && data.perToken) chart("perjoule", 140, () => [line("tokens/J", paint(1), "tokens/J", { paths: stepped })], () => {
     const { k, bins } = binned(0.5, 200);
     note("perjoule-note", k);
-    return [x(bins), last(bins.map(b => { const n = tokens(b), w = watts(b); return n === null || !(w > 0) ? null : n / (w * (b[1] - b[0]) * step); }))];
+    const power = watts(bins);
+    return [x(bins), last(bins.map((b, at) => { const n = tokens(b), w = power[at]; return n === null || !(w > 0) ? null : n / (w * (b[1] - b[0]) * step); }))];
   });
   lanes();
 }
