@@ -72,17 +72,36 @@ func targets(env *cli.Env, c *ucli.Context) ([]target, error) {
 	} else if c.IsSet("format") {
 		return nil, cli.Usagef("--format is that of -o, and there is only --svg")
 	}
-	if path := c.String("svg"); path != "" {
+	if path := c.String("svg"); c.IsSet("svg") {
+		if path == "" {
+			return nil, cli.Usagef("--svg needs the name of a file, or -")
+		}
 		list = append(list, target{path, true})
+	}
+	for i, t := range list {
+		ext, is := strings.ToLower(filepath.Ext(t.path)), "html"
+		if t.svg {
+			is = "svg"
+		}
+		if c.IsSet("format") && i == 0 {
+			continue // so it is wanted
+		}
+		if slices.Contains(otherEndings, ext) || ext == ".html" && t.svg {
+			return nil, cli.Hint(cli.Usagef("%s: what is written is %s", t.path, is), "plot writes html and svg; a browser prints both to PDF")
+		}
 	}
 	return list, nil
 }
+
+// otherEndings are those of names that promise a format that plot does not write.
+var otherEndings = []string{".pdf", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".eps", ".ps", ".json", ".jsonl", ".csv", ".txt", ".md", ".arrows"}
 
 // The steps that a run may be followed in: fewer show nothing, more than a screen has
 // pixels many times over fill memory.
 const leastSteps, mostSteps = 100, 100_000
 
 func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
+	env.Operands = append(env.Operands, env.Command...) // "--" ends the flags: there is no command
 	outs, err := targets(env, c)
 	if err != nil {
 		return err

@@ -275,6 +275,12 @@ func TestRefused(t *testing.T) {
 		{2, "named twice", []string{"-", "-"}},
 		{2, "there is only --svg", []string{"--svg", "x.svg", "--format", "svg", rep}},
 		{2, "no such flag|not defined|unknown flag", []string{"--as", "aiperf", simRequests, simPower}},
+		{2, "x.pdf: what is written is html", []string{"-o", "x.pdf", rep}},
+		{2, "x.PNG: what is written is svg", []string{"--svg", "x.PNG", simRequests, simPower}},
+		{2, "x.html: what is written is svg", []string{"--svg", "x.html", simRequests, simPower}},
+		{2, "--svg needs", []string{"--svg", "", rep}},
+		{2, "is a report and", []string{rep, "--", simPower}},
+		{1, "-o: no such file", []string{"--", "-o"}},
 		{1, "has no phase", []string{empty}},
 		{1, `cut.json:1:1001: not JSON: it was cut off\n$`, []string{cut(1000)}},
 		{1, `cut.json:1:21: not JSON: it was cut off\nplot: hint: plot takes reports, request logs, recordings`, []string{cut(20)}},
@@ -287,7 +293,9 @@ func TestRefused(t *testing.T) {
 		{1, "there is nothing to draw", []string{idle, idle2}},
 		{1, "no such file", []string{filepath.Join(dir, "absent.jsonl")}},
 		{1, "plot takes reports, request logs", []string{"../../../testdata/trtllm-bench/azure200.jsonl"}},
-		{1, "exists", []string{"-o", rep, simRequests, simPower}},
+		{1, "exists", []string{"-o", writeFile(t, "there.html", ""), simRequests, simPower}},
+		{2, "what is written is html", []string{"--force", "-o", rep, simRequests, simPower}},
+		{1, "is an input", []string{"--force", "--format", "html", "-o", rep, rep}},
 	} {
 		code, stdout, stderr := runMain(t, c.args...)
 		if code != c.code || !regexp.MustCompile(c.want).MatchString(stderr) || stdout != "" {
