@@ -536,7 +536,8 @@ const below = innerHeight, tops = new Map([...planned.keys()].map(box => [box, b
 for (const [box, { top, bottom }] of tops) if (box === planned.keys().next().value && !charts.length || top < below && bottom > 0) draw(box); else near.observe(box);
 queueMicrotask(() => { document.documentElement.dataset.drawn = (performance.now() - started).toFixed(1); });
 idle(rest);
-
+// The line at the lower edge says what the panel says: one of them is enough.
+new IntersectionObserver(([e]) => get("brief").classList.toggle("needless", e.isIntersecting)).observe(get("facts"));
 new ResizeObserver(() => {
   if (timeline.clientWidth === width || !timeline.clientWidth) return;
   width = timeline.clientWidth;

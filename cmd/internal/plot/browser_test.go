@@ -441,6 +441,39 @@ func TestTouch(t *testing.T) {
 	b.clean(path)
 }
 
+// TestDrawnWhenSeen: at first only the charts on the screen are drawn, each other when it is
+// scrolled to, and all of them where nothing else is to be done.
+func TestDrawnWhenSeen(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t)
+	path := pageFile(t, "report.html", simRequests, simPower)
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := cdppage.AddScriptToEvaluateOnNewDocument("window.requestIdleCallback = f => { window.whenIdle = f }").Do(ctx)
+		return err
+	}))
+	b.do(emulation.SetDeviceMetricsOverride(1200, 500, 1, false), chromedp.Navigate("file://"+path), chromedp.WaitReady("footer"))
+	await(b, `new Promise(done => { const look = () => document.documentElement.dataset.drawn ? done(true) : setTimeout(look, 10); look() })`)
+	b.frames()
+	if n := eval[int](b, "wattrace.charts.length"); n < 1 || n > 3 {
+		t.Errorf("%d charts at first", n)
+	}
+	room := eval[int](b, "document.documentElement.scrollHeight")
+	b.do(chromedp.Evaluate("document.getElementById('lanes').scrollIntoView()", nil))
+	await(b, `new Promise(done => { const look = () => document.querySelector("#lanes canvas") ? done(true) : setTimeout(look, 10); look() })`)
+	for range 6 {
+		b.do(chromedp.Evaluate("whenIdle()", nil))
+	}
+	if n := eval[int](b, "document.querySelectorAll('.uplot').length"); n != 6 {
+		t.Errorf("%d charts in the end", n)
+	}
+	if now := eval[int](b, "document.documentElement.scrollHeight"); math.Abs(float64(now-room)) > 60 {
+		t.Errorf("the page was %d high and is %d", room, now)
+	}
+	b.drag("perjoule", 0.4, 0.6)
+	b.sameAsReduce(simRequests, simPower)
+	b.clean(path)
+}
+
 // TestAnHourInABrowser is a page of 8 GPUs, 20 ms, an hour and 3,000 requests.
 func TestAnHourInABrowser(t *testing.T) {
 	if testing.Short() {
