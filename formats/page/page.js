@@ -269,7 +269,7 @@ if (measured.length) chart("power", 190, () => [line("power", paint(0), "W", { p
 // Power by device: the least and the most of the readings in each bin, in the order of time.
 const gauged = devices.filter(d => d.lo);
 if (gauged.length) chart("devices", 190, () => gauged.map((d, i) => line(d.name, paint(i, gauged.length > 2 ? "c0" : ""), "W", { width: 1, dash: i % 16 < 8 ? undefined : [4, 2] })), () => {
-  const { k, bins } = binned(step, 1000), n = bins.length, xs = new Array(2 * n), all = [xs];
+  const { k, bins } = binned(step, 2000), n = bins.length, xs = new Array(2 * n), all = [xs];
   note("devices-note", k, "least and highest reading of every ");
   for (let b = 0; b < n; b++) { xs[2 * b] = (bins[b][0] + .25 * k) * step; xs[2 * b + 1] = (bins[b][0] + .75 * k) * step; }
   for (const d of gauged) {
