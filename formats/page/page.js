@@ -271,7 +271,7 @@ const gauged = devices.filter(d => d.lo);
 if (gauged.length) chart("devices", 190, () => gauged.map((d, i) => line(d.name, paint(i, gauged.length > 2 ? "c0" : ""), "W", { width: 1, dash: i % 16 < 8 ? undefined : [4, 2] })), () => {
   const { k, bins } = binned(step, 2000), n = bins.length, xs = new Array(2 * n), all = [xs];
   note("devices-note", k, "least and highest reading of every ");
-  for (let b = 0; b < n; b++) { xs[2 * b] = (bins[b][0] + .25 * k) * step; xs[2 * b + 1] = (bins[b][0] + .75 * k) * step; }
+  for (let b = 0; b < n; b++) { const [i, j] = bins[b]; xs[2 * b] = (.75 * i + .25 * j) * step; xs[2 * b + 1] = (.25 * i + .75 * j) * step; }
   for (const d of gauged) {
     const ys = new Array(2 * n);
     for (let b = 0; b < n; b++) {
