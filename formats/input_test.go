@@ -172,7 +172,12 @@ func TestShortInputs(t *testing.T) {
 func TestCutLayers(t *testing.T) {
 	t.Parallel()
 	want := content()[:3000]
-	for name, raw := range map[string][]byte{"gzip": gz(want), "zstd": zst(want), "gzip in zstd": zst(gz(want)), "zstd in gzip": gz(zst(want))} {
+	var named bytes.Buffer
+	z := gzip.NewWriter(&named)
+	z.Name, z.Comment = "requests.jsonl", "of a run"
+	z.Write(want)
+	z.Close()
+	for name, raw := range map[string][]byte{"gzip": gz(want), "gzip of a file": named.Bytes(), "zstd": zst(want), "gzip in zstd": zst(gz(want)), "zstd in gzip": gz(zst(want))} {
 		for n := 4; n < len(raw); n++ {
 			in, err := Open("-", bytes.NewReader(raw[:n]))
 			if err != nil {

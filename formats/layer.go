@@ -36,7 +36,13 @@ var layers = []layerFormat{
 	{"zstd", isZstd, openZstd},
 }
 
-func openGzip(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
+func openGzip(r io.Reader) (io.Reader, error) {
+	z, err := gzip.NewReader(r)
+	if err == io.EOF { // in the name that the header holds
+		err = io.ErrUnexpectedEOF
+	}
+	return z, err
+}
 
 // isZstd knows a frame, and a skippable one, which other writers put first.
 func isZstd(b []byte) bool {

@@ -21,14 +21,16 @@
 //
 // Dragging over a chart selects an interval, and its energy, tokens and tokens per joule
 // are shown: those that reduce says of it, for which the page has the command (reduce
-// --window 'selected=START..END'). Its ends fall on the steps that the page has: the time is cut into 4,000 at most
-// (--steps), of 10 ms or more. Power of single devices is the least and the highest reading
-// of each step, so that no peak is lost; power of all is their energy by the time.
+// --window 'selected=START..END'). Its ends fall on the steps that the page has: the time is
+// cut into 4,000 at most (--steps), of 10 ms or more. Power of single devices is the least
+// and the highest reading of each step, or of several where they are narrower than can be
+// seen, so that no peak is lost; power of all is their energy by the time.
 //
 // The keys of a page whose charts have the focus: arrows pan, + and - zoom, 0 shows all;
 // shift with arrows, or [ and ], moves the ends of the selection, Enter zooms to it, Escape
-// clears it. Ctrl or Shift with the wheel zooms, a double-click shows all. On paper the
-// page has a figure in the place of the charts.
+// clears it. Ctrl or Shift with the wheel zooms, a double-click shows all. A finger that
+// moves sideways over a chart selects, two zoom and pan. On paper the page has a figure in
+// the place of the charts, and what is folded on the screen is open.
 //
 // A figure for papers is SVG without scripts, with generic fonts:
 //
@@ -47,7 +49,8 @@
 //
 // Flags of its own:
 //
-//	--format FORMAT  html or svg; else the ending of the name says which, else html
+//	--format FORMAT  html or svg; else the ending of the name says which, else html.
+//	                 A name that promises another format (.pdf, .png) is refused
 //	--svg FILE       a figure, beside the page of -o or alone; - is standard output
 //	--title TEXT     above it
 //	--steps N        follow the run in so many steps at most

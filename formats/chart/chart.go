@@ -38,7 +38,7 @@ type Band struct {
 	Quiet    bool // in a lighter shade, as of what is not measured
 }
 
-// Line is a line through points; NaN of either parts it.
+// Line is a line through points; NaN and infinity of either part it.
 type Line struct {
 	Name   string
 	X, Y   []float64
@@ -114,6 +114,9 @@ func (d *drawing) size() (top, height int) {
 	if d.named() {
 		top += 16
 	}
+	if top == gap/2 && len(d.f.Panels) > 0 && d.keysHeight(&d.f.Panels[0]) > 0 {
+		top += 8 // keys of the first panel stand higher than its top
+	}
 	height = top
 	for i := range d.f.Panels {
 		height += d.f.Panels[i].Height + gap + d.keysHeight(&d.f.Panels[i])
@@ -173,7 +176,7 @@ func (d *drawing) panel(p *Panel, top float64, names, last bool) {
 	y := func(v float64) float64 { return bottom - clamp(p.Y.place(v))*float64(p.Height) }
 	until := math.Inf(-1)
 	for _, b := range d.f.Bands {
-		if b.To < d.f.X.Min || b.From > d.f.X.Max {
+		if !(b.From <= b.To) || b.To < d.f.X.Min || b.From > d.f.X.Max {
 			continue
 		}
 		from, to := d.x(b.From), d.x(b.To)
@@ -214,7 +217,7 @@ func (d *drawing) line(l *Line, y func(float64) float64) {
 	var path strings.Builder
 	open := false
 	for i, v := range l.Y {
-		if math.IsNaN(v) || math.IsNaN(l.X[i]) {
+		if unknown(v) || unknown(l.X[i]) {
 			open = false
 			continue
 		}
@@ -240,7 +243,7 @@ func (d *drawing) line(l *Line, y func(float64) float64) {
 }
 
 func (d *drawing) point(p *Point, y func(float64) float64) {
-	if math.IsNaN(p.X) || math.IsNaN(p.Y) {
+	if unknown(p.X) || unknown(p.Y) {
 		return
 	}
 	colour, class := palette[p.Colour%Colours], fmt.Sprintf("s%d", p.Colour%Colours)
@@ -320,8 +323,14 @@ func (d *drawing) keys(p *Panel, top int) int {
 	return d.keysHeight(p)
 }
 
-// num writes a coordinate to a tenth.
+// unknown are the numbers that have no place on an axis.
+func unknown(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+
+// num writes a coordinate to a tenth; one that is no number would spoil the whole figure.
 func num(v float64) string {
+	if unknown(v) {
+		v = 0
+	}
 	return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64)
 }
 

@@ -4,6 +4,9 @@ import (
 	"encoding/xml"
 	"io"
 	"math"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -66,6 +69,50 @@ func TestTickText(t *testing.T) {
 			t.Errorf("%v: %s, want %s", v, got, want)
 		}
 	}
+}
+
+// TestAnyNumbers: whatever the numbers, a figure has finite coordinates inside it, and few ticks.
+func TestAnyNumbers(t *testing.T) {
+	t.Parallel()
+	coordinates := regexp.MustCompile(` (?:x|y|x1|x2|y1|y2|cx|cy|width|height|d)="([^"]*)"`)
+	number := rapid.OneOf(rapid.Float64(), rapid.Float64Range(-2, 2), rapid.SampledFrom([]float64{
+		0, 1, 5e-324, -5e-324, 1e-308, 1e308, -1e308, math.MaxFloat64, -math.MaxFloat64, math.Nextafter(1e308, 0), math.Nextafter(1, 2), math.NaN(), math.Inf(1), math.Inf(-1),
+	}))
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(0, 5).Draw(rt, "n")
+		numbers := rapid.SliceOfN(number, n, n)
+		p := Panel{Height: 100, Keys: true, Y: Axis{Log: rapid.Bool().Draw(rt, "log")}, Lines: []Line{{Name: "a", X: numbers.Draw(rt, "x"), Y: numbers.Draw(rt, "y")}}}
+		f := &Figure{Width: 400, X: Axis{Log: rapid.Bool().Draw(rt, "log x")}}
+		f.X.Fit(p.Lines[0].X...)
+		p.Y.Fit(p.Lines[0].Y...)
+		f.X.Round()
+		p.Y.Round()
+		for _, a := range []*Axis{&f.X, &p.Y} {
+			if !(a.Max > a.Min) || math.IsInf(a.Min, 0) || math.IsInf(a.Max, 0) {
+				rt.Fatalf("%+v", a)
+			}
+			if list := a.ticks(7); len(list) == 0 || len(list) > 9 || slices.ContainsFunc(list, unknown) {
+				rt.Fatalf("ticks %v of %+v", list, a)
+			}
+		}
+		bars := rapid.SliceOfN(number, 4, 4).Draw(rt, "bars")
+		for i, x := range p.Lines[0].X {
+			p.Points = append(p.Points, Point{X: x, Y: p.Lines[0].Y[i], Left: bars[0], Right: bars[1], Below: bars[2], Above: bars[3], Label: "p"})
+		}
+		f.Panels = []Panel{p}
+		f.Bands = []Band{{From: number.Draw(rt, "from"), To: number.Draw(rt, "to"), Name: "b"}}
+		out := svg(t, f)
+		if strings.Contains(out, "NaN") || strings.Contains(out, "Inf") {
+			rt.Fatal(out)
+		}
+		for _, m := range coordinates.FindAllStringSubmatch(out, -1) {
+			for _, text := range regexp.MustCompile(`-?[0-9.e+]+`).FindAllString(m[1], -1) {
+				if v, err := strconv.ParseFloat(text, 64); err != nil || v < -20 || v > 400 {
+					rt.Fatalf("%s in %s", text, m[0])
+				}
+			}
+		}
+	})
 }
 
 // TestText: any text is text, in any place of a figure.

@@ -33,7 +33,7 @@ func (v *view) course(rep *reduce.Report, c *reduce.Course) {
 		v.Charts = append(v.Charts, box)
 	}
 	if gauges {
-		v.Charts = append(v.Charts, chartBox{ID: "devices", Title: "Power by device, W", Note: fmt.Sprintf("least and highest reading of every %v, when they were read: sensors show power later than it was drawn", c.Step)})
+		v.Charts = append(v.Charts, chartBox{ID: "devices", Title: "Power by device, W", NoteID: "devices-note", Note: "when they were read: sensors show power later than it was drawn"})
 	}
 	if !c.HasLog {
 		return
@@ -173,7 +173,7 @@ func CourseFigure(rep *reduce.Report, c *reduce.Course, title string, width int,
 		for _, l := range p.Lines {
 			p.Y.Fit(l.Y...)
 		}
-		p.Y.Min = 0
+		p.Y.Fit(0)
 		p.Y.Round()
 	}
 	return f

@@ -9,7 +9,14 @@ const get = id => document.getElementById(id);
 // Sums at the ends of the steps: whole numbers below 2^53, so that differences are exact.
 function sums(list) {
   const out = new Float64Array(steps + 1);
-  for (let i = 0; i < steps; i++) out[i + 1] = out[i] + list[i];
+  for (let i = 0, sum = 0; i < steps; i++) out[i + 1] = sum += list[i];
+  return out;
+}
+// lazy has what is made when it is first asked for.
+function lazy(makers) {
+  const out = {};
+  for (const [name, make] of Object.entries(makers))
+    Object.defineProperty(out, name, { configurable: true, get() { const value = make(); Object.defineProperty(out, name, { value }); return value; } });
   return out;
 }
 function spans(pairs, length) {
@@ -17,15 +24,26 @@ function spans(pairs, length) {
   for (let i = 0; i < pairs.length; i += 2) out.fill(1, pairs[i], pairs[i + 1] + 1);
   return out;
 }
+// lost is by how much readings do not cover the time up to each end of a step. They cover
+// most steps as a whole: between the others the sum stays.
+function lost(inside, cov) {
+  const out = new Float64Array(steps + 1), at = [];
+  for (let i = inside.indexOf(0); i >= 0; i = inside.indexOf(0, i + 1)) at.push(i - 1, i);
+  for (const i in cov) at.push(+i);
+  let sum = 0, from = 0;
+  for (const i of new Set(at.filter(i => i >= 0 && i < steps).sort((a, b) => a - b))) {
+    out.fill(sum, from, i + 1);
+    from = i + 1;
+    sum += data.step - (i in cov ? cov[i] : 0);
+  }
+  return out.fill(sum, from);
+}
 const devices = data.devices.map(d => {
   const out = { name: d.name, model: d.model, gpu: d.scope === "gpu" || d.scope === "", doubt: d.doubt, lo: d.lo, hi: d.hi, f: d.f, thr: d.thr || {} };
   if (d.e) {
     out.energy = sums(d.e);
     out.inside = spans(d.in, steps + 1);
-    const covered = new Array(steps);
-    for (let i = 0; i < steps; i++) covered[i] = out.inside[i] && out.inside[i + 1] ? data.step : 0;
-    for (const [i, n] of Object.entries(d.cov)) covered[i] = n;
-    out.covered = sums(covered);
+    out.lost = lost(out.inside, d.cov);
   }
   if (d.lim) {
     out.limit = new Float64Array(steps).fill(NaN);
@@ -35,13 +53,13 @@ const devices = data.devices.map(d => {
   return out;
 });
 const gpus = devices.filter(d => d.gpu), measured = gpus.filter(d => d.energy);
-const log = data.out ? { out: sums(data.out), busy: sums(data.busy), sent: sums(data.sent), unknown: sums(spans(data.unk, steps)) } : null;
+const log = data.out ? lazy({ out: () => sums(data.out), busy: () => sums(data.busy), sent: () => sums(data.sent), unknown: () => sums(spans(data.unk, steps)) }) : null;
 
 // most is how much of an interval may be missing, as in reports.
 const most = 0.01;
 function joules(d, i, j) {
   if (!d.energy || !d.inside[i] || !d.inside[j]) return null;
-  const whole = (j - i) * data.step, missing = whole - (d.covered[j] - d.covered[i]);
+  const whole = (j - i) * data.step, missing = d.lost[j] - d.lost[i];
   return missing > most * whole ? null : (d.energy[j] - d.energy[i]) / 1e6;
 }
 
@@ -99,9 +117,9 @@ function instant(i) {
   const nanos = BigInt(data.unix) + BigInt(i) * BigInt(data.step), second = nanos / 1000000000n;
   return new Date(Number(second) * 1000).toISOString().slice(0, 19) + "." + String(nanos % 1000000000n).padStart(9, "0") + "Z";
 }
-const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-let colour = {};
+const colour = {};
 function readColours() {
+  const style = getComputedStyle(document.documentElement), css = name => style.getPropertyValue(name).trim();
   for (const name of ["text", "muted", "grid", "phase", "quiet", "select", "prefill", "decode", "failed", "cancelled", "whole"]) colour[name] = css("--" + name);
 }
 readColours();
@@ -111,7 +129,10 @@ const paint = (i, alpha = "") => () => palettes[dark.matches ? 1 : 0][i % 8] + a
 
 // --- range and selection ---
 let range = [0, end], selection = null;
-const charts = [];
+const charts = [], planned = new Map(); // what is drawn; boxes of what is yet to be
+const timeline = get("timeline");
+let width = timeline.clientWidth;
+const room = () => Math.max(240, width);
 
 // binned parts what is seen into so many bins that follow the steps.
 function binned(least, most) {
@@ -125,16 +146,25 @@ function binned(least, most) {
 }
 const x = bins => { const xs = bins.map(b => b[0] * step); if (bins.length) xs.push(bins[bins.length - 1][1] * step); return xs; };
 const last = list => { if (list.length) list.push(list[list.length - 1]); return list; };
-function watts([i, j]) {
-  let sum = 0;
-  for (const d of measured) { const e = joules(d, i, j); if (e === null) return null; sum += e; }
-  return measured.length ? sum / ((j - i) * step) : null;
+// added adds over devices what each has of each bin; where one has nothing, there is no sum.
+function added(list, bins, of) {
+  const out = new Array(bins.length).fill(list.length ? 0 : null);
+  for (const d of list) of(d, out);
+  return out;
 }
-function limits([i, j]) {
-  let sum = 0;
-  for (const d of gpus) { const w = d.limit ? d.limit[Math.min(j, steps) - 1] : NaN; if (!(w >= 0)) return null; sum += w; }
-  return gpus.length ? sum : null;
-}
+const watts = bins => added(measured, bins, ({ energy, inside, lost }, out) => {
+  for (let b = 0; b < bins.length; b++) {
+    const i = bins[b][0], j = bins[b][1], whole = (j - i) * data.step;
+    if (out[b] !== null) out[b] = inside[i] && inside[j] && lost[j] - lost[i] <= most * whole ? out[b] + (energy[j] - energy[i]) / 1e6 / ((j - i) * step) : null;
+  }
+});
+const limits = bins => added(gpus, bins, ({ limit }, out) => {
+  if (!limit) { out.fill(null); return; }
+  for (let b = 0; b < bins.length; b++) {
+    const w = limit[bins[b][1] - 1];
+    if (out[b] !== null) out[b] = w >= 0 ? out[b] + w : null;
+  }
+});
 const known = ([i, j]) => log.unknown[j] === log.unknown[i];
 const tokens = b => known(b) ? (log.out[b[1]] - log.out[b[0]]) / 1e6 : null;
 
@@ -194,12 +224,17 @@ for (let s = .001; s < .9; s *= 10) incrs.push(s, 2 * s, 5 * s);
 incrs.push(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200);
 for (let d = 86400; d < 1e9; d *= 2) incrs.push(d);
 
+// chart draws when it is seen: its box takes the room until then.
 function chart(id, height, series, fill, more = {}) {
   const box = get(id);
-  if (!box) return null;
+  if (!box) return;
+  box.style.minHeight = height + (more.bare ? 0 : 24) + "px";
+  planned.set(box, () => make(box, height, series(), fill, more));
+}
+function make(box, height, series, fill, more) {
   const axis = { stroke: () => colour.muted, grid: { stroke: () => colour.grid, width: 1 }, ticks: { stroke: () => colour.grid, width: 1 }, font: "11px sans-serif" };
   const opts = {
-    width: Math.max(240, box.clientWidth), height, padding: [more.names ? 16 : 8, 22, 0, 0],
+    width: room(), height, padding: [more.names ? 16 : 8, 22, 0, 0],
     cursor: { sync: { key: "t" }, drag: { x: true, y: false, setScale: false, dist: 3 }, y: false, points: { size: 5 }, bind: { dblclick: () => () => { reset(); return null; } } },
     select: { show: true }, legend: { show: !more.bare },
     scales: { x: { time: false, range: () => range }, y: { range: more.range || ((u, lo, hi) => [0, hi > 0 ? hi * 1.06 : 1]) } },
@@ -217,58 +252,65 @@ function chart(id, height, series, fill, more = {}) {
       }],
     },
   };
-  const u = new uPlot(opts, fill(), box);
-  charts.push({ u, box, fill, fixed: more.fixed, height });
-  return u;
+  const c = { u: new uPlot(opts, fill(), box), box, fill, fixed: more.fixed, height };
+  charts.push(c);
+  touch(c);
 }
 
-function note(id, k) { const n = get(id); if (n) n.textContent = "means of " + figure(k * step) + " s"; }
+function note(id, k, of = "means of ") { const n = get(id); if (n) n.textContent = of + figure(k * step) + " s"; }
 
 // Power in total: means over bins, which follow from E(t).
-if (measured.length) chart("power", 190, [line("power", paint(0), "W", { paths: stepped, fill: paint(0, "22") }), line("limit", paint(1), "W", { paths: stepped, dash: [6, 4], width: 1 })], () => {
+if (measured.length) chart("power", 190, () => [line("power", paint(0), "W", { paths: stepped, fill: paint(0, "22") }), line("limit", paint(1), "W", { paths: stepped, dash: [6, 4], width: 1 })], () => {
   const { k, bins } = binned(0.2, 800); // counters are updated every 100 ms or so
   note("power-note", k);
-  return [x(bins), last(bins.map(watts)), last(bins.map(limits))];
+  return [x(bins), last(watts(bins)), last(limits(bins))];
 }, { names: true, draw: [held] });
 
-// Power by device: the least and the most of the readings in each step, in the order of time.
+// Power by device: the least and the most of the readings in each bin, in the order of time.
 const gauged = devices.filter(d => d.lo);
-if (gauged.length) {
-  const xs = new Float64Array(steps * 2);
-  for (let i = 0; i < steps; i++) { xs[2 * i] = (i + .25) * step; xs[2 * i + 1] = (i + .75) * step; }
-  const all = [xs];
+if (gauged.length) chart("devices", 190, () => gauged.map((d, i) => line(d.name, paint(i, gauged.length > 2 ? "c0" : ""), "W", { width: 1, dash: i % 16 < 8 ? undefined : [4, 2] })), () => {
+  const { k, bins } = binned(step, 2000), n = bins.length, xs = new Array(2 * n), all = [xs];
+  note("devices-note", k, "least and highest reading of every ");
+  for (let b = 0; b < n; b++) { const [i, j] = bins[b]; xs[2 * b] = (.75 * i + .25 * j) * step; xs[2 * b + 1] = (.25 * i + .75 * j) * step; }
   for (const d of gauged) {
-    const ys = new Array(steps * 2);
-    let quiet = 0;
-    for (let i = 0; i < steps; i++) {
-      const lo = d.lo[i], hi = d.hi[i];
+    const ys = new Array(2 * n);
+    for (let b = 0; b < n; b++) {
+      const from = bins[b][0], to = bins[b][1];
+      let lo = null, hi = null, low = -1, high = -1;
+      for (let i = from; i < to; i++) {
+        if (d.lo[i] === null) continue;
+        if (lo === null || d.lo[i] < lo) { lo = d.lo[i]; low = i; }
+        if (hi === null || d.hi[i] > hi) { hi = d.hi[i]; high = i; }
+      }
       if (lo === null) {
         // Between two readings nothing is missing (undefined), as long as the energy is known.
-        ys[2 * i] = ys[2 * i + 1] = d.covered && d.covered[i + 1] > d.covered[i] ? undefined : null;
+        ys[2 * b] = ys[2 * b + 1] = d.lost && d.lost[to] - d.lost[from] < (to - from) * data.step ? undefined : null;
         continue;
       }
-      ys[2 * i] = (d.f[i] === "1" ? hi : lo) / 10; ys[2 * i + 1] = (d.f[i] === "1" ? lo : hi) / 10;
+      const falls = low === high ? d.f[low] === "1" : high < low;
+      ys[2 * b] = (falls ? hi : lo) / 10; ys[2 * b + 1] = (falls ? lo : hi) / 10;
     }
     all.push(ys);
   }
-  chart("devices", 190, gauged.map((d, i) => line(d.name, paint(i, gauged.length > 2 ? "c0" : ""), "W", { width: 1, dash: i % 16 < 8 ? undefined : [4, 2] })), () => all, { fixed: true });
-}
+  return all;
+});
 
 if (log) {
-  chart("busy", 130, [line("in flight", paint(2), "", { paths: stepped, fill: paint(2, "22") })], () => {
+  chart("busy", 130, () => [line("in flight", paint(2), "", { paths: stepped, fill: paint(2, "22") })], () => {
     const { k, bins } = binned(0.05, 500);
     note("busy-note", k);
     return [x(bins), last(bins.map(([i, j]) => (log.busy[j] - log.busy[i]) / 1000 / (j - i)))];
   });
-  chart("tokens", 140, [line("tokens/s", paint(0), "tokens/s", { paths: stepped })], () => {
+  chart("tokens", 140, () => [line("tokens/s", paint(0), "tokens/s", { paths: stepped })], () => {
     const { k, bins } = binned(0.2, 250);
     note("tokens-note", k);
     return [x(bins), last(bins.map(b => { const n = tokens(b); return n === null ? null : n / ((b[1] - b[0]) * step); }))];
   });
-  if (measured.length && data.perToken) chart("perjoule", 140, [line("tokens/J", paint(1), "tokens/J", { paths: stepped })], () => {
+  if (measured.length && data.perToken) chart("perjoule", 140, () => [line("tokens/J", paint(1), "tokens/J", { paths: stepped })], () => {
     const { k, bins } = binned(0.5, 200);
     note("perjoule-note", k);
-    return [x(bins), last(bins.map(b => { const n = tokens(b), w = watts(b); return n === null || !(w > 0) ? null : n / (w * (b[1] - b[0]) * step); }))];
+    const power = watts(bins);
+    return [x(bins), last(bins.map((b, at) => { const n = tokens(b), w = power[at]; return n === null || !(w > 0) ? null : n / (w * (b[1] - b[0]) * step); }))];
   });
   lanes();
 }
@@ -301,7 +343,7 @@ function lanes() {
     }
     c.restore();
   };
-  chart("lanes", height, [{ show: false, label: "" }], () => [[0, end], [null, null]],
+  chart("lanes", height, () => [{ show: false, label: "" }], () => [[0, end], [null, null]],
     { bare: true, fixed: true, range: () => [0, r.lanes], draw: [draw], axis: { values: (u, vs) => vs.map(() => "") , grid: { show: false }, ticks: { show: false } } });
 }
 
@@ -343,6 +385,7 @@ function tell() {
   const none = !selection, box = get("facts"), parts = get("parts");
   get("selected").hidden = none;
   get("hint").hidden = !none;
+  get("brief").hidden = none;
   get("clear").disabled = get("zoomsel").disabled = none;
   box.replaceChildren(); parts.replaceChildren();
   if (none) { get("from").value = get("to").value = ""; get("phase").value = ""; return; }
@@ -367,6 +410,12 @@ function tell() {
     }
     fact("in flight (mean)", figure(s.busy)); fact("requests sent", String(s.sent), "s-sent");
   }
+  // The same in a line at the lower edge of the screen, from where the panel is often not seen.
+  const brief = [figure(s.seconds, 6) + " s"];
+  if (energy) brief.push(s.joules.toFixed(1) + " J", figure(s.joules / s.seconds, 5) + " W");
+  if (log && s.tokens !== null) brief.push(s.tokens.toFixed(0) + " tokens");
+  if (energy && log && data.perToken && s.tokens !== null && s.joules > 0) brief.push(figure(s.tokens / s.joules) + " tokens/J");
+  get("brief").textContent = "Selected: " + brief.join(", ");
   if (of > 1) {
     row(parts, ["GPU", "energy", "mean power"], true);
     for (const [d, e] of s.parts) row(parts, [d.name, e === null ? "not covered" : e.toFixed(3) + " J", e === null ? unknown : figure(e / s.seconds) + " W"]);
@@ -375,6 +424,60 @@ function tell() {
   const a = instant(s.i), b = instant(s.j);
   get("instants").textContent = a ? a + " to " + b : "";
   get("command").textContent = a ? "reduce --window 'selected=" + a + ".." + b + "' ..." : "";
+}
+
+// --- fingers ---
+// One that moves sideways over a chart selects, as the mouse does; two zoom and pan. Up and
+// down belongs to the page, which scrolls (touch-action in the style sheet says so, too).
+const slop = 8;
+function touch(c) {
+  const u = c.u;
+  let start = null, done = false;
+  const places = e => [...e.touches].slice(0, 2).map(t => ({ x: t.clientX - start.left, y: t.clientY - start.top }));
+  const value = x => range[0] + x / start.width * (range[1] - range[0]);
+  const hide = () => u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+  const begin = e => {
+    const { left, top, width } = u.over.getBoundingClientRect();
+    start = { left, top, width, range, mode: e.touches.length > 1 ? "zoom" : "" };
+    start.at = places(e);
+    start.middle = value(start.at.reduce((sum, p) => sum + p.x, 0) / start.at.length);
+  };
+  u.over.addEventListener("touchstart", e => { hide(); done = false; begin(e); }, { passive: true });
+  u.over.addEventListener("touchmove", e => {
+    if (!start || done) return;
+    const now = places(e), [from] = start.at, [to] = now;
+    if (start.mode === "zoom") {
+      if (now.length < 2) return;
+      const apart = ([p, q]) => Math.max(24, Math.hypot(p.x - q.x, p.y - q.y)), w = (start.range[1] - start.range[0]) * apart(start.at) / apart(now);
+      const left = start.middle - (now[0].x + now[1].x) / 2 / start.width * w;
+      soon(() => show(left, left + w));
+      return;
+    }
+    if (!start.mode) {
+      const dx = Math.abs(to.x - from.x), dy = Math.abs(to.y - from.y);
+      if (Math.max(dx, dy) < slop) return;
+      if (dy > dx) { done = true; return; }
+      start.mode = "select";
+    }
+    const within = x => Math.min(Math.max(0, x), start.width), a = within(Math.min(from.x, to.x)), b = within(Math.max(from.x, to.x));
+    u.setSelect({ left: a, top: 0, width: b - a, height: u.over.clientHeight }, false);
+    u.setCursor({ left: within(to.x), top: 1 });
+    start.chosen = [value(a), value(b)];
+  }, { passive: true });
+  const ended = e => {
+    hide();
+    if (e.touches.length) { start = null; return; } // what one of two fingers then does is no selection
+    if (e.type === "touchend" && start && start.chosen) select(Math.round(start.chosen[0] / step), Math.round(start.chosen[1] / step));
+    start = null;
+  };
+  u.over.addEventListener("touchend", ended, { passive: true });
+  u.over.addEventListener("touchcancel", ended, { passive: true });
+}
+// soon does the last of what is asked for until the next frame.
+let asked = null;
+function soon(f) {
+  if (!asked) requestAnimationFrame(() => { const g = asked; asked = null; g(); });
+  asked = f;
 }
 
 // --- buttons, keys, wheel ---
@@ -393,7 +496,6 @@ get("phase").addEventListener("change", e => {
   select(Math.ceil(ph.a / step - 1e-9), Math.floor(ph.b / step + 1e-9));
   get("phase").value = e.target.value;
 });
-const timeline = get("timeline");
 timeline.addEventListener("keydown", e => {
   if (e.target !== timeline || e.ctrlKey || e.metaKey || e.altKey) return;
   const by = Math.max(1, Math.round((range[1] - range[0]) / step / 50));
@@ -413,23 +515,34 @@ timeline.addEventListener("wheel", e => {
   const c = charts[0], at = c ? c.u.posToVal(e.clientX - c.u.over.getBoundingClientRect().left, "x") : middle();
   zoom((e.deltaY || e.deltaX) > 0 ? 1.25 : .8, at);
 }, { passive: false });
-// A finger that moves sideways selects; up and down the page scrolls.
-for (const c of charts) {
-  let from = null;
-  const place = t => c.u.posToVal(t.clientX - c.u.over.getBoundingClientRect().left, "x");
-  c.u.over.addEventListener("touchstart", e => { from = e.touches.length === 1 ? place(e.touches[0]) : null; }, { passive: true });
-  c.u.over.addEventListener("touchmove", e => { if (from !== null) select(Math.round(from / step), Math.round(place(e.touches[0]) / step)); }, { passive: true });
+// --- what is seen is drawn at once, and the rest when it comes near or nothing else is to be done ---
+function draw(box) {
+  const plan = planned.get(box);
+  planned.delete(box);
+  if (!plan) return;
+  near.unobserve(box);
+  plan();
+  if (!planned.size) queueMicrotask(() => { document.documentElement.dataset.complete = (performance.now() - started).toFixed(1); });
 }
-let width = 0;
-new ResizeObserver(() => {
-  if (charts.length && charts[0].box.clientWidth !== width && charts[0].box.clientWidth > 0) {
-    width = charts[0].box.clientWidth;
-    for (const c of charts) c.u.setSize({ width: Math.max(240, c.box.clientWidth), height: c.height });
-  }
-}).observe(timeline);
-dark.addEventListener("change", () => { readColours(); redraw(); });
+const near = new IntersectionObserver(list => { for (const e of list) if (e.isIntersecting) draw(e.target); }, { rootMargin: "50%" });
+const idle = window.requestIdleCallback || (f => setTimeout(f, 50));
+function rest() {
+  const [box] = planned.keys();
+  if (box) { draw(box); idle(rest); }
+}
 get("range").textContent = clock(0) + " to " + clock(end);
 tell();
+const below = innerHeight, tops = new Map([...planned.keys()].map(box => [box, box.getBoundingClientRect()]));
+for (const [box, { top, bottom }] of tops) if (box === planned.keys().next().value && !charts.length || top < below && bottom > 0) draw(box); else near.observe(box);
 queueMicrotask(() => { document.documentElement.dataset.drawn = (performance.now() - started).toFixed(1); });
+idle(rest);
+// The line at the lower edge says what the panel says: one of them is enough.
+new IntersectionObserver(([e]) => get("brief").classList.toggle("needless", e.isIntersecting)).observe(get("facts"));
+new ResizeObserver(() => {
+  if (timeline.clientWidth === width || !timeline.clientWidth) return;
+  width = timeline.clientWidth;
+  for (const c of charts) c.u.setSize({ width: room(), height: c.height });
+}).observe(timeline);
+dark.addEventListener("change", () => { readColours(); redraw(); });
 window.wattrace = { interval, select, show, charts, steps, step, get range() { return range; }, get selection() { return selection; } };
 })();

@@ -171,7 +171,7 @@ func powerLimit(ph *reduce.Phase) (float64, bool) {
 func spreadOf(vs []float64, u float64) spread {
 	slices.Sort(vs)
 	n := len(vs)
-	median := (vs[(n-1)/2] + vs[n/2]) / 2
+	median := vs[(n-1)/2]/2 + vs[n/2]/2
 	if n == 1 {
 		return spread{median, u, u}
 	}
@@ -267,6 +267,7 @@ func sweepFigures(list []point, width int) (figures [2]*chart.Figure) {
 		f := &chart.Figure{Width: width, X: chart.Axis{Label: other.label}}
 		panel := chart.Panel{Height: 300, Y: chart.Axis{Label: "output tokens/s and GPU"}}
 		f.X.Fit(0)
+		panel.Y.Fit(0)
 		var edge []point
 		for i := range list {
 			p := &list[i]
@@ -287,13 +288,12 @@ func sweepFigures(list []point, width int) (figures [2]*chart.Figure) {
 		if len(panel.Points) == 0 {
 			continue
 		}
-		slices.SortFunc(edge, func(a, b point) int { return int(math.Copysign(1, other.of(&a).v-other.of(&b).v)) })
+		slices.SortFunc(edge, func(a, b point) int { return cmp.Compare(other.of(&a).v, other.of(&b).v) })
 		line := chart.Line{Name: "front", Dashed: true, Colour: 1}
 		for i := range edge {
 			line.X, line.Y = append(line.X, other.of(&edge[i]).v), append(line.Y, edge[i].perGPU.v)
 		}
 		panel.Lines = []chart.Line{line}
-		f.X.Min, panel.Y.Min = 0, 0
 		f.X.Round()
 		panel.Y.Round()
 		place(panel.Points, &f.X)

@@ -23,7 +23,7 @@ func number(metrics map[string]reduce.Metric, tag string) string {
 	}
 	value, plus := report.Figures(m)
 	if plus != "" {
-		value += " " + plus
+		value += " " + strings.ReplaceAll(plus, "± ", "±\u00a0") // on paper a line may end before it
 	}
 	return value
 }

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,6 +164,66 @@ func TestOutput(t *testing.T) {
 	}
 	if code, stdout, _ := runTool(t, write(OutputOptions{}, "three", nil)); code != 0 || stdout != "three" {
 		t.Error(code, stdout)
+	}
+}
+
+// TestOutputIsNamed: what goes wrong with an output names it as the user did, with the reason,
+// and a directory that is not there is missed before anything is computed.
+func TestOutputIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	write := func(opt OutputOptions, between func()) func(*Env, *ucli.Context) error {
+		return func(env *Env, _ *ucli.Context) error {
+			o, err := env.Output(opt)
+			if err != nil {
+				return err
+			}
+			if between != nil {
+				between()
+			}
+			if _, err := o.Write([]byte("text")); err != nil {
+				return err
+			}
+			return o.Close()
+		}
+	}
+	check := func(name, want string, opt OutputOptions, between func(path string)) {
+		t.Helper()
+		path, computed := filepath.Join(dir, name), false
+		code, _, stderr := runTool(t, write(opt, func() {
+			if computed = true; between != nil {
+				between(path)
+			}
+		}), "-o", path)
+		if line, _, _ := strings.Cut(stderr, "\n"); code != 1 || line != "tool: "+strings.ReplaceAll(want, "DIR", dir) {
+			t.Errorf("%s %+v: exit %d, %q", name, opt, code, stderr)
+		}
+		if computed != (between != nil) {
+			t.Errorf("%s %+v: computed: %t", name, opt, computed)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, opt := range []OutputOptions{{}, {Atomic: true}, {Log: true}} {
+		check("no/such/out", "open DIR/no/such/out: no such file or directory", opt, nil)
+		check("file/out", "stat DIR/file/out: not a directory", opt, nil)
+	}
+	for _, opt := range []OutputOptions{{}, {Atomic: true}} { // gone while it was computed
+		if err := os.Mkdir(filepath.Join(dir, "gone"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		check("gone/out", "open DIR/gone/out: no such file or directory", opt, func(path string) { os.Remove(filepath.Dir(path)) })
+	}
+	path := filepath.Join(dir, "out") // what appears meanwhile is kept
+	check("out", "open DIR/out: is a directory", OutputOptions{Atomic: true}, func(path string) { os.Mkdir(path, 0o777) })
+	if entries, _ := os.ReadDir(path); len(entries) != 0 {
+		t.Error(entries)
+	}
+	for _, err := range []error{&fs.PathError{Op: "write", Path: "x/.out.123", Err: syscall.ENOSPC}, &os.LinkError{Op: "rename", Old: "x/.out.123", New: "x/out", Err: syscall.EXDEV}} {
+		o := &Output{Path: "x/out", opt: OutputOptions{Atomic: true}}
+		if got := o.named(err); strings.Contains(got.Error(), "123") || !strings.Contains(got.Error(), " x/out: ") || !errors.Is(got, errors.Unwrap(err)) {
+			t.Errorf("%v became %v", err, got)
+		}
 	}
 }
 

@@ -73,6 +73,9 @@ func (env *Env) OutputTo(path string, opt OutputOptions) (*Output, error) {
 	if err := o.refuseExisting(); err != nil {
 		return nil, err
 	}
+	if err := inDirectory(path); err != nil {
+		return nil, err
+	}
 	if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() { // a device takes any number
 		abs, err := filepath.Abs(path)
 		if err != nil {
@@ -105,6 +108,19 @@ func (env *Env) onlyOnce(name, path string) error {
 	}
 	env.written = append(env.written, path)
 	return nil
+}
+
+// inDirectory says at once that an output has no directory to be in, not when all is computed.
+func inDirectory(path string) error {
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Hint(&fs.PathError{Op: "open", Path: path, Err: syscall.ENOENT}, "mkdir -p %s", dir)
+	case err == nil && !info.IsDir():
+		return &fs.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR}
+	}
+	return nil // what else is wrong shows when it is created
 }
 
 func (o *Output) refuseExisting() error {
@@ -150,6 +166,24 @@ func (o *Output) create() (err error) {
 		info, statErr := o.f.Stat()
 		o.regular = statErr == nil && info.Mode().IsRegular()
 	}
+	return o.named(err)
+}
+
+// named is an error of the system that names the output by its path: nobody gave the name
+// that it has until it is whole.
+func (o *Output) named(err error) error {
+	if !o.opt.Atomic || o.Stdout {
+		return err
+	}
+	switch e := err.(type) {
+	case *fs.PathError:
+		if e.Path == o.Path {
+			return err
+		}
+		return &fs.PathError{Op: e.Op, Path: o.Path, Err: e.Err}
+	case *os.LinkError:
+		return &fs.PathError{Op: e.Op, Path: o.Path, Err: e.Err}
+	}
 	return err
 }
 
@@ -173,7 +207,8 @@ func (o *Output) write(p []byte) (int, error) {
 		}
 	}
 	if o.opt.Patient == 0 || !o.regular {
-		return o.w.Write(p)
+		n, err := o.w.Write(p)
+		return n, o.named(err)
 	}
 	if err := o.push(p); err != nil {
 		return 0, err
@@ -195,7 +230,7 @@ func (o *Output) push(p []byte) error {
 	}
 	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 	if err != nil && !full {
-		return err
+		return o.named(err)
 	}
 	o.kept = append(o.kept[:0], data[n:]...)
 	if full != o.full {
@@ -228,12 +263,12 @@ func (o *Output) Close() error {
 	if err == nil && len(o.kept) > 0 {
 		_, err = o.w.Write(o.kept)
 	}
-	err = errors.Join(err, o.f.Close())
+	err = errors.Join(o.named(err), o.named(o.f.Close()))
 	if !o.opt.Atomic {
 		return err
 	}
 	if err == nil {
-		err = os.Chmod(o.f.Name(), 0o666&^umask())
+		err = o.named(os.Chmod(o.f.Name(), 0o666&^umask()))
 	}
 	if err == nil {
 		err = o.publish()
@@ -249,7 +284,7 @@ func (o *Output) publish() error {
 	if err := o.refuseExisting(); err != nil {
 		return err
 	}
-	return os.Rename(o.f.Name(), o.Path)
+	return o.named(os.Rename(o.f.Name(), o.Path))
 }
 
 // Abort ends an output that is not whole: an atomic one disappears.

@@ -28,6 +28,8 @@ type generated struct {
 	watts    float64 // under load; 0 is 520
 	tokens   int64   // of a request; 0 is 180 and some
 	users    int     // 0 is 64
+	limit    float64 // of power, W; 0 is 700
+	odd      float64 // what the gauge says now and then; 0 is nothing odd
 }
 
 const runUnix = 1780000000e9
@@ -55,6 +57,9 @@ func (g generated) write(t testing.TB, dir string) (log, power string) {
 	}
 	if g.users == 0 {
 		g.users = 64
+	}
+	if g.limit == 0 {
+		g.limit = 700
 	}
 	if g.phase == "" {
 		g.phase = "profiling"
@@ -89,8 +94,11 @@ func (g generated) write(t testing.TB, dir string) (log, power string) {
 			row := b.Append(d, trace.Time(at)+trace.Time(d)*20_000, 20*time.Microsecond)
 			row.Set(sample.EnergyJoules, shown[d])
 			row.Set(sample.PowerInstantWatts, math.Round(watts*1000)/1000)
+			if g.odd != 0 && at%(7*time.Second) < 60*time.Millisecond {
+				row.Set(sample.PowerInstantWatts, g.odd)
+			}
 			if at%time.Second == 0 {
-				row.Set(sample.PowerLimitWatts, 700)
+				row.Set(sample.PowerLimitWatts, g.limit)
 				row.Set(sample.TemperatureCelsius, 55+5*math.Sin(at.Seconds()/100))
 				mask := uint64(0)
 				if at > g.length/2 && at < g.length/2+g.length/60 && d == 1 {

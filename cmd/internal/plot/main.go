@@ -1,6 +1,7 @@
 package plot
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ type target struct {
 
 func targets(env *cli.Env, c *ucli.Context) ([]target, error) {
 	var list []target
-	if out := env.OutputPath(); out != "-" || c.String("svg") == "" {
+	if out := env.OutputPath(); out != "-" || c.String("svg") == "" || c.IsSet("output") {
 		t := target{path: out}
 		switch format := c.String("format"); format {
 		case "":
@@ -71,17 +72,36 @@ func targets(env *cli.Env, c *ucli.Context) ([]target, error) {
 	} else if c.IsSet("format") {
 		return nil, cli.Usagef("--format is that of -o, and there is only --svg")
 	}
-	if path := c.String("svg"); path != "" {
+	if path := c.String("svg"); c.IsSet("svg") {
+		if path == "" {
+			return nil, cli.Usagef("--svg needs the name of a file, or -")
+		}
 		list = append(list, target{path, true})
+	}
+	for i, t := range list {
+		ext, is := strings.ToLower(filepath.Ext(t.path)), "html"
+		if t.svg {
+			is = "svg"
+		}
+		if c.IsSet("format") && i == 0 {
+			continue // so it is wanted
+		}
+		if slices.Contains(otherEndings, ext) || ext == ".html" && t.svg {
+			return nil, cli.Hint(cli.Usagef("%s: what is written is %s", t.path, is), "plot writes html and svg; a browser prints both to PDF")
+		}
 	}
 	return list, nil
 }
+
+// otherEndings are those of names that promise a format that plot does not write.
+var otherEndings = []string{".pdf", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".eps", ".ps", ".json", ".jsonl", ".csv", ".txt", ".md", ".arrows"}
 
 // The steps that a run may be followed in: fewer show nothing, more than a screen has
 // pixels many times over fill memory.
 const leastSteps, mostSteps = 100, 100_000
 
 func action(_ context.Context, env *cli.Env, c *ucli.Context) error {
+	env.Operands = append(env.Operands, env.Command...) // "--" ends the flags: there is no command
 	outs, err := targets(env, c)
 	if err != nil {
 		return err
@@ -165,6 +185,14 @@ func (d *drawn) write(w io.Writer, svg bool, title string) error {
 	return page.Write(w, d.runs[0].Report, d.course, page.Options{Title: title})
 }
 
+// check refuses a report with figures that nothing can be drawn of.
+func check(rep *reduce.Report, name string) error {
+	if err := page.Check(rep); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
 // reportIn returns the report of a directory that holds one; other paths stand for themselves.
 func reportIn(path string) string {
 	if info, err := os.Stat(path); path != "-" && err == nil && info.IsDir() {
@@ -218,12 +246,15 @@ func load(env *cli.Env, c *ucli.Context, operands []string) (*drawn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := check(rep, strings.Join(others, ", ")); err != nil {
+		return nil, err
+	}
 	d.runs, d.course = []page.Run{{Path: strings.Join(others, ", "), Report: rep}}, course
 	return d, nil
 }
 
-// openReport opens an operand if it is a report; nil is that it is none. What can be read
-// only once is read to its end, and standard input then begins again for whoever is next.
+// openReport opens an operand if it is a report; nil is that it is none. Of what can be read
+// only once the beginning is looked at, and standard input then begins again for reduce.
 func openReport(env *cli.Env, path string) (*formats.Input, error) {
 	if path != "-" {
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
@@ -239,14 +270,35 @@ func openReport(env *cli.Env, path string) (*formats.Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Kind() == formats.Report {
-		return in, nil
+	switch {
+	case in.Kind() == formats.Report:
+		if path == "-" {
+			_, err = in.Reader() // reads it to its end
+		}
+		return in, err
+	case path == "-":
+		env.Stdin = in.Stream()
+		return nil, nil
+	case in.Kind() == formats.Unknown:
+		err = damaged(in)
 	}
-	if path != "-" {
-		return nil, in.Close()
+	return nil, errors.Join(err, in.Close())
+}
+
+// damaged says what is wrong with a file that by its name is a report, and nothing of
+// other files that no program knows.
+func damaged(in *formats.Input) error {
+	name := strings.TrimSuffix(strings.TrimSuffix(in.Name(), ".gz"), ".zst")
+	r, err := in.Reader()
+	if err != nil || filepath.Ext(name) != ".json" {
+		return nil // reduce says so
 	}
-	env.Stdin, err = in.Reader()
-	return nil, err
+	content := bufio.NewReader(r)
+	if _, err := content.Peek(1); err != nil {
+		return nil
+	}
+	_, err = report.Read(content, in.Name())
+	return cli.Hint(err, "plot takes reports, request logs, recordings and other tools' telemetry")
 }
 
 // readReport reads a report and closes it.
@@ -258,6 +310,9 @@ func readReport(in *formats.Input) (rep *reduce.Report, err error) {
 	}
 	if rep, err = report.Read(r, in.Name()); err == nil && len(rep.Phases) == 0 && len(rep.Stated) == 0 {
 		err = fmt.Errorf("%s: has no phase", in.Name())
+	}
+	if err == nil {
+		err = check(rep, in.Name())
 	}
 	return rep, err
 }

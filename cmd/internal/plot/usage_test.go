@@ -1,27 +1,44 @@
 package plot
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	reducer "wattrace/cmd/internal/reduce"
 	"wattrace/reduce"
 )
+
+// simReport is the report of the simulated run.
+var simReport = sync.OnceValue(func() []byte {
+	var out bytes.Buffer
+	reducer.Main(context.Background(), []string{"--format", "json", "-q", simRequests, simPower}, strings.NewReader(""), &out, io.Discard)
+	return out.Bytes()
+})
 
 // reportFile writes a report of the simulated run, changed by edit.
 func reportFile(t testing.TB, path string, edit func(ph *reduce.Phase)) string {
 	t.Helper()
-	rep := reduceTo(t, simRequests, simPower)
+	var rep reduce.Report
+	if err := json.Unmarshal(simReport(), &rep); err != nil {
+		t.Fatal(err)
+	}
 	for i := range rep.Phases {
 		if rep.Phases[i].Kind == "measure" && edit != nil {
 			edit(&rep.Phases[i])
 		}
 	}
-	text, err := json.Marshal(rep)
+	text, err := json.Marshal(&rep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,10 +193,73 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// writeIn writes a file into a new directory.
+func writeIn(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestStandardInput: what is read from a pipe is copied once, and nothing of it is left or
+// stays open, however it ends.
+func TestStandardInput(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	power, err := os.ReadFile(simPower)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := os.ReadFile(reportFile(t, filepath.Join(t.TempDir(), "report.json"), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		code  int
+		stdin string
+		args  []string
+	}{
+		"a recording":          {0, string(power), []string{simRequests, "-"}},
+		"nothing named":        {0, string(power), nil},
+		"a report":             {0, string(rep), []string{"-"}},
+		"a report cut off":     {1, string(rep[:2000]), []string{"-"}},
+		"a report beside logs": {2, string(rep), []string{"-", simPower}},
+		"logs beside a report": {2, string(rep), []string{simPower, "-"}},
+		"a recording cut off":  {3, string(power[:2000]), []string{"-"}},
+		"garbage":              {1, "garbage", []string{"-"}},
+		"nothing":              {1, "", nil},
+	} {
+		code, _, stderr := runWith(t, c.stdin, c.args...)
+		if code != c.code && !(c.code == 0 && code == 3) {
+			t.Errorf("%s: exit %d: %s", name, code, stderr)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+			t.Errorf("%s: left %v, %v", name, entries, err)
+		}
+		open, _ := filepath.Glob("/proc/self/fd/*")
+		for _, fd := range open {
+			if to, err := os.Readlink(fd); err == nil && strings.HasPrefix(to, dir) {
+				t.Errorf("%s: %s is open", name, to)
+			}
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	rep := reportFile(t, filepath.Join(dir, "report.json"), nil)
+	whole, err := os.ReadFile(rep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(whole)
+	cut := func(n int) string { return writeFile(t, "cut.json", text[:n]) }
 	empty := writeFile(t, "empty.json", `{"schema":"wattrace.report/1","phases":[]}`)
 	idle := writeFile(t, "idle.json", `{"schema":"wattrace.report/1","phases":[{"name":"a","kind":"idle"}]}`)
 	idle2 := writeFile(t, "idle2.json", `{"schema":"wattrace.report/1","phases":[{"name":"a","kind":"idle"}]}`)
@@ -195,19 +275,135 @@ func TestRefused(t *testing.T) {
 		{2, "named twice", []string{"-", "-"}},
 		{2, "there is only --svg", []string{"--svg", "x.svg", "--format", "svg", rep}},
 		{2, "no such flag|not defined|unknown flag", []string{"--as", "aiperf", simRequests, simPower}},
+		{2, "x.pdf: what is written is html", []string{"-o", "x.pdf", rep}},
+		{2, "x.PNG: what is written is svg", []string{"--svg", "x.PNG", simRequests, simPower}},
+		{2, "x.html: what is written is svg", []string{"--svg", "x.html", simRequests, simPower}},
+		{2, "--svg needs", []string{"--svg", "", rep}},
+		{2, "is a report and", []string{rep, "--", simPower}},
+		{1, "-o: no such file", []string{"--", "-o"}},
 		{1, "has no phase", []string{empty}},
+		{1, `cut.json:1:1001: not JSON: it was cut off\n$`, []string{cut(1000)}},
+		{1, `cut.json:1:21: not JSON: it was cut off\nplot: hint: plot takes reports, request logs, recordings`, []string{cut(20)}},
+		{1, `^plot: \S+cut/report.json:1:21: not JSON`, []string{filepath.Dir(writeIn(t, "cut/report.json", text[:20]))}},
+		{1, `garbage.json:1:1: not JSON: .*\nplot: hint: plot takes reports, `, []string{writeFile(t, "garbage.json", "\x00\xffgarbage")}},
+		{1, `other.json: not a report: no "schema"\nplot: hint: plot takes reports, `, []string{writeFile(t, "other.json", `{"a": 1}`)}},
+		{1, "nothing.json: is empty: plot takes reports, request logs", []string{writeFile(t, "nothing.json", "")}},
+		{1, "x.bin: unknown format: plot takes reports, request logs", []string{writeFile(t, "x.bin", "garbage")}},
 		{1, "nothing over time", []string{"--svg", "-", rep}},
 		{1, "there is nothing to draw", []string{idle, idle2}},
 		{1, "no such file", []string{filepath.Join(dir, "absent.jsonl")}},
-		{1, "plot takes request logs", []string{"../../../testdata/trtllm-bench/azure200.jsonl"}},
-		{1, "exists", []string{"-o", rep, simRequests, simPower}},
+		{1, "plot takes reports, request logs", []string{"../../../testdata/trtllm-bench/azure200.jsonl"}},
+		{1, "exists", []string{"-o", writeFile(t, "there.html", ""), simRequests, simPower}},
+		{2, "what is written is html", []string{"--force", "-o", rep, simRequests, simPower}},
+		{1, "is an input", []string{"--force", "--format", "html", "-o", rep, rep}},
 	} {
 		code, stdout, stderr := runMain(t, c.args...)
 		if code != c.code || !regexp.MustCompile(c.want).MatchString(stderr) || stdout != "" {
 			t.Errorf("%v: exit %d, %q, %d bytes; want %d, %q", c.args, code, stderr, len(stdout), c.code, c.want)
 		}
 	}
-	if text, err := os.ReadFile(rep); err != nil || !json.Valid(text) {
+	if text, err := os.ReadFile(rep); err != nil || string(text) != string(whole) {
 		t.Error("an input was replaced")
+	}
+}
+
+// TestAnyFigures: reports with any figures make a sweep and pages without NaN and infinity,
+// or are refused by name with the figure.
+func TestAnyFigures(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	figures := []float64{0, 5e-324, 1, 1e99, -1e99, 1e308, -math.MaxFloat64}
+	n := 0
+	write := func(rate, perJoule, perUser, doubt float64) string {
+		n++
+		return reportFile(t, filepath.Join(dir, fmt.Sprintf("r%d", n), "report.json"), func(ph *reduce.Phase) {
+			ph.Concurrency = n
+			for tag, v := range map[string]float64{reduce.OutputTokenThroughput: rate, reduce.OutputTokensPerJoule: perJoule} {
+				m := ph.Metrics[tag]
+				m.Number = &reduce.Number{Value: v, Uncertainty: &reduce.Uncertainty{Random: doubt, Systematic: doubt}}
+				ph.Metrics[tag] = m
+			}
+			m := ph.Metrics[reduce.OutputTokenThroughputPerUser]
+			m.Distribution = &reduce.Distribution{P50: perUser, Min: perUser, Max: perUser, Count: 1}
+			ph.Metrics[reduce.OutputTokenThroughputPerUser] = m
+		})
+	}
+	draw := func(want string, paths ...string) {
+		t.Helper()
+		svg, html := filepath.Join(dir, fmt.Sprintf("s%d.svg", n)), filepath.Join(dir, fmt.Sprintf("s%d.html", n))
+		args := append([]string{"-o", html}, paths...)
+		if len(paths) > 1 {
+			args = append(args, "--svg", svg)
+		}
+		code, _, stderr := runMain(t, args...)
+		if want != "" {
+			if code != 1 || !regexp.MustCompile(want).MatchString(stderr) {
+				t.Errorf("%v: exit %d, %q, want %q", paths, code, stderr, want)
+			}
+			return
+		}
+		if code != 0 && code != 3 {
+			t.Fatalf("%v: exit %d: %s", paths, code, stderr)
+		}
+		page, err := os.ReadFile(html)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPage(t, "any figures", string(page))
+		if m := regexp.MustCompile(`.{30}\b(NaN|Inf|null|undefined)\b.{10}`).FindString(scripts.ReplaceAllString(string(page), "")); m != "" {
+			t.Errorf("%v: %s", paths, m)
+		}
+		if len(paths) > 1 {
+			checkSVG(t, "any figures", svg)
+		}
+	}
+	for _, v := range figures {
+		for _, other := range figures {
+			path := write(v, other, v, other)
+			want := ""
+			if math.Abs(v) > 1e100 || math.Abs(other) > 1e100 {
+				want = fmt.Sprintf(`r%d/report.json: /phases/\d+/metrics/[a-z_]+(/[a-z0-9]+)+ is -?1\.?\d*e\+308: `, n)
+			}
+			draw(want, path)
+			draw(want, path, write(1, 2, 3, 0))
+			if want == "" {
+				draw("", path, write(other, v, other, v), write(v, other, v, 0))
+				draw("", path, write(v, other, v, 0))
+			}
+		}
+	}
+}
+
+// TestAbsurdReadings: a recording that says of power what cannot be is refused, or drawn
+// without what cannot be.
+func TestAbsurdReadings(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		power, limit float64
+		want         string
+	}{{1e308, 700, ""}, {-1e308, 700, ""}, {5e-324, 700, ""}, {1e308, 1e308, "power.arrows: /.* is .*: that is no figure of a run"}} {
+		log, power := generated{gpus: 2, length: 40 * time.Second, requests: 60, host: "h", model: "m", seed: 3, limit: c.limit, odd: c.power}.write(t, t.TempDir())
+		svg := filepath.Join(t.TempDir(), "f.svg")
+		code, page, stderr := runMain(t, "-o", "-", "--svg", svg, log, power)
+		if c.want != "" {
+			if code != 1 || !regexp.MustCompile(c.want).MatchString(stderr) || page != "" {
+				t.Errorf("%v: exit %d: %s", c, code, stderr)
+			}
+			continue
+		}
+		if code != 0 && code != 3 {
+			t.Fatalf("%v: exit %d: %s", c, code, stderr)
+		}
+		checkSVG(t, "absurd", svg)
+		if m := regexp.MustCompile(`.{30}\b(NaN|Inf)\b.{10}`).FindString(scripts.ReplaceAllString(page, "")); m != "" {
+			t.Errorf("%v: %s", c, m)
+		}
+		for _, d := range dataOf(t, page).Devices {
+			for i := range d.Lo {
+				if (d.Lo[i] == nil) != (d.Hi[i] == nil) || d.Hi[i] != nil && *d.Hi[i] > 20000 {
+					t.Fatalf("%v: step %d: %v to %v", c, i, d.Lo[i], d.Hi[i])
+				}
+			}
+		}
 	}
 }

@@ -38,7 +38,7 @@ func Follow(env *cli.Env, c *ucli.Context, operands []string, steps int) (*reduc
 	if opt.inputs, err = parseInputs(env, c); err != nil {
 		return nil, nil, err
 	}
-	opt.reduce.Course = steps
+	opt.reduce.Course, opt.reports = steps, true
 	s := newJob(opt)
 	rep, err := s.report(env, operands)
 	return rep, s.course, err

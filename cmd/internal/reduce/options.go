@@ -20,6 +20,7 @@ type options struct {
 	truth      string
 	keepGoing  bool
 	inputs     inputOptions
+	reports    bool // the tool takes reports, too
 }
 
 // leastEvery is the shortest slice: shorter ones no sensor sees.

@@ -275,7 +275,26 @@ func (s *job) forget(in *formats.Input) {
 
 // refuse says that an operand is none.
 func (s *job) refuse(env *cli.Env, in *formats.Input) error {
-	err := fmt.Errorf("%s: %s: %s takes request logs, recordings and other tools' telemetry", in.Name(), in.Kind(), env.Tool)
+	what := string(in.Kind())
+	if in.Kind() == formats.Unknown {
+		r, err := in.Reader()
+		if err == nil {
+			_, err = io.ReadFull(r, make([]byte, 1))
+		}
+		if err == io.EOF {
+			what = "is empty"
+		} else if err != nil {
+			return err
+		}
+	}
+	takes := "request logs, recordings and other tools' telemetry"
+	if s.opt.reports {
+		takes = "reports, " + takes
+	}
+	err := fmt.Errorf("%s: %s: %s takes %s", in.Name(), what, env.Tool, takes)
+	if in.Kind() == formats.Report {
+		return cli.Hint(err, "compare and plot take reports")
+	}
 	if in.Kind() == formats.Parquet {
 		return cli.Hint(err, "convert --to arrow %s makes a recording of it, if it is one", in.Name())
 	}
