@@ -12,6 +12,7 @@ import (
 var neverNegative = []string{
 	reduce.GPUEnergy, reduce.GPUPower, reduce.TotalGPUEnergy, reduce.TotalGPUEnergyWh, reduce.TotalGPUPower, reduce.AverageGPUPower, reduce.PeakGPUPower,
 	reduce.OutputTokensPerJoule, reduce.EnergyPerOutputToken, reduce.EnergyPerRequest, reduce.EnergyPerUser, reduce.WattsPerUser, reduce.GPUPowerLimit,
+	reduce.OutputTokenThroughput, reduce.TotalTokenThroughput, reduce.RequestThroughput,
 }
 
 // checkPhase refuses what no phase can have: times, energies, counts and uncertainties

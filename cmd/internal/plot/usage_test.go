@@ -312,7 +312,7 @@ func TestRefused(t *testing.T) {
 func TestAnyFigures(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	figures := []float64{0, 5e-324, 1, 1e99, -1e99, 1e308, -math.MaxFloat64}
+	figures := []float64{0, 5e-324, 1, 1e99, 1e308, math.MaxFloat64}
 	n := 0
 	write := func(rate, perJoule, perUser, doubt float64) string {
 		n++
@@ -357,6 +357,9 @@ func TestAnyFigures(t *testing.T) {
 			checkSVG(t, "any figures", svg)
 		}
 	}
+	draw("output_token_throughput.value is -1: that can't be negative", write(-1, 1, 1, 1))
+	draw("output_tokens_per_joule.value is -1.7976931348623157e\\+308: that can't be negative", write(1, -math.MaxFloat64, 1, 1))
+	draw("uncertainty: none is negative", write(1, 1, 1, -5e-324))
 	for _, v := range figures {
 		for _, other := range figures {
 			path := write(v, other, v, other)

@@ -337,7 +337,7 @@ func TestMistakes(t *testing.T) {
 	check(1, "simulate: "+taken.Addr().String()+": the port is in use\nsimulate: hint: another --listen HOST:PORT; with port 0 the system chooses one\n",
 		"--listen", taken.Addr().String(), "--truth", filepath.Join(dir, "none.jsonl"))
 	check(1, "simulate: "+existing+": exists already\nsimulate: hint: --force replaces it\n", free, "--truth", existing)
-	check(1, "simulate: open "+filepath.Join(dir, "no", "truth.jsonl")+": no such file or directory\n", free, "--truth", filepath.Join(dir, "no", "truth.jsonl"))
+	check(1, "simulate: open "+filepath.Join(dir, "no", "truth.jsonl")+": no such file or directory\nsimulate: hint: mkdir -p "+filepath.Join(dir, "no")+"\n", free, "--truth", filepath.Join(dir, "no", "truth.jsonl"))
 	link := filepath.Join(dir, "stdout")
 	if err := os.Symlink(os.DevNull, link); err != nil {
 		t.Fatal(err)
