@@ -1,6 +1,7 @@
 package reduce
 
 import (
+	"strings"
 	"testing"
 
 	"wattrace/sample"
@@ -49,6 +50,35 @@ func TestImplausiblePowerIsLeftOut(t *testing.T) {
 	near(t, "energy", value(t, rep.Phases[0].Metrics, TotalGPUEnergy), 3000, 1e-6)
 	if !warned(rep, WarnImplausible, "") {
 		t.Error("no warning")
+	}
+}
+
+// No reading that cannot be gets into a figure, nor makes what can be drawn boundless.
+func TestAbsurdReadingsAreLeftOut(t *testing.T) {
+	for _, absurd := range []float64{1e308, -1e308, 2e6} {
+		batches := rows([]sample.Device{device(0)}, 0, 30*sec, 50*ms, func(_ int, at trace.Time, r sample.Row) {
+			w, limit, clock, celsius := 300.0, 700.0, 1.98e9, 50.0
+			if at == 8*sec {
+				w, limit, clock, celsius = absurd, absurd, absurd*1e6, absurd
+			}
+			r.Set(sample.PowerAverageWatts, w)
+			r.Set(sample.PowerLimitWatts, limit)
+			r.Set(sample.SMClockHertz, clock)
+			r.Set(sample.TemperatureCelsius, celsius)
+		})
+		rep := reduceAll(t, []Span{phaseSpan("p", 5*sec, 15*sec)}, true, Options{}, batches)
+		for tag, want := range map[string]float64{TotalGPUEnergy: 3000, GPUPowerLimit: 700, SMClock: 1.98e9, GPUTemperature: 50, PeakGPUTemperature: 50} {
+			near(t, tag, value(t, rep.Phases[0].Metrics, tag), want, 1e-6)
+		}
+		var said []string
+		for _, w := range rep.Warnings {
+			if w.Code == WarnImplausible {
+				said = append(said, w.Message)
+			}
+		}
+		if all := strings.Join(said, "\n"); len(said) != 4 || !strings.Contains(all, "1 reading is of power_limit_watts left out") {
+			t.Errorf("%v: %s", absurd, all)
+		}
 	}
 }
 

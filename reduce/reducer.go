@@ -607,6 +607,11 @@ func (r *Reducer) warnDevices() {
 		if n := s.survey.implausible; n > 0 {
 			r.Warn(WarnImplausible, "", d.ID, "%s: %s of power that the device cannot draw left out", deviceName(d), plural(int(n), "reading is", "readings are"))
 		}
+		for _, g := range slowGauges {
+			if n := s.slow.implausible[g.id]; n > 0 {
+				r.Warn(WarnImplausible, "", d.ID, "%s: %s of %s left out, since it cannot be so much or so little", deviceName(d), plural(int(n), "reading is", "readings are"), sample.Metrics[g.id].Name)
+			}
+		}
 		r.warnSensor(s)
 		c := s.counter
 		if c == nil {

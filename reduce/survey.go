@@ -61,7 +61,9 @@ func (s *survey) row(b *sample.Batch, i int, at trace.Time) {
 	}
 	mid := at.Add(b.Took[i] / 2)
 	if v, ok := b.Float(sample.PowerLimitWatts, i); ok {
-		s.limitWatts = max(s.limitWatts, v)
+		if v <= mostLimitWatts {
+			s.limitWatts = max(s.limitWatts, v)
+		}
 	}
 	if !reads(b, i) {
 		return
@@ -176,6 +178,9 @@ func (s *survey) maxGap() time.Duration { return max(10*time.Second, 10*s.poll()
 // maxPowerGap returns the longest time between two readings of power over which
 // a straight line between them still says something.
 func (s *survey) maxPowerGap() time.Duration { return max(time.Second, 3*s.poll()) }
+
+// mostLimitWatts is what no device has as its power limit: a rack has less.
+const mostLimitWatts = 1e6
 
 // maxWatts returns a power that the device cannot reach: one and a half times
 // its limit, or of the most that any known module may draw.

@@ -214,20 +214,23 @@ var slowGauges = []struct {
 	mean string
 	top  string // of the highest value; "" is not given
 	unit string
+	most float64 // that a reading can be; below 0 none is, but a temperature
 }{
-	{sample.GPUUtilization, GPUUtilization, "", "1"},
-	{sample.MemoryUtilization, MemoryUtilization, "", "1"},
-	{sample.TemperatureCelsius, GPUTemperature, PeakGPUTemperature, "Cel"},
-	{sample.SMClockHertz, SMClock, PeakSMClock, "Hz"},
-	{sample.MemoryClockHertz, MemoryClock, "", "Hz"},
-	{sample.MemoryUsedBytes, MemoryUsed, "", "By"},
-	{sample.PowerLimitWatts, GPUPowerLimit, "", "W"},
+	{sample.GPUUtilization, GPUUtilization, "", "1", 100}, // some say percent
+	{sample.MemoryUtilization, MemoryUtilization, "", "1", 100},
+	{sample.TemperatureCelsius, GPUTemperature, PeakGPUTemperature, "Cel", 1e4},
+	{sample.SMClockHertz, SMClock, PeakSMClock, "Hz", 1e12},
+	{sample.MemoryClockHertz, MemoryClock, "", "Hz", 1e12},
+	{sample.MemoryUsedBytes, MemoryUsed, "", "By", 1e18},
+	{sample.PowerLimitWatts, GPUPowerLimit, "", "W", mostLimitWatts},
 }
 
 // slow follows the slow metrics of one device.
 type slow struct {
 	gauges  [sample.NumMetrics]*track
 	reasons *reasonTrack
+
+	implausible [sample.NumMetrics]int64 // readings that cannot be, and are left out
 }
 
 // read takes row i of a batch.
@@ -240,6 +243,10 @@ func (s *slow) read(b *sample.Batch, i int, at trace.Time, edges []trace.Time) {
 			v = float64(u)
 		}
 		if !ok {
+			continue
+		}
+		if v > g.most || v < 0 && g.id != sample.TemperatureCelsius || v < -274 {
+			s.implausible[g.id]++
 			continue
 		}
 		if s.gauges[g.id] == nil {
