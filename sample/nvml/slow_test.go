@@ -373,7 +373,7 @@ func (e *events) end() { e.stop(); <-e.done }
 // next waits for rows of so many events.
 func (e *events) next(n int) (all []*sample.Batch) {
 	e.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); n > 0; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); n > 0; time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			e.t.Fatal("events are missing:", n)
 		}
@@ -383,6 +383,22 @@ func (e *events) next(n int) (all []*sample.Batch) {
 		}
 	}
 	return all
+}
+
+// soon has events happen until one arrives: while the feed makes its set anew none does.
+func (e *events) soon(happen func()) *sample.Batch {
+	e.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		happen()
+		for range 50 {
+			if b := e.inbox.Collect(); b.Len() > 0 {
+				return b
+			}
+			time.Sleep(waitMillis / 10 * time.Millisecond)
+		}
+	}
+	e.t.Fatal("no event arrives")
+	return nil
 }
 
 func TestEvents(t *testing.T) {
@@ -482,8 +498,7 @@ func TestGPUComesBack(t *testing.T) {
 		read(s, 0, false)
 		state.SetFault(0, sim.CallFields, 0)
 	}
-	state.Event(0, 94)
-	feed.next(1)
+	feed.soon(func() { state.Event(0, 94) })
 }
 
 // TestDriverIsLoadedAnew has NVML lose its driver, for all GPUs at once.
@@ -514,9 +529,7 @@ func TestDriverIsLoadedAnew(t *testing.T) {
 	if got, status := activity(s, 0); len(got) != 5 {
 		t.Error("GPM:", got, status)
 	}
-	time.Sleep(2 * waitMillis * time.Millisecond) // until the feed has its set
-	state.Event(2, 48)
-	if b := feed.next(1)[0]; b.Devices[b.Device[0]] != s.Devices()[len(s.Devices())-1] {
+	if b := feed.soon(func() { state.Event(2, 48) }); b.Devices[b.Device[0]] != s.Devices()[len(s.Devices())-1] {
 		t.Errorf("%+v", b)
 	}
 }
