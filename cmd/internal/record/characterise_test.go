@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -204,8 +205,13 @@ func squareNode(t *testing.T) *node {
 		watts, next := 90.0, time.Duration(0)
 		tick := time.NewTicker(2 * time.Millisecond)
 		defer tick.Stop()
-		for {
+		for last := time.Duration(0); ; {
 			at := time.Since(begin)
+			n.ticks.Add(1)
+			if at-last > 5*time.Millisecond {
+				n.late.Add(1)
+			}
+			last = at
 			if _, err := os.Stat(filepath.Join(n.dir, "on")); err == nil && at > next {
 				watts, next = 700-watts, at+400*time.Millisecond+time.Duration(rng.Int64N(int64(400*time.Millisecond)))
 			}
@@ -231,17 +237,28 @@ func TestCharacterise(t *testing.T) {
 	idle := startIdle(t)
 	n := squareNode(t)
 	var p *process
-	for range 3 { // a machine that is busy may poll too late to know anything
-		p = n.run("--characterise", "--interval", "4300us", "--for", "15s", "--load", "echo $$ > pid; touch on; echo printed; sleep 100; true", "-o", "sensors.yaml")
-		if p.ProcessState.ExitCode() != 3 {
+	said := regexp.MustCompile(`(?s)^record: 2.5s at rest, polls every 4.3ms for 7.5s under the load, every 10ms 20ms 50ms 100ms for 1.25s each\n` +
+		`.*printed\n.*GPU 0, wattrace simulated H100 \(hopper, driver 580\.00\.00-simulated\)\n  one reading of all fields: .* n=[0-9]+\n  [0-9]+ edges of the load, by the counter\n` +
+		`.*  counter +(99|100)\..*\n  average +average +(99|100)\..*\n  instant .*  counter / integral of instant: .*polls every 10[0-9.]*ms`)
+	busy := false
+	for try := 1; ; try++ { // a machine that is busy may poll, and its sensors show, too late to know anything
+		ticks, late := n.ticks.Load(), n.late.Load()
+		p = n.run("--characterise", "--interval", "4300us", "--for", "15s", "--load", "echo $$ > pid; touch on; echo printed; sleep 100; true", "-o", "sensors.yaml", "--force")
+		share := float64(n.late.Load()-late) / float64(n.ticks.Load()-ticks)
+		busy = share >= 0.01
+		if p.ProcessState.ExitCode() == 0 && said.MatchString(p.stderr.String()) {
 			break
 		}
-		t.Log(&p.stderr)
+		t.Logf("%.1f %% of the sensor's updates were late:\n%s", 100*share, &p.stderr)
+		if !busy {
+			t.Fatal("something else is said, and the machine was in time")
+		}
+		if try == 3 {
+			t.Skip("the machine is too busy")
+		}
 		os.Remove(filepath.Join(n.dir, "on"))
 	}
-	n.want(p, 0, `(?s)^record: 2.5s at rest, polls every 4.3ms for 7.5s under the load, every 10ms 20ms 50ms 100ms for 1.25s each\n`+
-		`.*printed\n.*GPU 0, wattrace simulated H100 \(hopper, driver 580\.00\.00-simulated\)\n  one reading of all fields: .* n=[0-9]+\n  [0-9]+ edges of the load, by the counter\n`+
-		`.*  counter +(99|100)\..*\n  average +average +(99|100)\..*\n  instant .*  counter / integral of instant: .*polls every 10[0-9.]*ms`)
+	n.want(p, 0, "")
 	if strings.Contains(p.stderr.String(), "no load to tell rest from") {
 		t.Errorf("the rest is not known:\n%s", &p.stderr)
 	}
@@ -255,6 +272,9 @@ func TestCharacterise(t *testing.T) {
 	}
 	if r := rows[0]; r.Field != reduce.FieldAverage || r.Architecture != "hopper" || r.From != 580 || r.Below != 581 ||
 		(r.Window-time.Second).Abs() > 20*time.Millisecond || r.Measured.Device != "wattrace simulated H100" || r.Measured.Driver != "580.00.00-simulated" {
+		if busy {
+			t.Skipf("the machine is too busy:\n%s", b)
+		}
 		t.Errorf("%s", b)
 	}
 	if p.stdout.Len() > 0 {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -44,6 +45,8 @@ type node struct {
 	dir   string
 	stub  string
 	state *sim.State
+
+	ticks, late atomic.Int64 // of the sensor that squareNode shows, and those that were late
 }
 
 func newNode(t *testing.T) *node {
