@@ -118,12 +118,12 @@ setup: ## what the interop tests read recordings with, and Chromium for plot's p
 	@test -x dist/interop/bin/python3 || python3 -m venv dist/interop || echo "left out: Python's venv"
 	@for p in 'pyarrow==21.*' polars duckdb perfetto 'tokenizers==0.23.*'; do dist/interop/bin/pip install -q --retries 1 --timeout 20 "$$p" || echo "left out: $$p"; done
 
-interop: setup build ## pyarrow, Polars and DuckDB beside reduce, Perfetto's definitions, tokenizers beside ours, on what record and convert wrote; aiperf (1 GB): its plots, and against simulate beside reduce: some 8 minutes
+interop: setup build ## pyarrow, Polars and DuckDB beside reduce, Perfetto's definitions, tokenizers beside ours, on what record and convert wrote; aiperf (1 GB): its plots, and against simulate beside reduce; vLLM's benchmark, where vllm is installed: some 8 minutes
 	@mkdir -p dist/peers
 	-test -x dist/peers/aiperf/bin/aiperf || { python3 -m venv dist/peers/aiperf && dist/peers/aiperf/bin/pip install -q 'aiperf==0.13.*'; } || rm -rf dist/peers/aiperf
 	PATH="$$PWD/dist/interop/bin:$$PATH" $(GO) test -count=1 -v -run 'Interop|Other|CounterBesideReduce' ./formats/telemetry ./formats/tokenizer ./cmd/internal/convert
 	@test ! -x dist/peers/aiperf/bin/aiperf || PATH="$$PWD/dist/peers/aiperf/bin:$$PATH" $(GO) test -count=1 -v -run InteropAIPerf ./cmd/internal/convert
-	WATTRACE_AIPERF="$$PWD/dist/peers/aiperf/bin/aiperf" WATTRACE_BIN="$$PWD/bin" $(GO) test -count=1 -v -timeout 15m -run 'TestInterop' ./cmd/internal/reduce
+	WATTRACE_VLLM="$$(command -v vllm)" WATTRACE_AIPERF="$$PWD/dist/peers/aiperf/bin/aiperf" WATTRACE_BIN="$$PWD/bin" $(GO) test -count=1 -v -timeout 15m -run 'TestInterop' ./cmd/internal/reduce
 
 # What is otherwise without cgo: who calls NVML, and what runs it. All else has no C, and is tested with it.
 WITHOUT_CGO := ./sample/... ./cmd/internal/record ./cmd/internal/monitor ./cmd/internal/measure ./cmd/internal/script

@@ -20,7 +20,7 @@ type latency struct {
 	e2e    time.Duration // last output event - sent
 	gap    time.Duration // the longest between output events
 	late   time.Duration // sent - scheduled
-	tokens int64         // output tokens by the server's usage; 0 is unknown
+	tokens int64         // output tokens, not of a lower bound; 0 is unknown
 }
 
 // notKnown stands for a duration that is not known.
@@ -36,7 +36,7 @@ func latencyOf(q *trace.Request, outputs []trace.Chunk, gaps []time.Duration) la
 	if d, ok := q.E2E(); ok {
 		l.e2e = d
 	}
-	if n, ok := q.OutputTokens.Get(); ok && n > 0 && q.TokenSource == trace.FromUsage {
+	if n, ok := q.OutputTokens.Get(); ok && n > 0 && q.TokenSource.Exact() {
 		l.tokens = n
 	}
 	for i := range outputs {

@@ -377,23 +377,13 @@ func TestAnyFigures(t *testing.T) {
 	}
 }
 
-// TestAbsurdReadings: a recording that says of power what cannot be is refused, or drawn
-// without what cannot be.
+// TestAbsurdReadings: a recording that says of power what cannot be is drawn without it.
 func TestAbsurdReadings(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		power, limit float64
-		want         string
-	}{{1e308, 700, ""}, {-1e308, 700, ""}, {5e-324, 700, ""}, {1e308, 1e308, "power.arrows: /.* is .*: that is no figure of a run"}} {
+	for _, c := range []struct{ power, limit float64 }{{1e308, 700}, {-1e308, 700}, {5e-324, 700}, {1e308, 1e308}} {
 		log, power := generated{gpus: 2, length: 40 * time.Second, requests: 60, host: "h", model: "m", seed: 3, limit: c.limit, odd: c.power}.write(t, t.TempDir())
 		svg := filepath.Join(t.TempDir(), "f.svg")
 		code, page, stderr := runMain(t, "-o", "-", "--svg", svg, log, power)
-		if c.want != "" {
-			if code != 1 || !regexp.MustCompile(c.want).MatchString(stderr) || page != "" {
-				t.Errorf("%v: exit %d: %s", c, code, stderr)
-			}
-			continue
-		}
 		if code != 0 && code != 3 {
 			t.Fatalf("%v: exit %d: %s", c, code, stderr)
 		}

@@ -1,12 +1,16 @@
 package reduce
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"wattrace/reduce"
 )
@@ -318,4 +322,90 @@ func TestGuideLLMReport(t *testing.T) {
 	if ph := rep.Phases[0]; ph.Requests.Succeeded != 5 || *ph.Tokens.Output != 40 || ph.Start != "2026-11-27T21:21:22.467633700Z" || ph.Concurrency != 2 {
 		t.Errorf("%+v", ph)
 	}
+}
+
+// TestVLLMResults: what vLLM's benchmark published of its runs is what reduce makes of their
+// requests, as far as their times, which it keeps to the nanosecond, go.
+func TestVLLMResults(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob("../../../testdata/interop/results/vllm-*.json")
+	if err != nil || len(paths) != 2 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		compareVLLM(t, path)
+	}
+}
+
+// TestInteropVLLM runs vLLM's benchmark against simulate.
+func TestInteropVLLM(t *testing.T) {
+	program, bin := os.Getenv("WATTRACE_VLLM"), os.Getenv(ourPrograms)
+	if program == "" || bin == "" {
+		t.Skipf("WATTRACE_VLLM and %s do not name vllm and our programs", ourPrograms)
+	}
+	r := &rig{t: t, dir: t.TempDir(), bin: bin}
+	r.files()
+	r.start()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "bench", "serve", "--backend", "openai", "--base-url", r.url, "--endpoint", "/v1/completions", "--model", "m", "--tokenizer", r.tokenizer,
+		"--dataset-name", "random", "--random-input-len", "50", "--random-output-len", "20", "--num-prompts", "40", "--request-rate", "20", "--ignore-eos",
+		"--save-result", "--save-detailed", "--result-dir", r.dir, "--result-filename", "result.json", "--percentile-metrics", "ttft,tpot,itl,e2el", "--metric-percentiles", "50,90,99")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	compareVLLM(t, filepath.Join(r.dir, "result.json"))
+}
+
+// compareVLLM compares the report of a result with what the result itself says.
+func compareVLLM(t *testing.T, path string) {
+	t.Helper()
+	var published map[string]any
+	if err := json.Unmarshal([]byte(readFile(t, path)), &published); err != nil {
+		t.Fatal(err)
+	}
+	rep := otherReport(t, 0, path)
+	if len(rep.Phases) != 1 {
+		t.Fatalf("%s: %d phases", path, len(rep.Phases))
+	}
+	ph := rep.Phases[0]
+	same := 0
+	// A file without latencies has those of its tool no more: the end of an answer is then its last event.
+	_, whole := published["latencies"]
+	check := func(key string, ours float64) {
+		theirs, ok := published[key].(float64)
+		if !ok {
+			return // an older version does not say it
+		}
+		same++
+		near := 2e-6 // nanoseconds of milliseconds
+		if !whole && (strings.Contains(key, "tpot") || strings.Contains(key, "e2el")) {
+			near = 1e-3
+		}
+		if math.Abs(ours-theirs) > near*math.Abs(theirs) {
+			t.Errorf("%s: %s is %v, and of its requests %v", path, key, theirs, ours)
+		}
+	}
+	check("completed", float64(ph.Requests.Succeeded))
+	check("total_input_tokens", *ph.Tokens.Input)
+	check("total_output_tokens", *ph.Tokens.Output)
+	for name, tag := range map[string]string{"ttft": reduce.TimeToFirstToken, "tpot": reduce.InterTokenLatency, "e2el": reduce.RequestLatency, "itl": reduce.InterTokenLatencyPooled} {
+		d := ph.Metrics[tag].Distribution
+		if d == nil {
+			t.Errorf("%s: no %s", path, tag)
+			continue
+		}
+		check("mean_"+name+"_ms", 1e3*d.Mean)
+		if name == "itl" {
+			continue // of a histogram
+		}
+		check("median_"+name+"_ms", 1e3*d.P50)
+		check("std_"+name+"_ms", 1e3*d.Std)
+		check("p90_"+name+"_ms", 1e3*d.P90)
+		check("p99_"+name+"_ms", 1e3*d.P99)
+	}
+	if same < 16 {
+		t.Errorf("%s: %d figures in all", path, same)
+	}
+	t.Logf("%s: %d figures", path, same)
 }
