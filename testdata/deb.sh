@@ -20,7 +20,7 @@ rmdir "$root/usr/share/zsh/site-functions"
 gzip -9n "$root"/usr/share/man/man1/*
 install -m 644 "$from/record.service" "$root/usr/lib/systemd/system/wattrace-record.service"
 install -m 644 "$from/README.md" "$root/usr/share/doc/wattrace"
-gzip -9nc "$from/CHANGELOG.md" >"$root/usr/share/doc/wattrace/CHANGELOG.md.gz"
+gzip -9nc "$from/CHANGELOG.md" >"$root/usr/share/doc/wattrace/changelog.gz"
 cat >"$root/usr/share/doc/wattrace/copyright" <<'EOF'
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 
