@@ -260,7 +260,7 @@ func TestTraceTimes(t *testing.T) {
 		}
 	}
 	turns[3].Timing = trace.Timing{}
-	if _, err := newSchedule(newLayout(turns), turns, &trace.Phase{Load: trace.Load{FromTrace: true}}, 1, 0, Shard{}); err == nil || err.Error() != "times: trace: the side file has no at_seconds for turn 4 of the trace" {
+	if _, err := newSchedule(newLayout(turns), turns, &trace.Phase{Load: trace.Load{FromTrace: true}}, 1, 0, Shard{}); err == nil || err.Error() != "times: trace: turn 4 of the trace has no time (at_seconds of a side file)" {
 		t.Errorf("got %v", err)
 	}
 }

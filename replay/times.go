@@ -25,7 +25,7 @@ func byTrace(l *layout, turns []trace.Turn, ph *trace.Phase) ([]timed, error) {
 			turn := &turns[l.turn(i)]
 			at, ok := turn.Timing.AtSeconds.Get()
 			if !ok && (i == start || ph.Strict) {
-				return nil, fmt.Errorf("times: trace: the side file has no at_seconds for turn %d of the trace", l.turn(i)+1)
+				return nil, fmt.Errorf("times: trace: turn %d of the trace has no time (at_seconds of a side file)", l.turn(i)+1)
 			}
 			t := timed{at: duration(at), talk: talk{next: i, end: end, left: int64(end - i)}}
 			if ph.Strict {

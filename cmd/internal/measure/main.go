@@ -109,7 +109,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.DurationFlag{Name: "cool-timeout", Usage: "wait at most `TIME` for the temperature", Value: 10 * time.Minute, Destination: &o.cool.timeout},
 			&ucli.BoolFlag{Name: "restart", Usage: "start the server anew for each run", Destination: &o.restart},
 			&ucli.BoolFlag{Name: "resume", Usage: "do what is not finished in the directory, and more of --repeat", Destination: &o.resume},
-			&ucli.StringSliceFlag{Name: "url", Usage: "base `URL` of the server; may be repeated; else $WATTRACE_URL, or by the command's --port"},
+			&ucli.StringSliceFlag{Name: "url", Usage: "base `URL` of the server; may be repeated; else $WATTRACE_URL, or this host's by the command's --port, or 8000"},
 			&ucli.StringFlag{Name: "url-file", Usage: "take the URL from `FILE`, which the server writes", Destination: &o.urlFile},
 			&ucli.StringFlag{Name: "ready-url", Usage: "`URL` that answers 2xx when the server is ready; else its /health, /v1/models", Destination: &o.readyURL},
 			&ucli.DurationFlag{Name: "ready-timeout", Usage: "wait at most `TIME` for the server", Value: 30 * time.Minute, Destination: &o.readyTimeout},

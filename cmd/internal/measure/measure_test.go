@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -329,6 +330,53 @@ func TestDirectory(t *testing.T) {
 	put("mine")
 	if _, _, err := openDirectory(dir, false, true); err == nil || !strings.Contains(err.Error(), "there is no summary.json to resume") {
 		t.Errorf("nothing to resume: %v", err)
+	}
+}
+
+// TestServerAt: where the server is asked is said while it is waited for, without passwords.
+func TestServerAt(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		ready string
+		urls  []string
+		want  string
+	}{
+		{"", nil, ""},
+		{"", []string{"http://127.0.0.1:8000", "http://b:1"}, " at http://127.0.0.1:8000"},
+		{"", []string{"http://me:xyzzy@h:1"}, " at http://" + redacted + "@h:1"},
+		{"http://h:2/ready", []string{"http://h:1"}, " at http://h:2/ready"},
+	} {
+		s := &session{o: &options{readyURL: c.ready}, server: &server{urls: c.urls}}
+		if got := s.serverAt(); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+// TestOwnLines: no mark of the user's matches the lines that measure has the shell print,
+// since of the rules that match a line record takes the first.
+func TestOwnLines(t *testing.T) {
+	t.Parallel()
+	for _, marks := range [][]string{nil, {"begin=load", "end="}, {".=all"}} {
+		w := (&options{workload: "true", marks: marks}).newWorkload()
+		var rules []string
+		for i, arg := range w.args {
+			if arg == "--mark" {
+				rules = append(rules, w.args[i+1])
+			}
+		}
+		for line, want := range map[string]string{w.begin: w.begin + "=", w.end + "0": strings.TrimSpace(w.end) + "="} {
+			if len(marks) == 0 && line == w.begin {
+				want += "workload"
+			}
+			first := slices.IndexFunc(rules, func(rule string) bool {
+				pattern := rule[:strings.LastIndex(rule, "=")]
+				return regexp.MustCompile(pattern).MatchString(line)
+			})
+			if first < 0 || rules[first] != want {
+				t.Errorf("marks %q, line %q: rule %d of %q, want %q", marks, line, first, rules, want)
+			}
+		}
 	}
 }
 

@@ -335,20 +335,32 @@ func (s *session) tell(sum *summary.Summary) error {
 func (s *session) ensureServer(r *run) error {
 	defer s.describe(r)
 	if s.server.p == nil && s.env.Command == nil {
-		r.enter("waiting for the server")
+		r.enter("waiting for the server" + s.serverAt())
 		return s.server.await(s.soft, s.hard, nil, time.Now())
 	}
 	if s.server.p != nil && s.server.alive() && !s.o.restart {
-		r.enter("waiting for the server")
+		r.enter("waiting for the server" + s.serverAt())
 		return s.server.await(s.soft, s.hard, s.server.p.Done, time.Now())
 	}
 	s.server.stop(s.hard)
-	r.enter("starting the server")
+	r.enter("starting the server" + s.serverAt())
 	dir := s.o.out
 	if s.o.restart {
 		dir = r.dir
 	}
 	return s.server.start(s.soft, s.hard, s.env, dir, s.env.Command)
+}
+
+// serverAt says where the server is asked whether it is ready: of a command without a port that
+// is a guess, which nobody would find out from its silence.
+func (s *session) serverAt() string {
+	if s.o.readyURL != "" {
+		return " at " + redactURL(s.o.readyURL)
+	}
+	if len(s.server.urls) == 0 {
+		return ""
+	}
+	return " at " + redactURL(s.server.urls[0])
 }
 
 // describe says in the summary which server it is.

@@ -41,6 +41,10 @@ func (o *options) newWorkload() workload {
 		marks, w.marks = []string{w.begin + "=workload"}, []string{}
 	}
 	w.args = []string{"--mark", strings.TrimSpace(w.end) + "="}
+	if len(w.marks) > 0 {
+		// The line is none of the command's: a mark like "begin=load" must not match it.
+		w.args = append(w.args, "--mark", w.begin+"=")
+	}
 	for _, m := range marks {
 		w.args = append(w.args, "--mark", m)
 	}

@@ -604,6 +604,20 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// TestLastLine: while the page of a recording that has ended stays, its last line is not
+// said again and again.
+func TestLastLine(t *testing.T) {
+	t.Parallel()
+	first, rest := recording(t, true)
+	ctx, stop := context.WithTimeout(t.Context(), time.Second)
+	defer stop()
+	var out, errs bytes.Buffer
+	Main(ctx, []string{"--listen", "127.0.0.1:0", "--every", "100ms"}, io.MultiReader(bytes.NewReader(first), bytes.NewReader(rest)), &out, &errs)
+	if got := strings.Count(out.String(), "no more readings will come"); got != 1 || !strings.Contains(errs.String(), "the page stays") {
+		t.Errorf("said %d times: %s%s", got, &out, &errs)
+	}
+}
+
 // TestPiped: a recording on standard input, one line a second and the last.
 func TestPiped(t *testing.T) {
 	t.Parallel()

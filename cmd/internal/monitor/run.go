@@ -183,6 +183,7 @@ func (s *session) loop(soft, hard context.Context, plain bool, redraw <-chan str
 				s.sayf("%v", fault)
 			}
 			s.sayf("no more readings will come; the page stays until Ctrl-C")
+			plain = false // the last line stays the last
 			over = soft.Done()
 		case <-over:
 			if fault != nil { // it was said

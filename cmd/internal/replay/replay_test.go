@@ -344,7 +344,7 @@ func TestOtherFormat(t *testing.T) {
 		{2, `--trace-format "x": want one of trtllm,`, []string{dataset, "--trace-format", "x"}},
 		{2, "--turns: of a Mooncake trace all turns are known", []string{lengths, "--trace-format", "mooncake", "--turns", "user-only", "--model", "m"}},
 		{2, "--timing is for a raw_payload trace, and ", []string{dataset, "--timing", raw, "--model", "m"}},
-		{2, "--model is for the bodies that are made of another tool's trace, and those of " + raw + " stay as they are", []string{raw, "--model", "m"}},
+		{2, "--model is for the bodies that are made of another tool's trace, and those of " + raw + " stay as they are\nreplay: hint: if it is a dataset, say of which tool: --trace-format vllmcustom, --trace-format guidellm, --trace-format sglangopenai\n", []string{raw, "--model", "m"}},
 		{2, "--tokenizer is for the bodies that are made of another tool's trace", []string{t.TempDir(), "--tokenizer", raw}},
 		{2, "t is a directory, of raw_payload conversations", []string{filepath.Dir(file(t, "t/x.jsonl", "")), "--trace-format", "mooncake"}},
 		{1, "is a trace of times and lengths, in milliseconds as Mooncake's or in seconds as guidellm's\n", []string{lengths, "--model", "m"}},

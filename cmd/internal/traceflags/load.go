@@ -136,6 +136,10 @@ func (f *Flags) open(env *cli.Env, path, timing string, isSet func(string) bool)
 	}
 	if err == nil && codec.Open == nil {
 		err = Refuse(isSet, path, f.Names())
+		if alike := traces.Alike(codec.Kind); err != nil && f.Format == "" && len(alike) > 0 {
+			flag := "--" + f.formatFlag + " "
+			err = cli.Hint(err, "if it is a dataset, say of which tool: %s", flag+strings.Join(alike, ", "+flag))
+		}
 	}
 	if err == nil && codec.Open != nil && timing != "" {
 		err = cli.Usagef("--timing is for a raw_payload trace, and %s is a %s, which has times of its own", path, codec.Kind)
