@@ -78,6 +78,8 @@ type RunTrace struct {
 
 	Format       string `json:"format,omitempty"`        // of the source that it was made of; absent: it was a raw_payload trace
 	SourceSHA256 string `json:"source_sha256,omitempty"` // of that source
+
+	Like string `json:"like,omitempty"` // what traces of other bytes share that are alike, drawn anew for each run
 }
 
 // Device is what a recording says of a device, constant in it.

@@ -29,7 +29,8 @@
 //
 //	run      the first line. producer, clock, trace (path, SHA-256 of the bytes,
 //	         turns; of what was made of another tool's trace the hash is that of
-//	         the bodies, one a line, and format and source_sha256 say of what),
+//	         the bodies, one a line, and format and source_sha256 say of what;
+//	         like, a text that traces share which are alike but drawn anew),
 //	         targets (base URLs, without user or key), servers (target and
 //	         version, of those targets that say one), plan (see
 //	         package plan), overlays (as given to --set), seed where one was

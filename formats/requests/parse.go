@@ -154,7 +154,7 @@ func (p *parser) machine(m *Machine) {
 }
 
 func (p *parser) trace(t *TraceInfo) {
-	p.object("trace", []string{"path", "sha256", "turns", "format", "source_sha256"}, 0b111, func(k int) {
+	p.object("trace", []string{"path", "sha256", "turns", "format", "source_sha256", "like"}, 0b111, func(k int) {
 		switch k {
 		case 0:
 			t.Path = p.text("path")
@@ -166,6 +166,8 @@ func (p *parser) trace(t *TraceInfo) {
 			t.Format = p.text("format")
 		case 4:
 			t.SourceSHA256 = p.text("source_sha256")
+		case 5:
+			t.Like = p.text("like")
 		}
 	})
 }

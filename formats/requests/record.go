@@ -107,6 +107,10 @@ type TraceInfo struct {
 	// it was made into.
 	Format       string // of the source, as convert's --from names it; "" is raw_payload
 	SourceSHA256 string // of the source, decompressed
+
+	// Like says what traces of other bytes are alike with this one, where whoever made it
+	// draws it anew for each run; "" is none.
+	Like string
 }
 
 // Shard says which part of a run that was split over clients a log holds.

@@ -622,6 +622,7 @@ func TestTraceSource(t *testing.T) {
 	t.Parallel()
 	want := exampleLog()[0]
 	want.Run.Trace.Format, want.Run.Trace.SourceSHA256 = "mooncake", strings.Repeat("0f", 32)
+	want.Run.Trace.Like = "1000 tokens"
 	var buf bytes.Buffer
 	w := NewWriter(&buf)
 	if err := errors.Join(w.Run(&want.Run), w.Flush()); err != nil {

@@ -55,6 +55,7 @@ func (w *Writer) Run(r *Run) error {
 	b = integer(b, "turns", r.Trace.Turns)
 	b = optText(b, "format", r.Trace.Format)
 	b = optText(b, "source_sha256", r.Trace.SourceSHA256)
+	b = optText(b, "like", r.Trace.Like)
 	b = append(b, '}')
 	b = list(b, "targets", r.Targets)
 	if len(r.Servers) > 0 {

@@ -188,6 +188,9 @@ func traceFact(r *reduce.Report) (string, bool) {
 		if run.Trace == nil {
 			return ""
 		}
+		if run.Trace.Like != "" {
+			return run.Trace.Like
+		}
 		return fmt.Sprintf("%.12s", run.Trace.SHA256)
 	})
 }

@@ -61,6 +61,11 @@ func reportIn(path string) string {
 	return path
 }
 
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // open reads the reports of all groups.
 func open(env *cli.Env, paths [][]string) (groups []compare.Group, err error) {
 	type file struct {
@@ -104,6 +109,10 @@ func open(env *cli.Env, paths [][]string) (groups []compare.Group, err error) {
 
 // readReport reads a report, compressed or not.
 func readReport(env *cli.Env, path string) (rep *reduce.Report, err error) {
+	if dir, base := filepath.Split(path); base == "report.json" && !exists(path) && exists(filepath.Join(dir, "sweep.html")) {
+		dir = filepath.Clean(dir)
+		return nil, cli.Hint(fmt.Errorf("%s: is a sweep, with no report of its own", dir), "its runs are %s/*/", dir)
+	}
 	in, err := formats.Open(path, env.Stdin)
 	if err != nil {
 		return nil, err

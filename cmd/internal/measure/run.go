@@ -254,6 +254,9 @@ func (o *options) replayArgs(planFile string, urls []string) []string {
 	for _, s := range o.overlays() {
 		args = append(args, "--set", s)
 	}
+	if o.trace == "" { // prompts are others in each run, so that no cache knows them
+		args = append(args, "--trace-like", fmt.Sprintf("synthetic, %d to %d tokens", o.isl, o.osl))
+	}
 	return append(append(args, o.bodyFlags()...), passed(o.replayFlags)...)
 }
 

@@ -140,7 +140,7 @@ func newRun(l *logFile, rec *requests.Record) *run {
 func facts(r *requests.Run) reduce.Run {
 	out := reduce.Run{Overlays: r.Overlays, Targets: r.Targets}
 	if r.Trace.SHA256 != "" {
-		out.Trace = &reduce.RunTrace{Path: r.Trace.Path, SHA256: r.Trace.SHA256, Turns: r.Trace.Turns, Format: r.Trace.Format, SourceSHA256: r.Trace.SourceSHA256}
+		out.Trace = &reduce.RunTrace{Path: r.Trace.Path, SHA256: r.Trace.SHA256, Turns: r.Trace.Turns, Format: r.Trace.Format, SourceSHA256: r.Trace.SourceSHA256, Like: r.Trace.Like}
 	}
 	if len(r.Plan.Phases) > 0 {
 		out.Plan = plan.AppendJSON(nil, &r.Plan)

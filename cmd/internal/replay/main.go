@@ -66,6 +66,7 @@ type options struct {
 	serverMessages   bool
 	strict           bool
 	bodies           traceflags.Flags
+	like             string
 	clientOptions
 	checkOptions
 	selftestOptions
@@ -123,6 +124,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 			&ucli.StringSliceFlag{Name: "set", Usage: "set a top-level key of every body: `KEY=JSON`; may be repeated"},
 			&ucli.StringSliceFlag{Name: "header", Usage: "add a header to every request: `'NAME: VALUE'`; may be repeated"},
 			&ucli.StringFlag{Name: "timing", Usage: "side `FILE` of the trace; TRACE" + trace.TimingSuffix + " if there is one", Destination: &o.timing},
+			&ucli.StringFlag{Name: "trace-like", Usage: "compare takes runs of other traces with the same `TEXT` for runs of like ones", Destination: &o.like},
 			&ucli.StringFlag{Name: "api-key-file", Usage: "take the API key from `FILE`; else $WATTRACE_API_KEY", Destination: &o.keyFile},
 			&ucli.BoolFlag{Name: "server-messages", Usage: "log servers' error messages too; they may quote prompts", Destination: &o.serverMessages},
 			&ucli.BoolFlag{Name: "strict", Usage: "exit with status 3 where the client was late or saturated", Destination: &o.strict},

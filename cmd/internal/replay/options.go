@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"wattrace/cmd/internal/cli"
 	"wattrace/formats/plan"
@@ -19,6 +20,9 @@ import (
 func (o *options) engineOptions(isSet func(string) bool) (opt replay.Options, err error) {
 	if opt.Targets, err = o.targets(); err != nil {
 		return opt, err
+	}
+	if !utf8.ValidString(o.like) || len(o.like) > mostLike {
+		return opt, cli.Usagef("--trace-like: want UTF-8 of at most %d bytes", mostLike)
 	}
 	for _, s := range o.set {
 		overlay, err := replay.ParseOverlay(s)
@@ -52,6 +56,9 @@ func (o *options) engineOptions(isSet func(string) bool) (opt replay.Options, er
 	opt.Plan, err = o.plan(isSet)
 	return opt, err
 }
+
+// mostLike bounds a text that stands in a line of each log and a table of compare.
+const mostLike = 200
 
 func (o *options) targets() (all []replay.Target, err error) {
 	urls, from := o.url, "--url"

@@ -32,6 +32,7 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 		return err
 	}
 	defer closer.Close()
+	t.Like = o.like
 	opt.Turns = t.Turns
 	opt.Clock = trace.NewSteadyClock()
 	opt.Sleeper = replay.NewSleeper(opt.Clock)
@@ -134,6 +135,7 @@ func header(engine *replay.Engine, opt *replay.Options, t *traceflags.Trace) req
 	if t.Made != nil {
 		head.Trace.Format, head.Trace.SourceSHA256 = t.Made.Format, t.Made.SourceSHA256
 	}
+	head.Trace.Like = t.Like
 	head.Machine = machine()
 	head.ChunkClock, head.Connections = connections(opt)
 	for _, target := range opt.Targets {

@@ -20,6 +20,7 @@ import (
 type Trace struct {
 	*trace.Trace
 	Made *bodies.Trace // what it was made of; nil where it was a raw_payload trace
+	Like string        // what it shares with traces that are alike; "" is nothing
 }
 
 // Load loads a trace of any format: a raw_payload file or directory of conversations as it is,
@@ -60,7 +61,7 @@ func (f *Flags) Load(env *cli.Env, path, timing string, isSet func(string) bool)
 	if left := made.LeftOut(); left != "" {
 		env.Summaryf("left out: %s", left)
 	}
-	return &Trace{&made.Trace, made}, closer, nil
+	return &Trace{Trace: &made.Trace, Made: made}, closer, nil
 }
 
 // Faults reads a trace once more, past its faults, which it returns. Of what can be read only
