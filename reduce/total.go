@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"wattrace/sample"
-	"wattrace/trace"
 )
 
 // The systematic standard uncertainties of a GPU's own sensor that nobody has
@@ -246,13 +245,7 @@ func clocksOf(c sample.Clocks) *Clocks {
 	if c == (sample.Clocks{}) {
 		return nil
 	}
-	of := func(o trace.Opt[float64]) *float64 {
-		if v, ok := o.Get(); ok {
-			return &v
-		}
-		return nil
-	}
-	return &Clocks{of(c.ApplicationSM), of(c.ApplicationMemory), of(c.DefaultSM), of(c.DefaultMemory), of(c.MaxSM), of(c.MaxMemory)}
+	return &Clocks{c.ApplicationSM.Pointer(), c.ApplicationMemory.Pointer(), c.DefaultSM.Pointer(), c.DefaultMemory.Pointer(), c.MaxSM.Pointer(), c.MaxMemory.Pointer()}
 }
 
 // AssumedSensor is what is assumed of a sensor that nobody has calibrated.

@@ -32,6 +32,14 @@ func Some[T any](v T) Opt[T] { return Opt[T]{V: v, OK: true} }
 // Get returns the value and whether it is known.
 func (o Opt[T]) Get() (T, bool) { return o.V, o.OK }
 
+// Pointer returns the address of a copy of the value, nil where it is unknown: what JSON leaves out.
+func (o Opt[T]) Pointer() *T {
+	if !o.OK {
+		return nil
+	}
+	return &o.V
+}
+
 // Or returns the value, or fallback where it is unknown.
 func (o Opt[T]) Or(fallback T) T {
 	if o.OK {

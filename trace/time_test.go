@@ -48,3 +48,12 @@ func TestSteadyClock(t *testing.T) {
 		t.Errorf("a deadline of 12345 ns is at %d ns", at)
 	}
 }
+
+func TestOptPointer(t *testing.T) {
+	if p := Some(2.5).Pointer(); p == nil || *p != 2.5 {
+		t.Error(p)
+	}
+	if p := (Opt[float64]{}).Pointer(); p != nil {
+		t.Error(*p)
+	}
+}

@@ -169,13 +169,7 @@ func encodeClocks(c sample.Clocks) *clocksJSON {
 	if c == (sample.Clocks{}) {
 		return nil
 	}
-	of := func(o trace.Opt[float64]) *float64 {
-		if v, ok := o.Get(); ok {
-			return &v
-		}
-		return nil
-	}
-	return &clocksJSON{of(c.ApplicationSM), of(c.ApplicationMemory), of(c.DefaultSM), of(c.DefaultMemory), of(c.MaxSM), of(c.MaxMemory)}
+	return &clocksJSON{c.ApplicationSM.Pointer(), c.ApplicationMemory.Pointer(), c.DefaultSM.Pointer(), c.DefaultMemory.Pointer(), c.MaxSM.Pointer(), c.MaxMemory.Pointer()}
 }
 
 func (j *clocksJSON) decode() sample.Clocks {
