@@ -254,11 +254,19 @@ func TestCharacterise(t *testing.T) {
 			t.Fatal("something else is said, and the machine was in time")
 		}
 		if try == 3 {
-			t.Skip("the machine is too busy")
+			break // what does not go by the clock holds all the same
 		}
 		os.Remove(filepath.Join(n.dir, "on"))
 	}
-	n.want(p, 0, "")
+	if code := exitStatus(p.ProcessState); code != 0 && !(busy && code == 3) || !strings.HasPrefix(p.stderr.String(), "record: 2.5s at rest, polls every 4.3ms for 7.5s under the load, every 10ms") ||
+		!strings.Contains(p.stderr.String(), "printed\n") || !strings.Contains(p.stderr.String(), "GPU 0, wattrace simulated H100 (hopper, driver 580.00.00-simulated)\n") {
+		t.Fatalf("exit status %d:\n%s", code, &p.stderr)
+	}
+	n.gone("pid")
+	idle()
+	if exitStatus(p.ProcessState) == 3 {
+		return // and no table
+	}
 	if strings.Contains(p.stderr.String(), "no load to tell rest from") {
 		t.Errorf("the rest is not known:\n%s", &p.stderr)
 	}
@@ -271,17 +279,12 @@ func TestCharacterise(t *testing.T) {
 		t.Fatalf("%v\n%s", err, b)
 	}
 	if r := rows[0]; r.Field != reduce.FieldAverage || r.Architecture != "hopper" || r.From != 580 || r.Below != 581 ||
-		(r.Window-time.Second).Abs() > 20*time.Millisecond || r.Measured.Device != "wattrace simulated H100" || r.Measured.Driver != "580.00.00-simulated" {
-		if busy {
-			t.Skipf("the machine is too busy:\n%s", b)
-		}
+		!busy && (r.Window-time.Second).Abs() > 20*time.Millisecond || r.Measured.Device != "wattrace simulated H100" || r.Measured.Driver != "580.00.00-simulated" {
 		t.Errorf("%s", b)
 	}
 	if p.stdout.Len() > 0 {
 		t.Errorf("on standard output: %q", &p.stdout)
 	}
-	n.gone("pid")
-	idle()
 }
 
 // startIdle measures a GPU without a load, beside what else a test does, and returns
