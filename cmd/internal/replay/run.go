@@ -32,7 +32,6 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 		return err
 	}
 	defer closer.Close()
-	t.Like = o.like
 	opt.Turns = t.Turns
 	opt.Clock = trace.NewSteadyClock()
 	opt.Sleeper = replay.NewSleeper(opt.Clock)
@@ -47,7 +46,7 @@ func run(ctx context.Context, env *cli.Env, o *options, isSet func(string) bool)
 	if err != nil {
 		return err
 	}
-	return replayTo(ctx, env, engine, &opt, t, out, o.strict)
+	return replayTo(ctx, env, engine, &opt, t, out, o)
 }
 
 // operand returns the trace.
@@ -67,7 +66,7 @@ func operand(env *cli.Env) (string, error) {
 
 // replayTo runs the engine and writes its log. From here on a signal does not
 // kill: the log is closed whatever happens.
-func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *replay.Options, t *traceflags.Trace, out *cli.Output, strict bool) error {
+func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *replay.Options, t *traceflags.Trace, out *cli.Output, o *options) error {
 	if os.Getenv("GOGC") == "" {
 		defer debug.SetGCPercent(debug.SetGCPercent(400)) // memory is small; pauses cost stamps
 	}
@@ -80,6 +79,7 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 	}
 	log := &log{w: requests.NewWriter(out), shard: opt.Shard}
 	head := header(engine, opt, t)
+	head.Trace.Like = o.like
 	head.Servers = askServers(soft, opt, time.Now())
 	if err := errors.Join(log.w.Run(&head), log.w.Flush()); err != nil {
 		return logError(out, err)
@@ -118,7 +118,7 @@ func replayTo(ctx context.Context, env *cli.Env, engine *replay.Engine, opt *rep
 	if at, ok := engine.KernelClockLost().Get(); ok {
 		env.Printf("warning: the wall clock was set during the run: from %.3f s on replay has stamped what arrived, and not the kernel", at.Seconds())
 	}
-	return verdict(&res, opt, strict)
+	return verdict(&res, opt, o.strict)
 }
 
 // logError says that it was the log that failed, and not the requests.
@@ -135,7 +135,6 @@ func header(engine *replay.Engine, opt *replay.Options, t *traceflags.Trace) req
 	if t.Made != nil {
 		head.Trace.Format, head.Trace.SourceSHA256 = t.Made.Format, t.Made.SourceSHA256
 	}
-	head.Trace.Like = t.Like
 	head.Machine = machine()
 	head.ChunkClock, head.Connections = connections(opt)
 	for _, target := range opt.Targets {

@@ -20,7 +20,6 @@ import (
 type Trace struct {
 	*trace.Trace
 	Made *bodies.Trace // what it was made of; nil where it was a raw_payload trace
-	Like string        // what it shares with traces that are alike; "" is nothing
 }
 
 // Load loads a trace of any format: a raw_payload file or directory of conversations as it is,
