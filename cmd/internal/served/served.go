@@ -21,8 +21,12 @@ const (
 )
 
 // Version returns the version that the server below a base URL says it has; "" is unknown.
-// It takes as long as the context and the client allow. header is sent along.
+// It takes as long as the context and the client allow. header is sent along, and as it may
+// hold a key, to no other server: redirections are not followed.
 func Version(ctx context.Context, client *http.Client, base string, header http.Header) string {
+	stays := *client
+	stays.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client = &stays
 	for _, page := range pages {
 		v, there := ask(ctx, client, base+page, header)
 		if v != "" || !there {

@@ -60,3 +60,18 @@ func TestSilent(t *testing.T) {
 		t.Errorf("%q, and it was asked %d times more", got, len(asked))
 	}
 }
+
+// TestRedirect sees that nobody else is asked, who would get the headers.
+func TestRedirect(t *testing.T) {
+	t.Parallel()
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("another server was asked: %v", r.Header)
+		w.Write([]byte(`{"version":"9"}`))
+	}))
+	defer other.Close()
+	s := httptest.NewServer(http.RedirectHandler(other.URL+"/version", http.StatusTemporaryRedirect))
+	defer s.Close()
+	if got := Version(t.Context(), s.Client(), s.URL, http.Header{"X-Api-Key": {"SESAME"}}); got != "" {
+		t.Errorf("%q", got)
+	}
+}
